@@ -1,0 +1,166 @@
+"""Which program of a formula runs.
+
+The array says on which device; :func:`use` says which program. A program that is
+missing is an error that names operation, backend and device: nothing falls back
+in silence.
+
+==============  ===================================  =========================
+backend         on a NumPy array                     on a CuPy array
+==============  ===================================  =========================
+``formula``     ``formula.py``, the literal loops    --
+``numpy``       ``reference.py``                     ``reference.py``
+``numba``       ``numba_cpu.py`` (the default)       --
+``numba_cuda``  ``numba_cuda.py``, simulated         ``numba_cuda.py``
+``cuda``        ``kernel.cu``, emulated              ``kernel.cu`` (the default)
+==============  ===================================  =========================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from . import registry
+
+NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda")
+_DEFAULT = {"cpu": "numba", "cuda": "cuda"}
+_RUNS_ON = {
+    "cpu": ("formula", "numpy", "numba", "numba_cuda", "cuda"),
+    "cuda": ("numpy", "numba_cuda", "cuda"),
+}
+_selected: str | None = None  # None: the default of the array's device
+
+
+class BackendError(RuntimeError):
+    """The program that was asked for does not exist or cannot run here."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend runs here; if not, why, and the line that would mend it."""
+
+    ok: bool
+    reason: str = ""
+    mend: str = ""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+class use:
+    """Select the program that runs, for good or for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    name : {"formula", "numpy", "numba", "numba_cuda", "cuda"} or None
+        None goes back to the default of each device.
+
+    Raises
+    ------
+    ValueError
+        If there is no backend of that name.
+
+    Examples
+    --------
+    >>> with use("numpy"):
+    ...     current("cpu")
+    'numpy'
+    >>> current("cpu")
+    'numba'
+    """
+
+    def __init__(self, name: str | None):
+        global _selected
+        if name is not None and name not in NAMES:
+            raise ValueError(f"no backend {name!r}: choose one of {', '.join(NAMES)}, or None for the default")
+        self._before, _selected = _selected, name
+
+    def __enter__(self) -> use:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        global _selected
+        _selected = self._before
+
+
+def current(device: str = "cpu") -> str:
+    """The backend that runs on arrays of a device (``"cpu"`` or ``"cuda"``)."""
+    return _selected or _DEFAULT[device]
+
+
+def available() -> dict[str, Availability]:
+    """What runs on this machine and, for what does not, the reason and the mend."""
+
+    def installed(package: str, mend: str) -> Availability:
+        if find_spec(package):
+            return Availability(True)
+        return Availability(False, f"the package {package!r} is not installed", mend)
+
+    def written(backend: str) -> Availability:
+        return Availability(False, registry.MISSING[backend]) if backend in registry.MISSING else Availability(True)
+
+    return {
+        "formula": Availability(True),
+        "numpy": Availability(True),
+        "numba": installed("numba", "pip install numba"),
+        "numba_cuda": written("numba_cuda"),
+        "cuda": written("cuda"),
+    }
+
+
+def device_of(*arrays: Any) -> str:
+    """``"cuda"`` if the arrays lie on a GPU, ``"cpu"`` if they are NumPy's.
+
+    Raises
+    ------
+    ValueError
+        If they lie on both.
+    """
+    flat = [a for item in arrays for a in (item if isinstance(item, list) else [item])]
+    devices = {"cuda" if hasattr(a, "__cuda_array_interface__") else "cpu" for a in flat if hasattr(a, "dtype")}
+    if len(devices) > 1:
+        raise ValueError("the arrays lie on different devices (cpu and cuda); move them to one with .to(device)")
+    return devices.pop() if devices else "cpu"
+
+
+@cache
+def _program(equation: str, backend: str, device: str) -> Callable:
+    entry = registry.get(equation)
+    if backend not in _RUNS_ON[device]:
+        raise BackendError(f"{equation}: backend {backend!r} does not run on {device} arrays; it runs {_RUNS_ON[device]} there")
+    if entry.source(backend) is None:
+        reason = entry.why_missing(backend) or "the view is missing"
+        raise BackendError(f"{equation}: no {backend!r} program for {device} arrays ({reason}). Programs that run: minisegnet doctor")
+    try:
+        return entry.program(backend)
+    except ImportError as error:
+        raise BackendError(f"{equation}: backend {backend!r} on {device}: {error}. See: minisegnet doctor") from error
+
+
+def _compiled_form(array: Any) -> Any:
+    """One memory form for compiled kernels, so that one signature serves each dtype.
+
+    Lists hold arrays that are updated in place, so their front door checks them instead.
+    """
+    if isinstance(array, np.ndarray):
+        return np.require(array, requirements=("C", "A", "W"))
+    return array
+
+
+def run(equation: str, *arrays: Any, **options: Any) -> Any:
+    """Run the selected program of an equation.
+
+    Called by the front door of each operation (``conv2d/__init__.py``), which has
+    checked the arguments. Compiled programs get C-contiguous, writable arrays.
+    """
+    device = device_of(*arrays)
+    backend = current(device)
+    program = _program(equation, backend, device)
+    if backend == "numba":
+        arrays = tuple(_compiled_form(a) for a in arrays)
+    return program(*arrays, **options)

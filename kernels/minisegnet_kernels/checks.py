@@ -1,0 +1,56 @@
+"""Arguments are checked once, before any program runs, with messages that help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+FLOATS = ("float32", "float64")
+
+
+def fail(operation: str, problem: str, *, expected: str, actual: str, hint: str = "") -> None:
+    """Raise the ValueError that every operation raises, in one form."""
+    lines = [f"{operation}: {problem}", f"  Expected: {expected}", f"  Actual:   {actual}"]
+    if hint:
+        lines.append(f"  Try:      {hint}")
+    raise ValueError("\n".join(lines))
+
+
+def shape(axes: str, array: Any) -> str:
+    """``shape("N C H W", x)`` → ``"(N, C, H, W) = (1, 3, 8, 8)"``."""
+    return f"({axes.replace(' ', ', ')}) = {tuple(array.shape)}"
+
+
+def rank(operation: str, name: str, array: Any, axes: str) -> None:
+    """Demand one axis for each letter of ``axes`` (``"N C H W"``)."""
+    if not hasattr(array, "ndim"):
+        fail(operation, f"{name} is not an array", expected=f"an array with axes ({axes.replace(' ', ', ')})", actual=f"{type(array).__name__}", hint="ms.tensor(...) or np.asarray(...)")
+    if array.ndim != len(axes.split()):
+        fail(
+            operation,
+            f"{name} has {array.ndim} axes",
+            expected=f"{name} with axes ({axes.replace(' ', ', ')})",
+            actual=f"{name}.shape = {tuple(array.shape)}",
+            hint=f"{name}[None] adds a batch axis" if array.ndim == len(axes.split()) - 1 else "",
+        )
+
+
+def floats(operation: str, **arrays: Any) -> np.dtype:
+    """Demand that all arrays (None is skipped) have one dtype, float32 or float64; return it."""
+    found = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
+    actual = ", ".join(f"{name}: {dtype}" for name, dtype in found.items())
+    if not set(found.values()) <= set(FLOATS):
+        fail(operation, "a dtype that has no kernel", expected="float32 or float64", actual=actual, hint="x.astype('float32')")
+    if len(set(found.values())) > 1:
+        fail(operation, "the dtypes differ", expected="one dtype for all floating-point arguments", actual=actual, hint="convert one of them with .astype(...)")
+    return np.dtype(next(iter(found.values())))
+
+
+def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int]:
+    """An int or a pair of ints, each at least ``least``, as a pair."""
+    values = (value, value) if np.isscalar(value) else tuple(value) if isinstance(value, Sequence) else None
+    if values is None or len(values) != 2 or any(isinstance(v, bool) or int(v) != v or v < least for v in values):
+        fail(operation, f"{name} does not fit", expected=f"{name}: an int ≥ {least}, or two (rows, columns)", actual=f"{name} = {value!r}")
+    return int(values[0]), int(values[1])  # type: ignore[index]

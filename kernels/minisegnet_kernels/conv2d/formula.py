@@ -1,0 +1,138 @@
+r"""Convolution, as it is written in the networks' papers and computed by every framework.
+
+The documented formula ``F(x,y) = Σ_i Σ_j W(i,j)·I(x+i,y+j) + B`` is `forward` with one
+channel, stride 1 and no padding. (A kernel that is not flipped is, strictly, a
+cross-correlation; the field says convolution.)
+
+Index letters, here and in every view::
+
+    n  image of the batch      i, j  row and column of the output
+    o  output channel          u, v  row and column of the kernel
+    c  input channel           k, l  row and column of the input
+
+The axes are N, C, H, W for the input, O, C/G, U, V for the kernel, N, O, P, Q for the output.
+"""
+
+import numpy as np
+
+from ..registry import equation
+
+_SYMBOLS = {
+    "x": "input, (N, C, H, W)",
+    "w": "kernel, (O, C/G, U, V)",
+    "b": "bias, (O,)",
+    "y": "output, (N, O, P, Q)",
+    "g": "gradient of the loss with respect to y, (N, O, P, Q)",
+    "s_h": "stride of the rows; s_w of the columns",
+    "p_h": "rows of padding above; p_w columns of padding at the left",
+    "d_h": "dilation of the rows; d_w of the columns",
+    "G": "number of groups",
+    "k": "row of the input that i and u meet, i s_h + u d_h − p_h; l its column",
+}
+
+
+def _symbols(*names: str) -> dict[str, str]:
+    return {name: _SYMBOLS[name] for name in (*names, "s_h", "p_h", "d_h", "G", "k")}
+
+
+def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
+    """P = ⌊(H + p_before + p_after − d (U − 1) − 1) / s⌋ + 1, for one axis."""
+    return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@equation(
+    "conv2d.forward",
+    tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
+    r",\qquad x = 0 \text{ outside}",
+    symbols=_symbols("x", "w", "b", "y"),
+    reference="Long, Shelhamer & Darrell, CVPR 2015, section 3",
+)
+def forward(x, w, b, *, stride, padding, dilation, groups):
+    (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    P = output_size(H, U, sh, padding[0], dh)
+    Q = output_size(W, V, sw, padding[1], dw)
+    y = np.zeros((N, O, P, Q), np.result_type(x, w, b))
+    for n, o, i, j in np.ndindex(N, O, P, Q):
+        y[n, o, i, j] = b[o]
+        for c, u, v in np.ndindex(C // G, U, V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W:
+                y[n, o, i, j] += w[o, c, u, v] * x[n, o * G // O * (C // G) + c, k, l]
+    return y
+
+
+@equation(
+    "conv2d.forward_relu",
+    tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}\Big)",
+    symbols=_symbols("x", "w", "b", "y"),
+)
+def forward_relu(x, w, b, *, stride, padding, dilation, groups):
+    (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    P = output_size(H, U, sh, padding[0], dh)
+    Q = output_size(W, V, sw, padding[1], dw)
+    y = np.zeros((N, O, P, Q), np.result_type(x, w, b))
+    for n, o, i, j in np.ndindex(N, O, P, Q):
+        y[n, o, i, j] = b[o]
+        for c, u, v in np.ndindex(C // G, U, V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W:
+                y[n, o, i, j] += w[o, c, u, v] * x[n, o * G // O * (C // G) + c, k, l]
+        if y[n, o, i, j] < 0:
+            y[n, o, i, j] = 0
+    return y
+
+
+@equation(
+    "conv2d.grad_input",
+    grad_of="conv2d.forward",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{\lfloor oG/O \rfloor = \lfloor cG/C \rfloor} \; \sum_{\substack{i s_h + u d_h - p_h = k \\ j s_w + v d_w - p_w = l}}"
+    r" w_{o,\,c \bmod C/G,\,u,v}\; g_{n,o,i,j}",
+    symbols=_symbols("w", "g", "x"),
+    reference="Dumoulin & Visin, arXiv 1603.07285, section 4: the transposed convolution is this equation read forwards",
+)
+def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
+    (N, O, P, Q), (_, Cg, U, V), (H, W), G = g.shape, w.shape, input_size, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw), C = stride, padding, dilation, Cg * groups
+    x = np.zeros((N, C, H, W), np.result_type(g, w))
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for o, i, j, u, v in np.ndindex(O, P, Q, U, V):
+            if o * G // O == c * G // C and i * sh + u * dh - ph == k and j * sw + v * dw - pw == l:
+                x[n, c, k, l] += w[o, c % (C // G), u, v] * g[n, o, i, j]
+    return x
+
+
+@equation(
+    "conv2d.grad_weight",
+    grad_of="conv2d.forward",
+    wrt="w",
+    tex=r"\frac{\partial L}{\partial w_{o,c,u,v}} = \sum_{n,i,j} g_{n,o,i,j}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}",
+    symbols=_symbols("x", "w", "g"),
+)
+def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
+    (N, C, H, W), (_, O, P, Q), (U, V), G = x.shape, g.shape, kernel_size, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    w = np.zeros((O, C // G, U, V), np.result_type(g, x))
+    for o, c, u, v in np.ndindex(O, C // G, U, V):
+        for n, i, j in np.ndindex(N, P, Q):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W:
+                w[o, c, u, v] += g[n, o, i, j] * x[n, o * G // O * (C // G) + c, k, l]
+    return w
+
+
+@equation(
+    "conv2d.grad_bias",
+    grad_of="conv2d.forward",
+    wrt="b",
+    tex=r"\frac{\partial L}{\partial b_o} = \sum_{n,i,j} g_{n,o,i,j}",
+    symbols={"g": _SYMBOLS["g"], "b": _SYMBOLS["b"]},
+)
+def grad_bias(g):
+    N, O, P, Q = g.shape
+    b = np.zeros(O, g.dtype)
+    for o, n, i, j in np.ndindex(O, N, P, Q):
+        b[o] += g[n, o, i, j]
+    return b

@@ -1,0 +1,199 @@
+"""The one list of formulas.
+
+``@equation`` turns a literal-loop function in a ``formula.py`` into an entry of
+the list. The entry knows its LaTeX, its symbols, and where its views are, so that
+tests, documentation, notebooks and ``minisegnet equation ID`` all read one source.
+
+Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+OPERATIONS = tuple(p.parent.name for p in sorted(Path(__file__).parent.glob("*/formula.py")))
+
+VIEWS = {
+    "formula": "formula.py",
+    "numpy": "reference.py",
+    "numba": "numba_cpu.py",
+    "numba_cuda": "numba_cuda.py",
+    "cuda": "kernel.cu",
+}
+
+# A view may be absent only for a reason that is written down: here for all equations,
+# in ``@equation(missing=...)`` for one.
+MISSING = {
+    "numba_cuda": "not written yet: the GPU programs follow the CPU ones",
+    "cuda": "not written yet: the GPU programs follow the CPU ones",
+}
+
+_ROOT = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the text of one view lies: file, first and last line, and the text."""
+
+    path: Path
+    first_line: int
+    last_line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One formula of the library.
+
+    Attributes
+    ----------
+    id : str
+        ``operation.name``, e.g. ``conv2d.grad_weight``; the name of the function
+        in every view.
+    tex : str
+        The formula, in LaTeX (math mode, without dollar signs).
+    symbols : dict
+        What each symbol means, with shapes.
+    oracle : callable
+        The literal loops.
+    grad_of, wrt : str or None
+        For a gradient: the equation that it differentiates, and the argument.
+    reference : str
+        Where the formula comes from.
+    missing : dict
+        Views that this equation does not have, with the reason.
+    """
+
+    id: str
+    tex: str
+    symbols: dict[str, str]
+    oracle: Callable
+    grad_of: str | None = None
+    wrt: str | None = None
+    reference: str = ""
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def operation(self) -> str:
+        return self.id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.id.partition(".")[2]
+
+    def why_missing(self, view: str) -> str | None:
+        """The written reason why a view is absent, or None where it must exist."""
+        return self.missing.get(view) or MISSING.get(view)
+
+    def program(self, view: str) -> Callable:
+        """The Python host function of a view (``formula``, ``numpy``, ``numba``, ...)."""
+        if view == "formula":
+            return self.oracle
+        stem = VIEWS[view].removesuffix(".py").removesuffix(".cu")
+        return getattr(import_module(f"{__package__}.{self.operation}.{stem}"), self.name)
+
+    def source(self, view: str) -> Source | None:
+        """The text of a view with the helpers of its file that it uses, or None."""
+        path = _ROOT / self.operation / VIEWS[view]
+        if not path.exists():
+            return None
+        return _cuda_source(path, f"{self.operation}_{self.name}") if path.suffix == ".cu" else _python_source(path, self.name)
+
+
+_EQUATIONS: dict[str, Equation] = {}
+
+
+def equation(
+    id: str,
+    *,
+    tex: str,
+    symbols: dict[str, str],
+    grad_of: str | None = None,
+    wrt: str | None = None,
+    reference: str = "",
+    missing: dict[str, str] | None = None,
+) -> Callable[[Callable], Callable]:
+    """Enter the decorated literal-loop function in the list of equations."""
+
+    def enter(oracle: Callable) -> Callable:
+        if id in _EQUATIONS:
+            raise ValueError(f"equation {id!r} is defined twice")
+        if oracle.__name__ != id.partition(".")[2]:
+            raise ValueError(f"equation {id!r} must be a function named {id.partition('.')[2]!r}, not {oracle.__name__!r}")
+        _EQUATIONS[id] = Equation(id, tex, symbols, oracle, grad_of, wrt, reference, missing or {})
+        return oracle
+
+    return enter
+
+
+def equations(operation: str | None = None) -> list[Equation]:
+    """All equations, or those of one operation, in the order of their files."""
+    operations = OPERATIONS if operation is None else (operation,)
+    for name in operations:
+        import_module(f"{__package__}.{name}.formula")
+    return [e for name in operations for e in _EQUATIONS.values() if e.operation == name]
+
+
+def get(id: str) -> Equation:
+    """The equation with this id.
+
+    Raises
+    ------
+    KeyError
+        If there is none; the message lists the nearest ids.
+    """
+    operation = id.partition(".")[0]
+    if operation in OPERATIONS:
+        import_module(f"{__package__}.{operation}.formula")
+    if id not in _EQUATIONS:
+        from difflib import get_close_matches
+
+        equations()
+        near = get_close_matches(id, _EQUATIONS, n=3, cutoff=0.4) or sorted(_EQUATIONS)
+        raise KeyError(f"no equation {id!r}; did you mean {', '.join(near)}?")
+    return _EQUATIONS[id]
+
+
+def _python_source(path: Path, name: str) -> Source | None:
+    """A module-level function and, above it, the private helpers that it reaches."""
+    text = path.read_text()
+    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    if name not in functions:
+        return None
+    wanted, queue = {name}, [name]
+    while queue:
+        used = {node.id for node in ast.walk(functions[queue.pop()]) if isinstance(node, ast.Name)}
+        new = {f for f in used if f in functions and f.startswith("_")} - wanted
+        wanted |= new
+        queue += new
+    lines = text.splitlines()
+    spans = []
+    for function in sorted((functions[f] for f in wanted), key=lambda f: f.lineno):
+        first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+        spans.append("\n".join(lines[first - 1 : function.end_lineno]))
+    main = functions[name]
+    first = min([main.lineno, *(d.lineno for d in main.decorator_list)])
+    return Source(path, first, main.end_lineno or first, "\n\n\n".join(spans))
+
+
+def _cuda_source(path: Path, kernel: str) -> Source | None:
+    """A ``__global__`` function of this name or ``name__part``, by matching braces."""
+    text = path.read_text()
+    spans = []
+    for match in re.finditer(rf"(template\s*<[^>]*>\s*)?__global__[^{{;]*?\b{kernel}(__\w+)?\s*\(", text):
+        depth, end = 0, text.index("{", match.end())
+        for end in range(end, len(text)):
+            depth += (text[end] == "{") - (text[end] == "}")
+            if depth == 0:
+                break
+        spans.append((match.start(), end + 1))
+    if not spans:
+        return None
+    first = text.count("\n", 0, spans[0][0]) + 1
+    last = text.count("\n", 0, spans[-1][1]) + 1
+    return Source(path, first, last, "\n\n".join(text[a:b] for a, b in spans))

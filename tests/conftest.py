@@ -1,0 +1,25 @@
+"""Hypothesis profiles and shared fixtures.
+
+``dev`` (the default) is for the desk, ``ci`` for every change, ``thorough`` for a night:
+``HYPOTHESIS_PROFILE=thorough pytest``.
+"""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from minisegnet_kernels import backends
+
+_common = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("dev", max_examples=12, **_common)
+settings.register_profile("ci", max_examples=60, derandomize=True, **_common)
+settings.register_profile("thorough", max_examples=500, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(autouse=True)
+def default_backend():
+    """Every test starts with the default backend and leaves it selected."""
+    with backends.use(None):
+        yield

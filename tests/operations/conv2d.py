@@ -1,0 +1,96 @@
+"""Rows of the table for convolution."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minisegnet_kernels import conv2d
+
+from . import Case, Operation
+
+
+@st.composite
+def _geometry(draw, largest=7, channels=3):
+    """Sizes and options that fit together, with every option away from its default somewhere."""
+    pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
+    groups = draw(st.integers(1, 2))
+    kernel, stride, dilation = draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(1, 2))
+    padding = draw(st.tuples(pairs(0, 2), pairs(0, 2)))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    size = tuple(draw(st.integers(max(1, r - sum(p)), max(r, largest))) for r, p in zip(reach, padding, strict=True))
+    sizes = {
+        "N": draw(st.integers(1, 2)),
+        "C": groups * draw(st.integers(1, channels)),
+        "O": groups * draw(st.integers(1, channels)),
+        "size": size,
+        "kernel": kernel,
+        "output": tuple(conv2d.output_size(*axis) for axis in zip(size, kernel, stride, padding, dilation, strict=True)),
+    }
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return sizes, options, np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+
+def _shapes(s, groups):
+    return {
+        "x": (s["N"], s["C"], *s["size"]),
+        "w": (s["O"], s["C"] // groups, *s["kernel"]),
+        "b": (s["O"],),
+        "g": (s["N"], s["O"], *s["output"]),
+    }
+
+
+def _cases(*names, extra=(), **limits):
+    """A strategy of cases with these arrays, and options that some equations add."""
+
+    def build(drawn):
+        sizes, options, rng = drawn
+        shapes = _shapes(sizes, options["groups"])
+        added = {"input_size": sizes["size"], "kernel_size": sizes["kernel"]}
+        return Case({name: rng.normal(size=shapes[name]) for name in names}, {**{k: added[k] for k in extra}, **options})
+
+    return _geometry(**limits).map(build)
+
+
+def _vjp(case, outputs, g):
+    x, w, _ = case.arrays.values()
+    return {
+        "x": conv2d.grad_input(g, w, input_size=x.shape[2:], **case.options),
+        "w": conv2d.grad_weight(g, x, kernel_size=w.shape[2:], **case.options),
+        "b": conv2d.grad_bias(g),
+    }
+
+
+def _vjp_relu(case, outputs, g):
+    return _vjp(case, outputs, g * (outputs[0] > 0))
+
+
+def _terms(case):
+    """At most this many products reach one output, whichever equation it is."""
+    return max(int(np.prod(a.shape[1:])) for a in case.arrays.values())
+
+
+_LARGE = {"largest": 70, "channels": 20}
+
+ROWS = [
+    Operation(
+        "conv2d.forward",
+        _cases("x", "w", "b"),
+        large=_cases("x", "w", "b", **_LARGE),
+        differentiable=("x", "w", "b"),
+        vjp=_vjp,
+        terms=_terms,
+        exact=True,
+    ),
+    Operation(
+        "conv2d.forward_relu",
+        _cases("x", "w", "b"),
+        large=_cases("x", "w", "b", **_LARGE),
+        differentiable=("x", "w", "b"),
+        vjp=_vjp_relu,
+        analytic=False,
+        terms=_terms,
+        exact=True,
+    ),
+    Operation("conv2d.grad_input", _cases("g", "w", extra=["input_size"]), large=_cases("g", "w", extra=["input_size"], **_LARGE), terms=_terms, exact=True),
+    Operation("conv2d.grad_weight", _cases("g", "x", extra=["kernel_size"]), large=_cases("g", "x", extra=["kernel_size"], **_LARGE), terms=_terms, exact=True),
+    Operation("conv2d.grad_bias", _cases("g").map(lambda case: Case(case.arrays)), large=_cases("g", **_LARGE).map(lambda case: Case(case.arrays)), terms=lambda case: case.arrays["g"].size, exact=True),
+]

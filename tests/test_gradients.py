@@ -1,0 +1,77 @@
+"""Every gradient equation against differentiation of the oracle.
+
+The cotangent g and the direction d are random. A check with ``g = 1`` is blind: with it, a
+convolution gradient that is flipped in space passes, and so does a softmax gradient of zero.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operations import TABLE, Case
+
+from minisegnet_kernels import backends
+
+DIFFERENTIABLE = [o for o in TABLE if o.differentiable]
+table = pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
+views = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+
+
+def moved(case, name, direction, step):
+    return Case(case.arrays | {name: case.arrays[name] + step * direction}, case.options)
+
+
+def directional(operation, case, g, name, direction):
+    """d/dε Σ g · oracle(..., argument + ε·direction, ...) at ε = 0."""
+    if operation.analytic:
+        (y, *_) = operation.oracle(moved(case, name, direction, 1e-30j))
+        return float((g * y.imag).sum() / 1e-30)
+    step = 1e-6
+    (above, *_), (below, *_) = (operation.oracle(moved(case, name, direction, s)) for s in (step, -step))
+    return float((g * (above - below)).sum() / (2 * step))
+
+
+@table
+@views
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_gradients_equal_differentiation_of_the_oracle(operation, backend, data, seed):
+    case = data.draw(operation.cases)
+    rng = np.random.default_rng(seed)
+    with backends.use(backend):
+        outputs = operation(case)
+        g = rng.normal(size=outputs[0].shape)
+        gradients = operation.vjp(case, outputs, g)
+    assert set(gradients) == set(operation.differentiable)
+    for name, gradient in gradients.items():
+        assert gradient.shape == case.arrays[name].shape, name
+        assert gradient.dtype == case.arrays[name].dtype, name
+        direction = rng.normal(size=gradient.shape)
+        expected = directional(operation, case, g, name, direction)
+        scale = np.abs(gradient * direction).sum() + 1e-12
+        tolerance = 1e-10 if operation.analytic else 1e-6
+        assert abs((gradient * direction).sum() - expected) <= tolerance * max(scale, abs(expected)), name
+
+
+@table
+def test_exhaustive_jacobian_of_one_tiny_case(operation):
+    """Every output with respect to every input, one case an operation."""
+    from hypothesis import HealthCheck, find, settings
+
+    quiet = settings(database=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=2000)
+    case = find(operation.cases, lambda c: sum(c.arrays[n].size for n in operation.differentiable) >= 4, settings=quiet)
+    outputs = operation(case)
+    for name in operation.differentiable:
+        jacobian = []
+        for k in range(outputs[0].size):
+            g = np.zeros(outputs[0].size)
+            g[k] = 1
+            jacobian.append(operation.vjp(case, outputs, g.reshape(outputs[0].shape))[name].ravel())
+        shape = case.arrays[name].shape
+        for m in range(int(np.prod(shape))):
+            direction = np.zeros(int(np.prod(shape)))
+            direction[m] = 1
+            for k, row in enumerate(jacobian):
+                g = np.zeros(outputs[0].size)
+                g[k] = 1
+                expected = directional(operation, case, g.reshape(outputs[0].shape), name, direction.reshape(shape))
+                assert abs(row[m] - expected) <= 1e-6 * max(1, abs(expected)), (name, k, m)

@@ -1,0 +1,117 @@
+"""The name is the mapping: equations, views, signatures and symbols agree."""
+
+import ast
+import builtins
+import inspect
+import re
+import textwrap
+
+import pytest
+from operations import TABLE
+
+from minisegnet_kernels import registry
+
+EQUATIONS = registry.equations()
+each_equation = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
+
+
+def test_the_table_of_operations_has_every_equation():
+    assert sorted(o.equation for o in TABLE) == sorted(e.id for e in EQUATIONS)
+
+
+@each_equation
+def test_every_view_exists_or_has_a_written_reason(equation):
+    for view in registry.VIEWS:
+        if equation.source(view) is None:
+            assert equation.why_missing(view), f"{equation.id} has no {view} view and no reason"
+        else:
+            assert view not in registry.MISSING, f"{equation.id} has a {view} view: remove it from registry.MISSING"
+
+
+@each_equation
+def test_signatures_of_the_views_are_equal(equation):
+    expected = str(inspect.signature(equation.oracle))
+    for view in ("numpy", "numba"):
+        if equation.why_missing(view) is None:
+            assert str(inspect.signature(equation.program(view))) == expected, view
+
+
+@pytest.mark.parametrize("operation", registry.OPERATIONS)
+def test_public_functions_of_a_view_are_equations(operation):
+    names = {e.name for e in registry.equations(operation)}
+    for view in ("numpy", "numba"):
+        path = registry._ROOT / operation / registry.VIEWS[view]
+        public = {n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")}
+        assert public <= names, f"{path.name} of {operation}: {public - names} is no equation"
+
+
+@each_equation
+def test_gradients_name_what_they_differentiate(equation):
+    assert (equation.grad_of is None) == (equation.wrt is None)
+    if equation.grad_of:
+        whole = registry.get(equation.grad_of)
+        assert set(equation.wrt.split(", ")) <= set(inspect.signature(whole.oracle).parameters)
+
+
+@each_equation
+def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
+    described = " ".join([*equation.symbols, *equation.symbols.values()])
+    formula, known = _tex_names(equation.tex), _tex_names(described, short=True)
+    code = _code_names(equation)
+    unexplained = {name for name in code if name not in formula | known and name.replace("_", "") not in formula | known}
+    assert not unexplained, f"in the loops of {equation.id}, not in its formula: {sorted(unexplained)}"
+    flat = {name.replace("_", "") for name in code}
+    unused = {base + sub for base, sub in _tex_atoms(equation.tex) if base + sub not in flat and not {base, *([sub] if sub else [])} <= flat}
+    unused -= {"L"}  # the loss, of which only derivatives are written
+    assert not unused, f"in the formula of {equation.id}, not in its loops: {sorted(unused)}"
+    undescribed = {name for name in equation.symbols if name.replace("_", "").replace("\\", "") not in formula | known}
+    assert not undescribed
+
+
+# --- names in LaTeX and names in code -------------------------------------------------------
+
+_WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mathbb|substack|begin|end)\*?\{[^{}]*\}")
+_GREEK = "alpha beta gamma delta epsilon theta lambda mu rho sigma tau eta kappa ell".split()
+_ATOM = re.compile(r"(?P<base>[A-Za-z]+)(?:_(?P<sub>[A-Za-z]+)\b|_\{(?P<braced>[^{}]*)\})?")
+
+
+def _plain(tex: str) -> str:
+    """LaTeX with accents joined to their letter (``\\hat{x}`` → ``xhat``) and commands removed."""
+    tex = _WORDS.sub(lambda m: m.group().removeprefix(r"\substack").replace("{", " ").replace("}", " ") if "substack" in m.group() else " ", tex)
+    tex = re.sub(r"\\(hat|bar|tilde|dot)\s*\{?\s*\\?([A-Za-z]+)\s*\}?", r"\2\1", tex)
+    tex = re.sub(r"\\(" + "|".join(_GREEK) + r")(?![A-Za-z])", r" \1", tex)
+    tex = re.sub(r"\\[A-Za-z]+|\\.", " ", tex)
+    return tex
+
+
+def _tex_atoms(tex: str) -> set[tuple[str, str]]:
+    """Pairs (letter, simple subscript or "") of a formula; a product like ``oG`` gives its letters."""
+    atoms: set[tuple[str, str]] = set()
+    for match in _ATOM.finditer(_plain(tex)):
+        base, sub = match["base"], match["sub"] or ""
+        braced = (match["braced"] or "").strip()
+        known = base in _GREEK or re.fullmatch(r"[A-Za-z]+(hat|bar|tilde|dot)", base)
+        *rest, last = [base] if known else list(base)
+        atoms |= {(letter, "") for letter in rest}
+        atoms.add((last, sub))
+        if braced:
+            atoms |= _tex_atoms(braced)
+    return atoms
+
+
+def _tex_names(tex: str, short: bool = False) -> set[str]:
+    if short:
+        return {word.replace("_", "") for word in re.findall(r"\b[A-Za-z](?:_[A-Za-z]+)?\b|\b(?:" + "|".join(_GREEK) + r")\b|\b[A-Za-z](?:hat|bar|tilde|dot)\b", tex)}
+    atoms = _tex_atoms(tex)
+    return {base for base, _ in atoms} | {sub for _, sub in atoms} | {base + sub for base, sub in atoms}
+
+
+def _code_names(equation) -> set[str]:
+    """Names that the loops use, without builtins, options, imports and helpers of the file."""
+    function = ast.parse(textwrap.dedent(inspect.getsource(equation.oracle))).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.decorator_list = []
+    options = {a.arg for a in function.args.kwonlyargs}
+    names = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)} | {a.arg for a in function.args.args}
+    outside = set(vars(builtins)) | set(inspect.getmodule(equation.oracle).__dict__) | {"_"}
+    return {n for n in names if n not in options and n not in outside}
