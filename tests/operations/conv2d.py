@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minisegnet_kernels import conv2d
+from minisegnet_kernels.conv2d import reference
 
 from . import Case, Operation
 
@@ -59,6 +60,11 @@ def _vjp(case, outputs, g):
     }
 
 
+def _clear_of_the_kink(case):
+    """No value within 1e-4 of zero before the ReLU, where central differences would be wrong."""
+    return np.abs(reference.forward(*case.arrays.values(), **case.options)).min(initial=1) > 1e-4
+
+
 def _vjp_relu(case, outputs, g):
     return _vjp(case, outputs, g * (outputs[0] > 0))
 
@@ -82,7 +88,7 @@ ROWS = [
     ),
     Operation(
         "conv2d.forward_relu",
-        _cases("x", "w", "b"),
+        _cases("x", "w", "b").filter(_clear_of_the_kink),
         large=_cases("x", "w", "b", **_LARGE),
         differentiable=("x", "w", "b"),
         vjp=_vjp_relu,

@@ -94,8 +94,8 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     reference="Dumoulin & Visin, arXiv 1603.07285, section 4: the transposed convolution is this equation read forwards",
 )
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    (N, O, P, Q), (_, Cg, U, V), (H, W), G = g.shape, w.shape, input_size, groups
-    (sh, sw), ((ph, _), (pw, _)), (dh, dw), C = stride, padding, dilation, Cg * groups
+    (N, O, P, Q), (_, _, U, V), (H, W), G = g.shape, w.shape, input_size, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw), C = stride, padding, dilation, w.shape[1] * groups
     x = np.zeros((N, C, H, W), np.result_type(g, w))
     for n, c, k, l in np.ndindex(N, C, H, W):
         for o, i, j, u, v in np.ndindex(O, P, Q, U, V):
