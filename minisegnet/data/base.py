@@ -1,0 +1,190 @@
+"""What a dataset is, and how one is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the files and says what to do."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images with their label maps.
+
+    ``dataset[k]`` is ``(image, mask)``: float32 of shape (C, H, W) and int64 of shape (H, W).
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The name of each class; class k has the label k.
+    palette : uint8, (K, 3)
+        A colour for each class.
+    in_channels : int
+        C.
+    ignore_index : int
+        The label of pixels that count neither in the loss nor in the metrics.
+    names : sequence of str
+        A name for each item.
+    """
+
+    classes: tuple[str, ...]
+    palette: np.ndarray
+    in_channels: int
+    ignore_index: int
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def standardise(image: np.ndarray) -> np.ndarray:
+    """An image with mean 0 and standard deviation 1, over all its pixels and channels.
+
+    Microscopes, cameras and scanners differ in gain and offset; after this, images from all of them
+    look alike to the network. Training and inference both use it. A constant image becomes zeros.
+
+    Parameters
+    ----------
+    image : array of any shape, any real dtype
+
+    Returns
+    -------
+    array, float32, of the same shape
+
+    Raises
+    ------
+    ValueError
+        If the image is empty or holds NaN or infinity.
+    """
+    image = np.asarray(image)
+    if not image.size:
+        raise ValueError(f"standardise: the image is empty, its shape is {image.shape}")
+    mean = float(image.mean(dtype=np.float64))
+    if not np.isfinite(mean):
+        raise ValueError("standardise: the image holds NaN or infinity")
+    if image.min() == image.max():  # asked in this way because rounding makes the deviation of a constant not quite 0
+        return np.zeros(image.shape, np.float32)
+    centred = image.astype(np.float32) - np.float32(mean)
+    deviation = float(centred.std(dtype=np.float64))
+    return centred / np.float32(deviation) if deviation else np.zeros(image.shape, np.float32)
+
+
+class Arrays:
+    """Images and masks that are in memory already.
+
+    Parameters
+    ----------
+    images : sequence of arrays, (C, H, W) or (H, W)
+    masks : sequence of integer arrays, (H, W)
+    classes : sequence of str
+    palette : uint8, (K, 3), optional
+    names : sequence of str, optional
+    ignore_index : int
+    standardise : bool
+        Whether each image is standardised (see `standardise`); if not, it is only made float32.
+
+    Raises
+    ------
+    DataError
+        If a shape or a label does not fit; names the item.
+    """
+
+    def __init__(self, images, masks, classes, *, palette=None, names=None, ignore_index=255, standardise=True):
+        from minisegnet.data.colours import class_palette
+
+        if len(images) != len(masks) or not len(images):
+            raise DataError(f"there must be as many masks as images, and at least one; got {len(images)} images and {len(masks)} masks")
+        self.classes = tuple(classes)
+        self.palette = class_palette(len(self.classes)) if palette is None else np.asarray(palette, np.uint8)
+        self.names = list(names) if names is not None else [f"item {k}" for k in range(len(images))]
+        self.ignore_index = ignore_index
+        self._items = [self._checked(*item, standardise) for item in zip(self.names, images, masks, strict=True)]
+        self.in_channels = self._items[0][0].shape[0]
+        mixed = {image.shape[0] for image, _ in self._items}
+        if len(mixed) > 1:
+            raise DataError(f"all images need the same number of channels; these have {sorted(mixed)}")
+
+    def _checked(self, name, image, mask, standardised):
+        image, mask = np.asarray(image), np.asarray(mask)
+        image = image[None] if image.ndim == 2 else image
+        if image.ndim != 3 or mask.ndim != 2 or image.shape[1:] != mask.shape:
+            raise DataError(f"{name}: an image (C, H, W) needs a mask (H, W); got {image.shape} and {mask.shape}")
+        check_labels(name, mask, len(self.classes), self.ignore_index)
+        image = standardise(image) if standardised else image.astype(np.float32)
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = self._items[k]
+        return image.copy(), mask.copy()  # what the caller does to them must not reach the dataset
+
+
+def check_labels(name: str, mask: np.ndarray, num_classes: int, ignore_index: int) -> None:
+    """Raise `DataError` if a label is neither a class nor `ignore_index`; names the labels."""
+    if mask.dtype.kind not in "iub":
+        raise DataError(f"{name}: a mask holds integer labels, not {mask.dtype}")
+    stray = mask[((mask < 0) | (mask >= num_classes)) & (mask != ignore_index)]
+    if stray.size:
+        found = ", ".join(map(str, np.unique(stray)[:10]))
+        raise DataError(
+            f"{name}: label {found} is out of range: there are {num_classes} classes, 0 to {num_classes - 1}, and {ignore_index} is ignored"
+        )
+
+
+class Subset:
+    """Some items of a dataset, in the given order, with the attributes of the whole."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]):
+        self.dataset = dataset
+        self.indices = [int(k) for k in indices]
+        wrong = [k for k in self.indices if not 0 <= k < len(dataset)]
+        if wrong:
+            raise IndexError(f"Subset: no item {wrong[0]} in a dataset of {len(dataset)}")
+        self.classes, self.palette = dataset.classes, dataset.palette
+        self.in_channels, self.ignore_index = dataset.in_channels, dataset.ignore_index
+        self.names = [dataset.names[k] for k in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.dataset[self.indices[k]]
+
+
+def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
+    """Divide at random into a part to train on and a part that is held out.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With at least two items.
+    fraction : float
+        The share that is held out, in (0, 1). Each part gets at least one item.
+    seed : int
+        The same seed gives the same division.
+
+    Returns
+    -------
+    train, held_out : Subset
+        Disjoint; together they hold every item. Both in the order of the dataset.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is outside (0, 1); `DataError` if the dataset has fewer than two items.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"split: fraction is the share that is held out, between 0 and 1, not {fraction}")
+    if len(dataset) < 2:
+        raise DataError(f"split: a dataset of {len(dataset)} item cannot be divided into a training part and a held-out part")
+    held = min(max(round(len(dataset) * fraction), 1), len(dataset) - 1)
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    return Subset(dataset, np.sort(order[held:])), Subset(dataset, np.sort(order[:held]))

@@ -1,0 +1,199 @@
+"""Batches: seeded, shuffled, and made in the background while the network computes.
+
+A thread, not processes: decoding and copying release the interpreter's lock, nothing has to be
+pickled, and a worker cannot be orphaned. What a batch holds is decided by ``(seed, epoch,
+position)`` and by nothing else, so the timing of the thread cannot be seen in the result.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from minisegnet.data.base import DataError, Dataset
+from minisegnet.data.transforms import Transform
+
+# The third word of a seed, so that no two uses draw the same numbers.
+_ORDER, _ITEM = 1, 2
+
+
+class Loader:
+    """Batches of a dataset: ``for images, masks in loader``.
+
+    ``images`` is float32 (N, C, H, W) and ``masks`` int64 (N, H, W). Each pass over the loader is an
+    epoch with its own order and its own augmentation.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    batch_size : int
+    transform : callable, optional
+        ``(image, mask, rng) -> (image, mask)``; see `minisegnet.data.transforms`.
+    shuffle : bool
+    seed : int
+    drop_last : bool
+        Leave out a last batch that is smaller than the others.
+    prefetch : int
+        How many batches the thread may be ahead; 0 makes them in the caller's own thread.
+    steps : int, optional
+        Batches in an epoch. The default is one pass over the data; with `steps` the data are gone
+        through as often as it takes, in a new order each time, and every batch is full.
+    repeat : int
+        How often each item appears in an epoch: one large image can give many crops.
+
+    Raises
+    ------
+    DataError
+        While iterating: an item that cannot be read, or items that differ in size. Names the item.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        transform: Transform | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        prefetch: int = 2,
+        steps: int | None = None,
+        repeat: int = 1,
+    ):
+        if batch_size < 1 or repeat < 1 or prefetch < 0 or seed < 0 or (steps is not None and steps < 1):
+            raise ValueError(
+                "Loader: batch_size, repeat and steps must be positive, prefetch and seed not negative; "
+                f"got batch_size={batch_size}, repeat={repeat}, steps={steps}, prefetch={prefetch}, seed={seed}"
+            )
+        if not len(dataset):
+            raise DataError("Loader: the dataset is empty")
+        self.dataset, self.transform = dataset, transform
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.drop_last, self.prefetch, self.steps, self.repeat = drop_last, prefetch, steps, repeat
+        if not len(self):
+            raise DataError(
+                f"Loader: {len(dataset) * repeat} items make no batch of {batch_size} with drop_last=True; use repeat= or a smaller batch"
+            )
+        self._next = (0, 0)  # epoch and batch at which the next pass starts
+        self._state = (0, 0)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        if self.steps is not None:
+            return self.steps
+        items = len(self.dataset) * self.repeat
+        return items // self.batch_size if self.drop_last else -(-items // self.batch_size)
+
+    # --- where we are ------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, int]:
+        """``{"epoch", "batch"}``: the first batch that has not been handed out. `load_state` goes on there, exactly."""
+        return {"epoch": self._state[0], "batch": self._state[1]}
+
+    def load_state(self, state: dict[str, int]) -> None:
+        """Let the next pass start where `state` was taken, in the middle of an epoch if need be."""
+        self._next = self._state = (int(state["epoch"]), int(state["batch"]))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be epoch `epoch`."""
+        self.load_state({"epoch": epoch, "batch": 0})
+
+    # --- what a batch holds ------------------------------------------------------------
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The index of the item at each position of an epoch."""
+        count = len(self.dataset) * self.repeat
+        wanted = self.steps * self.batch_size if self.steps is not None else count
+        passes = []
+        for lap in range(-(-wanted // count)):
+            indices = np.tile(np.arange(len(self.dataset)), self.repeat)
+            if self.shuffle:
+                np.random.default_rng((self.seed, epoch, _ORDER, lap)).shuffle(indices)
+            passes.append(indices)
+        return np.concatenate(passes)[:wanted]
+
+    def _item(self, epoch: int, position: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            image, mask = self.dataset[index]
+            if self.transform is not None:
+                rng = np.random.default_rng((self.seed, epoch, _ITEM, position))
+                image, mask = self.transform(image, mask, rng)
+        except Exception as error:
+            name = str(self.dataset.names[index])
+            if isinstance(error, DataError) and name in str(error):
+                raise
+            raise DataError(f"{name}: {type(error).__name__}: {error}") from error
+        return image, mask
+
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        order = self._order(epoch)
+        for batch in range(first, len(self)):
+            positions = range(batch * self.batch_size, min((batch + 1) * self.batch_size, len(order)))
+            items = [self._item(epoch, p, int(order[p])) for p in positions]
+            shapes = {image.shape: int(order[p]) for p, (image, _) in zip(positions, items, strict=True)}
+            if len(shapes) > 1:
+                listed = ", ".join(f"{self.dataset.names[k]} {shape}" for shape, k in list(shapes.items())[:4])
+                raise DataError(
+                    f"items of different shapes cannot be one batch: {listed}. Crop them (data.transforms.RandomCrop) or use batch_size=1"
+                )
+            yield (
+                np.stack([i for i, _ in items]).astype(np.float32, copy=False),
+                np.stack([m for _, m in items]).astype(np.int64, copy=False),
+            )
+
+    # --- iterating ---------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        epoch, first = self._next
+        self._next = (epoch + 1, 0)
+        self._state = (epoch, first)
+        made = self._batches(epoch, first)
+        for batch, pair in enumerate(_ahead(made, self.prefetch) if self.prefetch else made, first + 1):
+            self._state = (epoch, batch) if batch < len(self) else (epoch + 1, 0)
+            yield pair
+
+
+def _ahead(iterator: Iterator, depth: int) -> Iterator:
+    """The values of an iterator, computed by a thread up to `depth` ahead.
+
+    Its exceptions come out here. Leaving early (``break``, an exception, garbage collection) ends the thread.
+    """
+    shelf: queue.Queue = queue.Queue(depth)
+    leave = threading.Event()
+
+    def put(kind: str, value: object) -> bool:
+        while not leave.is_set():
+            try:
+                shelf.put((kind, value), timeout=0.1)  # wakes up now and then to see whether anybody still wants it
+                return True
+            except queue.Full:
+                pass
+        return False
+
+    def work() -> None:
+        try:
+            for value in iterator:
+                if not put("value", value):
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=work, name="minisegnet-loader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = shelf.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        leave.set()
+        while not shelf.empty():  # make room, so that a thread that waits to put something wakes at once
+            shelf.get_nowait()
+        thread.join()
