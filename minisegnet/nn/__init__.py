@@ -1,0 +1,44 @@
+"""Layers: functions of `minisegnet.functional` with parameters that they own.
+
+Names, arguments, defaults and ``state_dict`` keys are PyTorch's.
+"""
+
+from . import init
+from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax
+from .containers import ModuleList, Sequential
+from .convolution import Conv2d, ConvTranspose2d
+from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
+from .loss import CrossEntropyLoss
+from .module import Module
+from .normalisation import BatchNorm2d, LocalResponseNorm
+from .parameter import Parameter
+from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d, WeightedMaxPool2d
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "Identity",
+    "LeakyReLU",
+    "LocalResponseNorm",
+    "MaxPool2d",
+    "MaxUnpool2d",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "ReflectionPad2d",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Upsample",
+    "WeightedMaxPool2d",
+    "ZeroPad2d",
+    "init",
+]

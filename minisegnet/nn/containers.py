@@ -1,0 +1,105 @@
+"""Modules made of modules, and the one place where neighbours are fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from .. import functional as F
+from .activation import ReLU
+from .convolution import Conv2d
+from .module import Module
+from .normalisation import BatchNorm2d
+
+# Neighbours in a Sequential that one pass over memory can do. The result is that of one
+# after the other, up to rounding. A hook on either, or a subclass, keeps them apart.
+FUSED: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
+    (Conv2d, ReLU): lambda conv, x: conv.run(F.conv2d_relu, x),
+    (BatchNorm2d, ReLU): lambda norm, x: norm.run(F.batch_norm_relu, x),
+}
+
+
+class _Numbered(Module):
+    """Modules in an order; their names are mostly "0", "1", ..."""
+
+    def _named(self) -> list[tuple[str, Module]]:
+        return self._own(Module)
+
+    def __len__(self) -> int:
+        return len(self._named())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter([module for _, module in self._named()])
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self._part(self._named()[index])
+        return self._named()[self._checked(index)][1]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._named()[self._checked(index)][0], module)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end; returns the container."""
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        for module in modules:
+            self.append(module)
+        return self
+
+    def _part(self, named: list[tuple[str, Module]]) -> Any:
+        raise NotImplementedError
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} modules; there is no number {index}")
+        return index
+
+
+class Sequential(_Numbered):
+    """One module after another.
+
+    Neighbours that stand in `FUSED` are computed in one pass.
+
+    Parameters
+    ----------
+    *modules : Module, or one mapping of names to modules
+    """
+
+    def __init__(self, *modules: Any):
+        named = modules[0].items() if len(modules) == 1 and isinstance(modules[0], Mapping) else enumerate(modules)
+        for name, module in named:
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential takes modules, and number {name} is of type {type(module).__name__}")
+            setattr(self, str(name), module)
+
+    def forward(self, x: Any) -> Any:
+        modules = list(self)
+        while modules:
+            first = modules.pop(0)
+            together = self._fused(first, modules[0]) if modules else None
+            if together is None:
+                x = first(x)
+            else:
+                x = first._located(together, first, x)
+                modules.pop(0)
+        return x
+
+    @staticmethod
+    def _fused(first: Module, second: Module) -> Callable | None:
+        return None if first._forward_hooks or second._forward_hooks else FUSED.get((type(first), type(second)))
+
+    def _part(self, named: list[tuple[str, Module]]) -> Sequential:
+        return Sequential(dict(named))
+
+
+class ModuleList(_Numbered):
+    """A list whose modules are found by `parameters` and the like. It has no `forward`."""
+
+    def __init__(self, modules: Iterable[Module] = ()):
+        self.extend(modules)
+
+    def _part(self, named: list[tuple[str, Module]]) -> ModuleList:
+        return ModuleList([module for _, module in named])

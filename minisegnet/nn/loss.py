@@ -1,0 +1,59 @@
+"""The loss of a segmentation network, as a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..tensor import Tensor
+from .module import Module
+
+
+class CrossEntropyLoss(Module):
+    """Minus the logarithm of the probability of the true class, averaged over the pixels.
+
+    With weights the mean is weighted: Σ w·loss / Σ w. Ignored pixels count neither above nor
+    below. See `functional.cross_entropy`.
+
+    Parameters
+    ----------
+    weight : Tensor or array, (C,), optional
+        How much a pixel of each class counts.
+    ignore_index : int
+        A target that is left out.
+    reduction : {"mean", "sum", "none"}
+    label_smoothing : float
+        Share of the target that is spread evenly over all classes, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If `reduction` or `label_smoothing` does not fit.
+    """
+
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f'reduction={reduction!r}: expected "mean", "sum" or "none"')
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing}")
+        if weight is not None and not isinstance(weight, Tensor):
+            weight = Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
+        self.weight: Tensor | None
+        self.register_buffer("weight", weight)
+        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The loss of scores (N, C, H, W), logits, for labels (N, H, W), integers."""
+        return F.cross_entropy(
+            scores,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def extra_repr(self) -> str:
+        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing}"

@@ -1,0 +1,101 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import functional as F
+from ..tensor import Tensor
+from .module import Module
+from .parameter import Parameter
+
+
+class BatchNorm2d(Module):
+    """Normalise each channel of (N, C, H, W) over N, H and W; then scale and shift it.
+
+    In training the statistics are the batch's and running averages are kept:
+    ``running ← (1 − momentum)·running + momentum·batch``, with the unbiased variance. In
+    evaluation the running averages are used. (Keras' momentum is one minus this one.)
+
+    Parameters
+    ----------
+    num_features : int
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        None averages over all batches with equal weight.
+    affine : bool
+        Whether there are a learnable `weight` and `bias`, (C,).
+    track_running_stats : bool
+        If not, the batch's statistics are used in evaluation too.
+
+    References
+    ----------
+    Ioffe & Szegedy, ICML 2015
+    """
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True, track_running_stats: bool = True
+    ):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
+        self.running_mean: Tensor | None
+        self.running_var: Tensor | None
+        self.num_batches_tracked: Tensor | None
+        tracked = track_running_stats
+        self.register_buffer("running_mean", Tensor(np.zeros(num_features, np.float32)) if tracked else None)
+        self.register_buffer("running_var", Tensor(np.ones(num_features, np.float32)) if tracked else None)
+        self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
+
+    def reset_running_stats(self) -> None:
+        """Forget the running averages."""
+        for name, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            if (buffer := getattr(self, name)) is not None:
+                buffer.data[...] = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(F.batch_norm, x)
+
+    def run(self, normalise: Callable, x: Tensor) -> Tensor:
+        """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data += 1
+            if momentum is None:
+                momentum = 1 / self.num_batches_tracked.item()
+        on_batch = self.training or self.running_mean is None
+        return normalise(
+            x, self.running_mean, self.running_var, self.weight, self.bias, on_batch, 0.0 if momentum is None else momentum, self.eps
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"
+
+
+class LocalResponseNorm(Module):
+    """Divide each value by the power of its neighbours in the channel axis; see `functional.local_response_norm`.
+
+    Parameters
+    ----------
+    size : int
+        Channels in the neighbourhood.
+    alpha, beta, k : float
+        ``y = x / (k + alpha/size · Σ x²)^beta``.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton, NIPS 2012, section 3.3
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
