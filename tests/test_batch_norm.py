@@ -1,0 +1,214 @@
+"""Batch normalisation: properties, edge cases, and PyTorch as a second oracle."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisegnet_kernels import backends, batch_norm
+
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(2, 9), st.integers(2, 9))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(shape, seed, dtype="float64"):
+    """x, g, gamma, beta."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=s).astype(dtype) for s in (shape, shape, shape[1], shape[1])]
+
+
+def backward(g, x, gamma, beta, mu, rho, relu):
+    """Gradients for x, gamma and beta."""
+    if relu:
+        sums = batch_norm.grad_affine_relu(g, x, gamma, beta, mu, rho)
+        return batch_norm.grad_input_relu(g, x, gamma, beta, mu, rho, *sums), *sums
+    sums = batch_norm.grad_affine(g, x, mu, rho)
+    return batch_norm.grad_input(g, x, gamma, mu, rho, *sums), *sums
+
+
+@on_each_backend
+def test_the_difference_of_squares_counter_example(backend):
+    """At a mean of 1e4 a float32 square has no digit left for a variance of 1."""
+    rng = np.random.default_rng(0)
+    x = (1e4 + rng.normal(size=(2, 2, 12, 12))).astype("float32")
+    naive = (x * x).mean(axis=(0, 2, 3)) - x.mean(axis=(0, 2, 3)) ** 2
+    exact = x.astype("float64").var(axis=(0, 2, 3))
+    assert np.abs(naive / exact - 1).max() > 0.1, "the example is too easy"
+    with backends.use(backend):
+        _, mu, rho = batch_norm.forward(x, np.ones(2, "float32"), np.zeros(2, "float32"), eps=0.0)
+    np.testing.assert_allclose(1 / rho.astype("float64") ** 2, exact, rtol=5e-5)
+    np.testing.assert_allclose(mu, x.astype("float64").mean(axis=(0, 2, 3)), rtol=5e-7)
+
+
+def test_statistics_of_long_channels_keep_their_digits():
+    rng = np.random.default_rng(1)
+    x = (1e4 + rng.normal(size=(2, 2, 300, 301))).astype("float32")
+    _, mu, rho = batch_norm.forward(x, np.ones(2, "float32"), np.zeros(2, "float32"), eps=0.0)
+    np.testing.assert_allclose(rho, 1 / x.astype("float64").std(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(mu, x.astype("float64").mean(axis=(0, 2, 3)), rtol=1e-7)
+
+
+@on_each_backend
+@given(shape=shapes, seed=seeds)
+def test_output_has_mean_beta_and_deviation_gamma(backend, shape, seed):
+    x, _, gamma, beta = drawn(shape, seed)
+    with backends.use(backend):
+        y, mu, rho = batch_norm.forward(x, gamma, beta, eps=0.0)
+    np.testing.assert_allclose(y.mean(axis=(0, 2, 3)), beta, atol=1e-9)
+    np.testing.assert_allclose(y.std(axis=(0, 2, 3)), np.abs(gamma), atol=1e-9)
+    np.testing.assert_allclose(mu, x.mean(axis=(0, 2, 3)), atol=1e-12)
+    np.testing.assert_allclose(rho, 1 / x.std(axis=(0, 2, 3)), rtol=1e-9)
+
+
+@on_each_backend
+@given(shape=shapes, seed=seeds)
+def test_shift_and_scale_of_the_input_make_no_difference(backend, shape, seed):
+    x, _, gamma, beta = drawn(shape, seed)
+    with backends.use(backend):
+        y, *_ = batch_norm.forward(x, gamma, beta, eps=0.0)
+        moved, *_ = batch_norm.forward(3 * x + 5, gamma, beta, eps=0.0)
+    np.testing.assert_allclose(moved, y, atol=1e-8)
+
+
+@on_each_backend
+@given(shape=shapes, seed=seeds)
+def test_the_gradient_for_x_is_orthogonal_to_shift_and_scale(backend, shape, seed):
+    """What makes no difference has no gradient: both sums vanish for every g."""
+    x, g, gamma, beta = drawn(shape, seed)
+    with backends.use(backend):
+        _, mu, rho = batch_norm.forward(x, gamma, beta, eps=0.0)
+        xbar, *_ = backward(g, x, gamma, beta, mu, rho, relu=False)
+    scale = np.abs(xbar).sum() * (1 + np.abs(x).max()) + 1e-12
+    assert np.abs(xbar.sum(axis=(0, 2, 3))).max() < 1e-9 * scale
+    assert np.abs((xbar * x).sum(axis=(0, 2, 3))).max() < 1e-9 * scale
+
+
+@on_each_backend
+@given(shape=shapes, seed=seeds)
+def test_relu_equations_are_the_plain_ones_and_a_relu(backend, shape, seed):
+    x, g, gamma, beta = drawn(shape, seed)
+    with backends.use(backend):
+        y, mu, rho = batch_norm.forward(x, gamma, beta)
+        fused, *statistics = batch_norm.forward_relu(x, gamma, beta)
+        masked = backward(g * (y > 0), x, gamma, beta, mu, rho, relu=False)
+        direct = backward(g, x, gamma, beta, mu, rho, relu=True)
+        closed = batch_norm.inference_relu(x, mu, 1 / rho**2 - 1e-5, gamma, beta)
+    np.testing.assert_array_equal(fused, np.maximum(y, 0))
+    np.testing.assert_array_equal(statistics, [mu, rho])
+    np.testing.assert_allclose(closed, fused, atol=1e-9)
+    for a, e in zip(direct, masked, strict=True):
+        np.testing.assert_allclose(a, e, atol=1e-12 * (1 + np.abs(e).max()))
+
+
+@on_each_backend
+def test_a_constant_channel_gives_beta(backend):
+    x = np.full((2, 1, 4, 4), 7.25, "float32")  # a power of two: the mean has no rounding
+    with backends.use(backend):
+        y, _, rho = batch_norm.forward(x, np.array([2], "float32"), np.array([0.5], "float32"), eps=1e-5)
+    np.testing.assert_array_equal(y, np.full_like(x, 0.5))
+    np.testing.assert_allclose(rho, 1e5**0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("function", [batch_norm.forward, batch_norm.forward_relu])
+def test_nan_reaches_its_channel_and_no_other(backend, function):
+    x = np.random.default_rng(0).normal(size=(2, 2, 4, 4))
+    x[1, 0, 2, 3] = np.nan
+    with backends.use(backend):
+        y, *_ = function(x, np.ones(2), np.zeros(2))
+    assert np.isnan(y[:, 0]).all()
+    assert np.isfinite(y[:, 1]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_the_number_of_threads(dtype):
+    x, g, gamma, beta = drawn((3, 5, 70, 71), 0, dtype)
+    before, results = numba.get_num_threads(), []
+    try:
+        for threads in sorted({1, before}):
+            numba.set_num_threads(threads)
+            y, mu, rho = batch_norm.forward_relu(x, gamma, beta)
+            eval_y = batch_norm.inference(x, mu, rho, gamma, beta)
+            results.append([a.tobytes() for a in (y, mu, rho, eval_y, *backward(g, x, gamma, beta, mu, rho, relu=True))])
+    finally:
+        numba.set_num_threads(before)
+    assert results[0] == results[-1]
+
+
+def test_running_statistics_by_hand():
+    """Values 1, 2, 3, 6: mean 3, biased variance 3.5, unbiased 14/3."""
+    x = np.array([1.0, 2, 3, 6]).reshape(1, 1, 2, 2)
+    _, mu, rho = batch_norm.forward(x, np.ones(1), np.zeros(1), eps=0.5)
+    mean, variance = np.array([10.0]), np.array([2.0])
+    batch_norm.update_running(mean, variance, mu, rho, count=4, momentum=0.25, eps=0.5)
+    np.testing.assert_allclose(mean, 0.75 * 10 + 0.25 * 3)
+    np.testing.assert_allclose(variance, 0.75 * 2 + 0.25 * 14 / 3)
+
+
+def test_running_statistics_converge_to_those_of_the_data():
+    rng = np.random.default_rng(0)
+    mean, variance = np.zeros(1, "float32"), np.ones(1, "float32")
+    for _ in range(200):
+        x = (4 + 3 * rng.normal(size=(2, 1, 16, 16))).astype("float32")
+        _, mu, rho = batch_norm.forward(x, np.ones(1, "float32"), np.zeros(1, "float32"))
+        batch_norm.update_running(mean, variance, mu, rho, count=512)
+    assert mean.dtype == variance.dtype == np.float32
+    np.testing.assert_allclose(mean, 4, atol=0.3)
+    np.testing.assert_allclose(variance, 9, atol=0.8)
+
+
+def test_errors_name_operation_expected_and_actual():
+    x, one, two = np.ones((2, 3, 4, 4)), np.ones(3), np.ones(2)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.forward: 1 value per channel.*≥ 2.*\(1, 3, 1, 1\).*inference"):
+        batch_norm.forward(np.ones((1, 3, 1, 1)), one, one)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.forward_relu: beta and x do not fit.*\(C,\) = \(3,\).*\(2,\)"):
+        batch_norm.forward_relu(x, one, two)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.inference: x has 3 axes.*N, C, H, W"):
+        batch_norm.inference(x[0], one, one, one, one)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.grad_input: the dtypes differ.*gamma: float32"):
+        batch_norm.grad_input(x, x, one.astype("float32"), one, one, one, one)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.grad_affine: x and g do not fit.*\(2, 3, 4, 4\).*\(2, 3, 4, 5\)"):
+        batch_norm.grad_affine(x, np.ones((2, 3, 4, 5)), one, one)
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.grad_inference: a dtype that has no kernel.*int64"):
+        batch_norm.grad_inference(x.astype(int), one, one)
+
+
+@pytest.mark.parametrize("relu", [False, True], ids=["plain", "relu"])
+@on_each_backend
+@given(shape=shapes, seed=seeds, eps=st.sampled_from([1e-5, 1e-2]), momentum=st.sampled_from([0.1, 0.7]))
+def test_training_equals_pytorch(backend, relu, shape, seed, eps, momentum):
+    torch = pytest.importorskip("torch")
+    x, g, gamma, beta = drawn(shape, seed)
+    mean, variance = np.zeros(shape[1]), np.ones(shape[1])
+    tx, tgamma, tbeta = (torch.tensor(a, requires_grad=True) for a in (x, gamma, beta))
+    tmean, tvariance = torch.zeros(shape[1], dtype=torch.float64), torch.ones(shape[1], dtype=torch.float64)
+    ty = torch.nn.functional.batch_norm(tx, tmean, tvariance, tgamma, tbeta, True, momentum, eps)
+    ty = torch.relu(ty) if relu else ty
+    ty.backward(torch.tensor(g))
+    with backends.use(backend):
+        y, mu, rho = (batch_norm.forward_relu if relu else batch_norm.forward)(x, gamma, beta, eps=eps)
+        gradients = backward(g, x, gamma, beta, mu, rho, relu)
+    batch_norm.update_running(mean, variance, mu, rho, count=x.size // shape[1], momentum=momentum, eps=eps)
+    expected = [ty, tx.grad, tgamma.grad, tbeta.grad, tmean, tvariance]
+    for a, e in zip([y, *gradients, mean, variance], expected, strict=True):
+        np.testing.assert_allclose(a, e.detach().numpy(), rtol=1e-8, atol=1e-9)
+
+
+@on_each_backend
+@given(shape=shapes, seed=seeds, eps=st.sampled_from([1e-5, 1e-2]))
+def test_inference_equals_pytorch(backend, shape, seed, eps):
+    torch = pytest.importorskip("torch")
+    x, g, gamma, beta = drawn(shape, seed)
+    rng = np.random.default_rng(seed)
+    mean, variance = rng.normal(size=shape[1]), 0.1 + rng.random(shape[1])
+    tx, tgamma, tbeta = (torch.tensor(a, requires_grad=True) for a in (x, gamma, beta))
+    ty = torch.nn.functional.batch_norm(tx, torch.tensor(mean), torch.tensor(variance), tgamma, tbeta, False, 0.1, eps)
+    ty.backward(torch.tensor(g))
+    with backends.use(backend):
+        y = batch_norm.inference(x, mean, variance, gamma, beta, eps=eps)
+        xbar = batch_norm.grad_inference(g, variance, gamma, eps=eps)
+        gammabar, betabar = batch_norm.grad_affine(g, x, mean, 1 / np.sqrt(variance + eps))
+    for a, e in zip([y, xbar, gammabar, betabar], [ty, tx.grad, tgamma.grad, tbeta.grad], strict=True):
+        np.testing.assert_allclose(a, e.detach().numpy(), rtol=1e-9, atol=1e-11)
