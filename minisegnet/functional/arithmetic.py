@@ -148,21 +148,16 @@ def amax(a, dim=None, keepdim=False):
 
 @differentiable
 def _max_along(a, dim, keepdim):
-    where_max = np.expand_dims(a.argmax(axis=dim), dim)
-    y = np.take_along_axis(a, where_max, axis=dim)
+    winner = np.expand_dims(a.argmax(axis=dim), dim)
+    y = np.take_along_axis(a, winner, axis=dim)
 
-    def grad():
-        shape = np.zeros_like(a)
-        np.put_along_axis(shape, where_max, g_full[0], axis=dim)
-        return shape
+    def grad(g):
+        back = np.zeros_like(a)
+        np.put_along_axis(back, winner, g.reshape(y.shape), axis=dim)
+        return back
 
-    g_full: list = []
-
-    def pullback(g):
-        g_full[:] = [g.reshape(y.shape)]
-        return (grad,)
-
-    return ((y, where_max) if keepdim else (y.squeeze(dim), where_max.squeeze(dim))), pullback
+    outputs = (y, winner) if keepdim else (y.squeeze(dim), winner.squeeze(dim))
+    return outputs, lambda g: (lambda: grad(g),)
 
 
 def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:

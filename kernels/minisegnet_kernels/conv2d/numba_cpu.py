@@ -26,7 +26,7 @@ from ..jit import kernel, prange
 from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, store, zeros
 
 _BAND = 1024  # about how many pixels a task computes: their sums stay in the cache
-_SLABS = 16  # at most so many partial sums of a weight gradient, added in order
+_TASKS = 32  # work is cut into at least so many tasks if it can be; never by the number of threads
 
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
@@ -42,7 +42,6 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (_, Cg, U, V), (H, W), (sh, sw) = w.shape, input_size, stride
     (top, _), (left, _) = padding
     x = np.empty((N, Cg * groups, H, W), g.dtype)
-    w = w.reshape(groups, O // groups, Cg, U, V)
     nothing = np.zeros(Cg * groups, g.dtype)
     for a in range(sh):
         for e in range(sw):
@@ -60,8 +59,8 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
             lines = _lay_down(g, groups, (1, 1), (over, before), (rows, pitch))
             shifts = [(over - r) * pitch + before - c for r in up for c in across]
             offsets = np.add.outer(np.arange(O // groups) * rows * pitch, np.array(shifts, np.int64)).ravel()
-            taps = w[:, :, :, us][..., vs].transpose(0, 2, 1, 3, 4).reshape(groups, Cg, -1)
-            _sum_of_lines(lines, offsets, _rows_together(taps), nothing, x, pitch, P1, Q1, first[0], sh, first[1], sw, False)
+            weights = _tile_order(w, groups, us, vs, swap=True)
+            _sum_of_lines(lines, offsets, weights, nothing, x, pitch, P1, Q1, first[0], sh, first[1], sw, False)
     return x
 
 
@@ -70,12 +69,9 @@ def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     lines, offsets, pitch = _input_lines(x, (P, Q), kernel_size, stride, padding, dilation, groups)
     cotangents = _lay_down(g, groups, (1, 1), (0, 0), (P, pitch))
     offsets = np.pad(offsets, (0, -len(offsets) % COLS), mode="edge")
-    bands = N * -(-P // max(1, 2 * _BAND // pitch))
-    blocks = -(-O // groups // ROWS) * groups
-    slabs = max(1, min(_SLABS, bands, (64 << 20) // (blocks * ROWS * len(offsets) * g.itemsize)))
-    partial = _inner_products(lines, offsets, cotangents, O // groups, P, pitch, slabs)
-    w = partial[0]
-    for slab in partial[1:]:
+    slabs = _inner_products(lines, offsets, cotangents, O // groups, P, pitch)
+    w = slabs[0]
+    for slab in slabs[1:]:  # always in this order, so that the sum is the same from run to run
         w += slab
     # (group, block of ROWS channels, COLS taps together) → (O, C/G, U, V)
     w = w.reshape(groups, -1, len(offsets) // COLS, ROWS, COLS).transpose(0, 1, 3, 2, 4).reshape(groups, -1, len(offsets))
@@ -94,7 +90,7 @@ def _convolve(x, w, b, stride, padding, dilation, groups, relu):
     Q = (W + sum(padding[1]) - dilation[1] * (V - 1) - 1) // stride[1] + 1
     y = np.empty((x.shape[0], O, P, Q), x.dtype)
     lines, offsets, pitch = _input_lines(x, (P, Q), (U, V), stride, padding, dilation, groups)
-    _sum_of_lines(lines, offsets, _rows_together(w.reshape(groups, O // groups, -1)), b, y, pitch, P, Q, 0, 1, 0, 1, relu)
+    _sum_of_lines(lines, offsets, _tile_order(w, groups, range(U), range(V)), b, y, pitch, P, Q, 0, 1, 0, 1, relu)
     return y
 
 
@@ -121,12 +117,37 @@ def _lay_down(x, groups, stride, before, size):
     return lines
 
 
-def _rows_together(w):
-    """(G, rows, T) → (G, blocks, T, ROWS): the weights in the order in which a tile meets them."""
-    groups, rows, T = w.shape
-    padded = np.zeros((groups, -(-rows // ROWS) * ROWS, T), w.dtype)
-    padded[:, :rows] = w
-    return np.ascontiguousarray(padded.reshape(groups, -1, ROWS, T).transpose(0, 1, 3, 2))
+def _tile_order(w, groups, us, vs, swap=False):
+    """(O, C/G, U, V) → (G, blocks, T, ROWS), in the order in which a tile meets the weights.
+
+    Rows of the product are the output channels, or the input channels if `swap`; the other
+    channel and the taps `us`, `vs` are its terms t.
+    """
+    O, Cg = w.shape[0] // groups, w.shape[1]
+    rows, channels = (Cg, O) if swap else (O, Cg)
+    ordered = np.empty((groups, -(-rows // ROWS), channels * len(us) * len(vs), ROWS), w.dtype)
+    _fill_weights(w, np.array(us), np.array(vs), swap, ordered)
+    return ordered
+
+
+@kernel
+def _fill_weights(w, us, vs, swap, ordered):
+    groups, blocks, T, _ = ordered.shape
+    O, channels = w.shape[0] // groups, T // (us.size * vs.size)
+    rows = w.shape[1] if swap else O
+    for task in prange(groups * blocks):
+        group, block = divmod(np.int64(task), blocks)
+        for r in range(ROWS):
+            row, t = block * ROWS + r, 0
+            if row >= rows:
+                ordered[group, block, :, r] = 0
+                continue
+            for k in range(channels):
+                o, c = (group * O + k, row) if swap else (group * O + row, k)
+                for u in us:
+                    for v in vs:
+                        ordered[group, block, t, r] = w[o, c, u, v]
+                        t += 1
 
 
 @kernel
@@ -161,60 +182,75 @@ def _sum_of_lines(lines, offsets, w, b, y, pitch, P, Q, row0, row_step, column0,
     _, blocks, T, _ = w.shape
     O, H, W = y.shape[1] // groups, y.shape[2], y.shape[3]
     step = COLS * (REGISTER_BYTES // y.itemsize)
-    band = max(1, _BAND // pitch)
-    bands = (P + band - 1) // band
+    band = max(1, _BAND // pitch)  # rows that are computed together
+    bands = (P + band - 1) // band  # in one image
+    together = max(1, _BAND // (pitch * P))  # small images share the weights while these are in the cache
+    chunks = (N * bands + together - 1) // together
+    splits = min(blocks, (_TASKS + groups * chunks - 1) // (groups * chunks))
+    length = (min(band, P) * pitch + step - 1) // step * step
     j0, j1 = max(0, -(column0 // column_step)), min(Q, (W - 1 - column0) // column_step + 1)
-    for task in prange(N * groups * bands):
-        n, rest = divmod(np.int64(task), groups * bands)
-        group, number = divmod(rest, bands)
-        i0, i1 = number * band, min(P, (number + 1) * band)
-        length = ((i1 - i0) * pitch + step - 1) // step * step
-        line, sums = lines[n, group], np.empty(ROWS * length, y.dtype)
-        for block in range(blocks):
+    for task in prange(groups * chunks * splits):
+        group, rest = divmod(np.int64(task), chunks * splits)
+        chunk, split = divmod(rest, splits)
+        sums = np.empty(ROWS * length, y.dtype)
+        for block in range(split * blocks // splits, (split + 1) * blocks // splits):
             weights = w[group, block].reshape(-1)
-            for start in range(0, (i1 - i0) * pitch, step):
-                tile = zeros(y)
-                for t in range(T):
-                    tile = add_outer(tile, weights, t * ROWS, line, i0 * pitch + start + offsets[t])
-                store(tile, sums, start, length)
-            for r in range(min(ROWS, O - block * ROWS)):
-                o = group * O + block * ROWS + r
-                for i in range(i0, i1):
-                    k = i * row_step + row0
-                    if 0 <= k < H:
-                        here = r * length + (i - i0) * pitch
-                        for j in range(j0, j1):
-                            value = sums[here + j] + b[o]
-                            y[n, o, k, j * column_step + column0] = max(value, 0) if relu else value
+            for number in range(chunk * together, min((chunk + 1) * together, N * bands)):
+                n, place = divmod(number, bands)
+                i0, i1 = place * band, min(P, (place + 1) * band)
+                line = lines[n, group]
+                for start in range(0, (i1 - i0) * pitch, step):
+                    tile = zeros(y)
+                    for t in range(T):
+                        tile = add_outer(tile, weights, t * ROWS, line, i0 * pitch + start + offsets[t])
+                    store(tile, sums, start, length)
+                for r in range(min(ROWS, O - block * ROWS)):
+                    o = group * O + block * ROWS + r
+                    for i in range(i0, i1):
+                        k, here = i * row_step + row0, r * length + (i - i0) * pitch
+                        if 0 <= k < H:
+                            for j in range(j0, j1):
+                                value = sums[here + j] + b[o]
+                                y[n, o, k, j * column_step + column0] = max(value, 0) if relu else value
 
 
 @kernel
-def _inner_products(lines, offsets, cotangents, O, P, pitch, slabs):
-    N, groups, _ = lines.shape
+def _inner_products(lines, offsets, cotangents, O, P, pitch):
+    N, groups, size = lines.shape
     blocks, T = (O + ROWS - 1) // ROWS, offsets.size
     plane, lane = P * pitch, REGISTER_BYTES // lines.itemsize
     band = max(1, 2 * _BAND // pitch)
     bands = (P + band - 1) // band
+    together = max(1, 2 * _BAND // (pitch * P))  # small images share one sum over the lanes
+    slabs = min(N * bands, (_TASKS + groups * blocks - 1) // (groups * blocks))
     partial = np.zeros((slabs, groups, blocks, T * ROWS), lines.dtype)
+    flat = lines.reshape(-1)
     for task in prange(slabs * groups * blocks):
         slab, rest = divmod(np.int64(task), groups * blocks)
         group, block = divmod(rest, blocks)
         out = partial[slab, group, block]
-        length = (band * pitch + lane - 1) // lane * lane
-        rows = np.zeros(ROWS * length, lines.dtype)
-        for number in range(slab * N * bands // slabs, (slab + 1) * N * bands // slabs):
-            n, place = divmod(number, bands)
-            first, last = place * band * pitch, min(P, (place + 1) * band) * pitch
-            line = lines[n, group]
-            for r in range(min(ROWS, O - block * ROWS)):
-                source = (block * ROWS + r) * plane
-                rows[r * length : r * length + last - first] = cotangents[n, group, source + first : source + last]
-                rows[r * length + last - first : (r + 1) * length] = 0
+        length = (min(band, P) * pitch + lane - 1) // lane * lane
+        rows = np.zeros(ROWS * together * length, lines.dtype)
+        begin, end = slab * N * bands // slabs, (slab + 1) * N * bands // slabs
+        for some in range(begin, end, together):
+            some_end = min(some + together, end)
+            for number in range(some, some_end):
+                n, place = divmod(number, bands)
+                first, last = place * band * pitch, min(P, (place + 1) * band) * pitch
+                for r in range(min(ROWS, O - block * ROWS)):
+                    source, target = (block * ROWS + r) * plane, (r * together + number - some) * length
+                    rows[target : target + last - first] = cotangents[n, group, source + first : source + last]
+                    rows[target + last - first : target + length] = 0
             for t in range(0, T, COLS):
                 tile = zeros(lines)
-                a, e, f = first + offsets[t], first + offsets[t + 1], first + offsets[t + 2]
-                for q in range(0, last - first, lane):
-                    tile = add_inner(tile, rows, q, length, line, a + q, e + q, f + q)
+                for number in range(some, some_end):
+                    n, place = divmod(number, bands)
+                    first, last = place * band * pitch, min(P, (place + 1) * band) * pitch
+                    here = (n * groups + group) * size + first
+                    a, e, f = here + offsets[t], here + offsets[t + 1], here + offsets[t + 2]
+                    row = (number - some) * length
+                    for q in range(0, last - first, lane):
+                        tile = add_inner(tile, rows, row + q, together * length, flat, a + q, e + q, f + q)
                 add_sums(tile, out, t * ROWS)
     return partial
 
