@@ -1,0 +1,68 @@
+"""Networks by name: ``create("unet", in_channels=3, num_classes=2, width=0.25)``.
+
+`width` multiplies the channels of every layer, ``c(x) = max(1, round(x·width))``, and leaves
+those of the image and of the classes alone: the same drawing, small enough for a laptop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from ..nn import Module
+from .article import ArticleNetwork1, ArticleNetwork2
+from .unet import UNet
+from .unet_paper import UNetPaper
+
+__all__ = ["create", "list_models"]
+
+# name -> a class whose arguments begin with (in_channels, num_classes, width)
+_MODELS: dict[str, Callable[..., Module]] = {
+    "article1": ArticleNetwork1,
+    "article2": ArticleNetwork2,
+    "unet": UNet,
+    "unet_paper": UNetPaper,
+}
+
+
+def list_models() -> dict[str, str]:
+    """Every name that `create` knows, with a line that says what it is."""
+    return {name: (model.__doc__ or "").strip().splitlines()[0] for name, model in _MODELS.items()}
+
+
+def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float = 1.0, **options: Any) -> Module:
+    """A network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_models`.
+    in_channels : int
+        Of the image: 1 for grey, 3 for colour.
+    num_classes : int
+        With background.
+    width : float
+        Multiplies the channels of every layer.
+    **options
+        Those of the network's class.
+
+    Returns
+    -------
+    Module
+        From (N, in_channels, H, W) to scores (logits) of (N, num_classes, H', W').
+
+    Raises
+    ------
+    ValueError
+        If there is no network of that name, or a number is not positive.
+    TypeError
+        If the network has no such option.
+    """
+    if name not in _MODELS:
+        near = get_close_matches(name, _MODELS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no model {name!r}: {hint}There are {', '.join(_MODELS)}")
+    if in_channels < 1 or num_classes < 1 or width <= 0:
+        raise ValueError(f"in_channels, num_classes and width must be positive, got {in_channels}, {num_classes}, {width}")
+    return _MODELS[name](in_channels, num_classes, width, **options)

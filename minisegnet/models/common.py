@@ -1,0 +1,24 @@
+"""What the networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..tensor import Tensor
+
+
+def widths(width: float) -> Callable[[int], int]:
+    """The rule of the narrow versions: ``c(x) = max(1, round(x·width))``."""
+    return lambda channels: max(1, round(channels * width))
+
+
+def crop(x: Tensor, rows: int, columns: int, top: int = 0, left: int = 0) -> Tensor:
+    """A window of (N, C, H, W); itself if the window is all of it."""
+    if x.shape[2:] == (rows, columns):
+        return x
+    return x[:, :, top : top + rows, left : left + columns]  # type: ignore[index]
+
+
+def center_crop(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The middle of (N, C, H, W); an odd cell is cut off at the bottom and the right."""
+    return crop(x, rows, columns, (x.shape[2] - rows) // 2, (x.shape[3] - columns) // 2)
