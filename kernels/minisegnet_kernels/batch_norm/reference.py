@@ -17,6 +17,11 @@ def _normalised(x, gamma, beta, mu, rho):
     return _channel(gamma * rho) * (x - _channel(mu)) + _channel(beta)
 
 
+def _passed(g, x, gamma, beta, mu, rho):
+    """g where the ReLU was open, 0 where it was closed."""
+    return np.where(_normalised(x, gamma, beta, mu, rho) > 0, g, np.zeros_like(g))
+
+
 def forward(x, gamma, beta, *, eps):
     mu = x.mean(axis=_SUM)
     # Not E[x²] − E[x]²: at a large mean that difference has no digits left.
@@ -34,7 +39,7 @@ def grad_affine(g, x, mu, rho):
 
 
 def grad_affine_relu(g, x, gamma, beta, mu, rho):
-    return grad_affine(g * (_normalised(x, gamma, beta, mu, rho) > 0), x, mu, rho)
+    return grad_affine(_passed(g, x, gamma, beta, mu, rho), x, mu, rho)
 
 
 def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
@@ -44,7 +49,7 @@ def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
 
 
 def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
-    return grad_input(g * (_normalised(x, gamma, beta, mu, rho) > 0), x, gamma, mu, rho, gammabar, betabar)
+    return grad_input(_passed(g, x, gamma, beta, mu, rho), x, gamma, mu, rho, gammabar, betabar)
 
 
 def inference(x, mu, v, gamma, beta, *, eps):

@@ -1,0 +1,138 @@
+"""Optimisers: the front door. Arguments are checked here, then the selected view runs.
+
+Equations: ``optimiser.sgd``, ``optimiser.adam``. Both take lists of arrays, one array a
+parameter, and write their results into them; they return nothing. Parameters that took
+another number of steps (one that got its first gradient late) go into a call of their own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import checks
+from ..backends import run
+
+__all__ = ["adam", "sgd"]
+
+
+def sgd(theta, g, v=None, *, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, first=False):
+    """One step of stochastic gradient descent (equation ``optimiser.sgd``).
+
+    Parameters
+    ----------
+    theta : list of arrays
+        Parameters; updated.
+    g : list of arrays
+        Their gradients.
+    v : list of arrays, optional
+        Velocities; updated. Without momentum they are neither read nor written, and may be None.
+    lr, momentum, dampening, weight_decay : float
+    nesterov : bool
+        Look one step ahead along the velocity. Needs a momentum and no dampening.
+    first : bool
+        The first step of these parameters: the velocity becomes the gradient, whatever it was.
+
+    Raises
+    ------
+    ValueError
+        If the lists do not fit, if an array cannot be updated in place, or if an option is
+        out of range.
+    """
+    equation = "optimiser.sgd"
+    _check_range(equation, 0, np.inf, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    if nesterov and (momentum == 0 or dampening != 0):
+        checks.fail(
+            equation,
+            "nesterov needs a momentum and no dampening",
+            expected="momentum > 0 and dampening = 0",
+            actual=f"momentum = {momentum}, dampening = {dampening}",
+        )
+    if v is None and momentum != 0:
+        checks.fail(
+            equation, "momentum without velocities", expected="v, a list of arrays like theta", actual=f"v = None, momentum = {momentum}"
+        )
+    v = theta if v is None else v  # a stand-in that fits and stays untouched
+    _check_lists(equation, updated=("theta", "v") if momentum else ("theta",), theta=theta, g=g, v=v)
+    options = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+    run(equation, theta, g, v, **{k: float(o) for k, o in options.items()}, nesterov=bool(nesterov), first=bool(first))
+
+
+def adam(theta, g, m, v, *, step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+    """One step of Adam, or with `decoupled` of AdamW (equation ``optimiser.adam``).
+
+    Parameters
+    ----------
+    theta : list of arrays
+        Parameters; updated.
+    g : list of arrays
+        Their gradients.
+    m, v : list of arrays
+        First and second moments, zeros before the first step; updated.
+    step : int
+        1 for the first step.
+    lr, beta1, beta2, eps, weight_decay : float
+    decoupled : bool
+        Weight decay shrinks the parameters themselves (AdamW) instead of joining the gradient.
+
+    Raises
+    ------
+    ValueError
+        If the lists do not fit, if an array cannot be updated in place, or if an option is
+        out of range.
+    """
+    equation = "optimiser.adam"
+    _check_range(equation, 0, np.inf, lr=lr, eps=eps, weight_decay=weight_decay)
+    _check_range(equation, 0, 1, beta1=beta1, beta2=beta2)
+    if step < 1 or int(step) != step:
+        checks.fail(equation, "step does not fit", expected="step: an int ≥ 1, counted from the first update", actual=f"step = {step!r}")
+    _check_lists(equation, updated=("theta", "m", "v"), theta=theta, g=g, m=m, v=v)
+    options = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    run(equation, theta, g, m, v, step=int(step), **{k: float(o) for k, o in options.items()}, decoupled=bool(decoupled))
+
+
+def _check_range(equation, low, high, **options):
+    for name, value in options.items():
+        if not low <= value < high:
+            bound = f"0 ≤ {name} < {high}" if np.isfinite(high) else f"{name} ≥ 0, and finite"
+            checks.fail(equation, f"{name} is out of range", expected=bound, actual=f"{name} = {value!r}")
+
+
+def _check_lists(equation, updated, **lists):
+    """Lists of one length; at each place arrays of one shape and dtype, in one memory form."""
+    for name, arrays in lists.items():
+        if not isinstance(arrays, list):
+            checks.fail(
+                equation,
+                f"{name} is not a list",
+                expected="a list of arrays, one a parameter",
+                actual=type(arrays).__name__,
+                hint=f"[{name}]",
+            )
+    lengths = {name: len(arrays) for name, arrays in lists.items()}
+    if len(set(lengths.values())) > 1:
+        checks.fail(
+            equation, "the lists differ in length", expected="as many arrays in each list as there are parameters", actual=f"{lengths}"
+        )
+    for k in range(len(lists["theta"])):
+        here = {f"{name}[{k}]": arrays[k] for name, arrays in lists.items()}
+        checks.floats(equation, **here)
+        shapes = {name: tuple(array.shape) for name, array in here.items()}
+        if len(set(shapes.values())) > 1:
+            checks.fail(equation, f"the shapes at place {k} differ", expected=f"all of the shape of theta[{k}]", actual=f"{shapes}")
+        for name, array in here.items():
+            if not array.flags.c_contiguous:
+                checks.fail(
+                    equation,
+                    f"{name} is not contiguous",
+                    expected="C-contiguous arrays, which can be updated where they lie",
+                    actual=f"{name}.strides = {array.strides}",
+                    hint="np.ascontiguousarray(...) when the parameter is made",
+                )
+            if name.partition("[")[0] in updated and not getattr(array.flags, "writeable", True):
+                checks.fail(
+                    equation,
+                    f"{name} is read-only",
+                    expected="writable arrays, which are updated",
+                    actual=f"{name}.flags.writeable = False",
+                    hint=f"{name}.copy()",
+                )

@@ -1,0 +1,83 @@
+r"""Steps of the optimisers: all parameters of a network at once, updated where they lie.
+
+Index letters, here and in every view::
+
+    k  parameter array      i  element of that array
+
+``theta``, ``g`` and the moments are lists of arrays of equal shapes. An arrow is an update
+in place, and the lines are read from left to right.
+"""
+
+import numpy as np
+
+from ..registry import equation
+
+_SYMBOLS = {
+    "theta": "parameters, a list of arrays; updated",
+    "g": "gradients of the loss with respect to theta, a list of arrays",
+    "ghat": "gradient with the weight decay",
+    "eta": "option lr, the learning rate",
+    "lambda": "option weight_decay",
+}
+
+
+@equation(
+    "optimiser.sgd",
+    tex=r"\hat g_{k,i} = g_{k,i} + \lambda\,\theta_{k,i},\quad"
+    r" v_{k,i} \leftarrow \begin{cases} \hat g_{k,i} & \text{first} \\ \mu\,v_{k,i} + (1-\tau)\,\hat g_{k,i} & \text{then} \end{cases},\quad"
+    r" d = \begin{cases} \hat g_{k,i} & \mu = 0 \\ \hat g_{k,i} + \mu\,v_{k,i} & \text{Nesterov} \\ v_{k,i} & \text{otherwise} \end{cases},\quad"
+    r" \theta_{k,i} \leftarrow \theta_{k,i} - \eta\,d",
+    symbols=_SYMBOLS
+    | {
+        "v": "velocities, a list of arrays; updated, and left alone without momentum",
+        "mu": "option momentum",
+        "tau": "option dampening",
+        "d": "direction of the step",
+    },
+    reference="Sutskever, Martens, Dahl & Hinton, ICML 2013, with the learning rate outside the velocity",
+)
+def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
+    eta, mu, tau, lambda_ = lr, momentum, dampening, weight_decay
+    for k in range(len(theta)):
+        for i in range(theta[k].size):
+            ghat = g[k].flat[i] + lambda_ * theta[k].flat[i]
+            d = ghat
+            if mu != 0:
+                v[k].flat[i] = ghat if first else mu * v[k].flat[i] + (1 - tau) * ghat
+                d = ghat + mu * v[k].flat[i] if nesterov else v[k].flat[i]
+            theta[k].flat[i] -= eta * d
+
+
+@equation(
+    "optimiser.adam",
+    tex=r"\hat g_{k,i} = \begin{cases} g_{k,i} & \text{decoupled} \\ g_{k,i} + \lambda\,\theta_{k,i} & \text{otherwise} \end{cases},\quad"
+    r" \theta_{k,i} \leftarrow (1 - \eta\lambda)\,\theta_{k,i} \text{ if decoupled},\quad"
+    r" m_{k,i} \leftarrow \beta_m\,m_{k,i} + (1-\beta_m)\,\hat g_{k,i},\quad"
+    r" v_{k,i} \leftarrow \beta_v\,v_{k,i} + (1-\beta_v)\,\hat g_{k,i}^2,\quad"
+    r" \hat m = \frac{m_{k,i}}{1-\beta_m^t},\quad \hat v = \frac{v_{k,i}}{1-\beta_v^t},\quad"
+    r" \theta_{k,i} \leftarrow \theta_{k,i} - \eta\,\frac{\hat m}{\sqrt{\hat v} + \epsilon}",
+    symbols=_SYMBOLS
+    | {
+        "m": "first moments, a list of arrays; updated",
+        "v": "second moments, a list of arrays; updated",
+        "mhat": "first moment without the bias towards its zero at the start; vhat the second",
+        "t": "option step, 1 for the first",
+        "beta_m": "option beta1, the decay of m",
+        "beta_v": "option beta2, the decay of v",
+        "epsilon": "option eps",
+    },
+    reference="Kingma & Ba, arXiv 1412.6980; decoupled: Loshchilov & Hutter, arXiv 1711.05101",
+)
+def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
+    eta, beta_m, beta_v, epsilon, lambda_, t = lr, beta1, beta2, eps, weight_decay, step
+    for k in range(len(theta)):
+        for i in range(theta[k].size):
+            ghat = g[k].flat[i]
+            if decoupled:
+                theta[k].flat[i] *= 1 - eta * lambda_
+            else:
+                ghat += lambda_ * theta[k].flat[i]
+            m[k].flat[i] = beta_m * m[k].flat[i] + (1 - beta_m) * ghat
+            v[k].flat[i] = beta_v * v[k].flat[i] + (1 - beta_v) * ghat * ghat
+            mhat, vhat = m[k].flat[i] / (1 - beta_m**t), v[k].flat[i] / (1 - beta_v**t)
+            theta[k].flat[i] -= eta * mhat / (np.sqrt(vhat) + epsilon)

@@ -1,0 +1,55 @@
+"""Steps of the optimisers for the CPU, compiled: one sweep over the arrays of a parameter.
+
+Written with NumPy, a step of Adam goes through memory a dozen times; here each value is
+loaded once and stored once. Options arrive in the dtype of the arrays, since a float64
+option would drag the arithmetic of float32 arrays up to float64.
+"""
+
+import numpy as np
+
+from ..jit import kernel, prange
+
+
+@kernel
+def _sgd(theta, g, v, lr, momentum, kept, taken, weight_decay, nesterov):
+    for i in prange(theta.size):
+        ghat = g[i] + weight_decay * theta[i]
+        d = ghat
+        if momentum != 0:
+            velocity = taken * ghat
+            if kept != 0:  # not at the first step, when v may hold anything
+                velocity += kept * v[i]
+            v[i] = velocity
+            d = ghat + momentum * velocity if nesterov else velocity
+        theta[i] -= lr * d
+
+
+@kernel
+def _adam(theta, g, m, v, rate, root, beta1, beta2, rest1, rest2, eps, shrink, weight_decay):
+    for i in prange(theta.size):
+        ghat = g[i] + weight_decay * theta[i]
+        first = beta1 * m[i] + rest1 * ghat
+        second = beta2 * v[i] + rest2 * ghat * ghat
+        m[i] = first
+        v[i] = second
+        theta[i] = shrink * theta[i] - rate * first / (root * second**0.5 + eps)
+
+
+def _flat(array):
+    """One axis, and a copy of a read-only gradient, for which a kernel would be compiled anew."""
+    return np.require(array.reshape(-1), requirements="W")
+
+
+def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
+    kept, taken = (0.0, 1.0) if first else (momentum, 1 - dampening)
+    for k in range(len(theta)):
+        lr_, momentum_, kept_, taken_, decay_ = (theta[k].dtype.type(o) for o in (lr, momentum, kept, taken, weight_decay))
+        _sgd(_flat(theta[k]), _flat(g[k]), _flat(v[k]), lr_, momentum_, kept_, taken_, decay_, nesterov)
+
+
+def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
+    rate, root = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
+    shrink, coupled = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    for k in range(len(theta)):
+        options = (theta[k].dtype.type(o) for o in (rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled))
+        _adam(_flat(theta[k]), _flat(g[k]), _flat(m[k]), _flat(v[k]), *options)
