@@ -1,0 +1,25 @@
+"""Pictures: label maps, predictions beside the truth, training curves, the graph of a computation.
+
+Matplotlib is imported when something is drawn with it, never before, and its global state
+(``pyplot``) is not used: no window opens, no backend has to be chosen, threads may draw.
+"""
+
+from minisegnet.data.colours import class_palette, palette
+from minisegnet.viz.diagram import graph, graph_dot
+from minisegnet.viz.pictures import colourise, overlay, save_label_png
+from minisegnet.viz.progress import curves
+from minisegnet.viz.sheet import predictions
+from minisegnet.viz.writing import write_atomically
+
+__all__ = [
+    "class_palette",
+    "colourise",
+    "curves",
+    "graph",
+    "graph_dot",
+    "overlay",
+    "palette",
+    "predictions",
+    "save_label_png",
+    "write_atomically",
+]

@@ -1,0 +1,156 @@
+"""How training went: loss and IoU over the steps."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisegnet.viz.writing import GREY, INK, finish, new_figure, quiet_axes
+
+_BLUE, _ORANGE = "#0072b2", "#d55e00"
+_LINES = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#6b7080")
+
+
+def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.PathLike | None = None, *, title: str = "Training") -> Any:
+    """Draw the loss and the IoU over the steps.
+
+    Parameters
+    ----------
+    log : rows or path of a CSV file
+        The horizontal axis is the column ``step`` (or ``iteration``, ``epoch``, else the number of the row).
+        Drawn are ``loss`` (or ``train_loss``), raw and smoothed; ``val_loss``; and every column with ``iou``
+        in its name: ``val_iou`` is the mean, ``val_iou_nucleus`` that of a class, ``train_iou`` that of the
+        training batches. An empty cell is a step at which that was not measured.
+    path : path, optional
+        Where the PNG goes. Without it, the picture is returned.
+    title : str
+
+    Returns
+    -------
+    Path or PIL.Image.Image
+
+    Raises
+    ------
+    ValueError
+        If the log has no rows, or neither a loss nor an IoU.
+    """
+    table = _columns(log)
+    loss = next((table[c] for c in ("loss", "train_loss") if c in table), None)
+    validation_loss = next((table[c] for c in ("val_loss", "validation_loss") if c in table), None)
+    ious = {name: values for name, values in table.items() if "iou" in name.lower() and not np.isnan(values).all()}
+    if loss is None and validation_loss is None and not ious:
+        raise ValueError(f"curves: the log has neither a loss nor an IoU; its columns are {', '.join(table)}")
+    horizontal = next((c for c in ("step", "iteration", "epoch") if c in table), None)
+    steps = table[horizontal] if horizontal else np.arange(1, len(next(iter(table.values()))) + 1.0)
+
+    figure = new_figure(10, 4.2)
+    figure.text(0.065, 0.94, title, fontsize=14, weight="bold", color=INK, va="center")
+    left = figure.add_axes((0.065, 0.13, 0.405, 0.66))
+    right = figure.add_axes((0.56, 0.13, 0.405, 0.66))
+    for axes, heading in ((left, "loss"), (right, "intersection over union")):
+        quiet_axes(axes)
+        axes.set_title(heading, loc="left", fontsize=10.5, color=GREY, pad=10)
+        axes.set_xlabel(horizontal or "row", fontsize=9, color=GREY)
+    _draw_losses(left, steps, loss, validation_loss)
+    _draw_ious(right, steps, ious)
+    right.set_xlim(left.get_xlim()) if loss is not None else None
+    return finish(figure, path)
+
+
+def _draw_losses(axes: Any, steps: np.ndarray, loss: np.ndarray | None, validation: np.ndarray | None) -> None:
+    if loss is not None:
+        at, values = _measured(steps, loss)
+        noisy = len(values) >= 20
+        axes.plot(at, values, color=_BLUE, linewidth=0.8 if noisy else 1.8, alpha=0.3 if noisy else 1, label=None if noisy else "training")
+        if noisy:
+            axes.plot(at, smooth(values, max(len(values) / 80, 2.0)), color=_BLUE, linewidth=1.8, label="training, smoothed")
+    if validation is not None and not np.isnan(validation).all():
+        at, values = _measured(steps, validation)
+        axes.plot(at, values, color=_ORANGE, linewidth=1.5, marker="o", markersize=3.5, label="validation")
+    if not axes.lines:
+        return _say(axes, "no loss in the log")
+    drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+    drawn = drawn[np.isfinite(drawn)]
+    if drawn.size and drawn.min() > 0 and drawn.max() > 30 * drawn.min():
+        axes.set_yscale("log")  # otherwise the end of the run is a line on the floor
+    else:
+        axes.set_ylim(bottom=min(0, drawn.min(initial=0)))
+    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.02, 0.995), ncols=2)
+
+
+def _draw_ious(axes: Any, steps: np.ndarray, ious: dict[str, np.ndarray]) -> None:
+    axes.set_ylim(0, 1)
+    if not ious:
+        axes.set_xlim(steps.min(), max(steps.max(), steps.min() + 1))
+        return _say(axes, "not measured yet")
+    named = sorted(((_iou_name(column), values) for column, values in ious.items()), key=lambda pair: pair[0] != "mean")
+    others = iter(_LINES * len(named))
+    for name, values in named:
+        at, values = _measured(steps, values)
+        mean = name == "mean" or len(named) == 1
+        style = {"color": INK, "linewidth": 2.0, "zorder": 3} if mean else {"color": next(others), "linewidth": 1.3}
+        axes.plot(at, values, marker="o", markersize=3.5 if len(at) < 60 else 0, label=name, **style)
+    name, values = named[0]
+    at, values = _measured(steps, values)
+    best = int(np.argmax(values))
+    axes.plot(
+        at[best], values[best], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=_ORANGE, markeredgewidth=1.6, zorder=4
+    )
+    said = f"best {name}: {values[best]:.4f} at {at[best]:g}"
+    axes.annotate(said, (1, 1), xycoords="axes fraction", xytext=(0, 10), textcoords="offset points", ha="right", fontsize=9, color=_ORANGE)
+    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="lower right", ncols=1 + (len(named) > 6))
+
+
+def smooth(values: np.ndarray, width: float) -> np.ndarray:
+    """Mean of the neighbours on both sides, with Gaussian weights of deviation `width`: unlike a running average, it does not lag.
+
+    At the ends, and beside values that are not finite, the weights that are left count.
+    """
+    there = np.isfinite(values)
+    reach = np.arange(-int(3 * width), int(3 * width) + 1)
+    weights = np.exp(-0.5 * (reach / width) ** 2)
+    middle = slice(len(reach) // 2, len(reach) // 2 + len(values))
+    total = np.convolve(np.where(there, values, 0), weights)[middle]
+    weight = np.convolve(there.astype(float), weights)[middle]
+    return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
+
+
+def _measured(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    there = ~np.isnan(values)
+    return steps[there], values[there]
+
+
+def _iou_name(column: str) -> str:
+    """``val_iou_nucleus`` → nucleus, ``val_mean_iou`` → mean, ``train_iou`` → training."""
+    words = [w for w in column.lower().replace("/", "_").replace(".", "_").split("_") if w not in ("val", "validation", "iou", "miou")]
+    words = ["training" if w == "train" else w for w in words]
+    return " ".join(words) or "mean"
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=10)
+
+
+def _columns(log: Any) -> dict[str, np.ndarray]:
+    """Columns of numbers; what is empty or no number is NaN."""
+    if isinstance(log, (str, os.PathLike)):
+        with Path(log).open(newline="", encoding="utf-8") as stream:
+            rows: list[Mapping[str, Any]] = list(csv.DictReader(stream))
+    else:
+        rows = list(log)
+    if not rows:
+        raise ValueError("curves: the log has no rows")
+    names = list(dict.fromkeys(name for row in rows for name in row if name is not None))
+    return {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
+
+
+def _number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return float("nan")

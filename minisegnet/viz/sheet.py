@@ -1,0 +1,189 @@
+"""Predictions beside the truth, one row an image."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minisegnet.data.colours import class_palette
+from minisegnet.viz.pictures import IGNORED, as_rgb, colourise
+from minisegnet.viz.writing import FAINT, GREY, INK, finish, new_figure
+
+# Okabe and Ito's colours again: told apart with any common colour-blindness.
+FOUND, FALSE, MISSED, CONFUSED, SKIPPED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66), (150, 150, 150)
+_MARGIN, _GAP, _CAPTION, _HEAD, _LINE = 0.35, 0.14, 0.34, 0.85, 0.27  # inches
+
+
+def error_map(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, *, background: int | None = 0, ignore_index: int = 255
+) -> np.ndarray:
+    """Where a prediction is right and how it is wrong, uint8 (H, W, 3), over the darkened image.
+
+    With a background class: found (TP) green, false alarm (FP) orange, missed (FN) blue, an object of
+    another class yellow, and background that was left alone shows the image. With ``background=None``:
+    wrong pixels orange. Pixels labelled `ignore_index` are grey.
+    """
+    picture = np.rint(as_rgb(image) * 0.45).astype(np.uint8)
+    if background is None:
+        picture[truth != prediction] = FALSE
+    else:
+        is_object, called_object = truth != background, prediction != background
+        picture[is_object & called_object] = CONFUSED
+        picture[is_object & (truth == prediction)] = FOUND
+        picture[~is_object & called_object] = FALSE
+        picture[is_object & ~called_object] = MISSED
+    picture[truth == ignore_index] = SKIPPED
+    return picture
+
+
+def predictions(
+    images: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    classes: Sequence[str],
+    palette: np.ndarray | None = None,
+    path: str | os.PathLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "Predictions",
+    background: int | str | None = "auto",
+    ignore_index: int = 255,
+) -> Any:
+    """One picture with a row for each image: image | truth | prediction | errors, and a legend.
+
+    Parameters
+    ----------
+    images : sequence of arrays, (H, W) or (C, H, W)
+    truths, predictions : sequences of integer arrays, (H, W)
+    classes : sequence of str
+    palette : uint8, (K, 3), optional
+    path : path, optional
+        Where the PNG goes. Without it, the picture is returned.
+    names : sequence of str, optional
+        A caption for each row.
+    title : str
+    background : int, None or "auto"
+        The class that stands for "nothing there" in the error map (see `error_map`). "auto": class 0
+        if there are two classes or it is called background, else None.
+    ignore_index : int
+
+    Returns
+    -------
+    Path or PIL.Image.Image
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to show, or shapes differ.
+    """
+    rows = [(np.asarray(i), np.asarray(t), np.asarray(p)) for i, t, p in zip(images, truths, predictions, strict=True)]
+    if not rows:
+        raise ValueError("predictions: there is no image to show")
+    for k, (image, truth, guess) in enumerate(rows):
+        if truth.shape != guess.shape or as_rgb(image).shape[:2] != truth.shape:
+            raise ValueError(
+                f"predictions: in row {k} the image is {image.shape}, the truth {truth.shape} and the prediction {guess.shape}"
+            )
+    if background == "auto":
+        background = 0 if len(classes) == 2 or classes[0].lower().startswith("background") else None
+    colours = class_palette(len(classes)) if palette is None else np.asarray(palette)
+    ignored = any((truth == ignore_index).any() for _, truth, _ in rows)
+    class_key = [*zip(classes, colours, strict=False)] + [("ignored", IGNORED)] * ignored
+    error_key = _error_key(background, len(classes), ignored)
+
+    # Everything is placed in inches, from the top, so that nothing overlaps whatever the number of rows.
+    aspects = [truth.shape[0] / truth.shape[1] for _, truth, _ in rows]
+    cell = min(2.6, max(1.5, 4.0 / max(aspects)))
+    heights = [min(cell * a, 4.0) for a in aspects]
+    width = 2 * _MARGIN + 4 * cell + 3 * _GAP
+    columns = max(1, int((width - 2 * _MARGIN - 0.8) / (0.42 + 0.076 * max(len(str(n)) for n, _ in class_key))))
+    class_lines = math.ceil(len(class_key) / columns)
+    foot = 0.2 + _LINE * (class_lines + 1) + 0.2
+    height = _HEAD + sum(heights) + _CAPTION * len(rows) + foot
+    figure = new_figure(width, height)
+    figure.text(_MARGIN / width, 1 - 0.3 / height, title, fontsize=14, weight="bold", color=INK, va="center")
+    for column, heading in enumerate(("image", "truth", "prediction", "errors")):
+        x = _MARGIN + column * (cell + _GAP)
+        figure.text((x + cell / 2) / width, 1 - (_HEAD - 0.13) / height, heading, fontsize=10.5, color=GREY, ha="center", va="center")
+
+    top = height - _HEAD
+    for k, ((image, truth, guess), tall) in enumerate(zip(rows, heights, strict=True)):
+        shown = (
+            as_rgb(image),
+            colourise(truth, colours, ignore_index),
+            colourise(guess, colours, ignore_index),
+            error_map(image, truth, guess, background=background, ignore_index=ignore_index),  # type: ignore[arg-type]
+        )
+        for column, picture in enumerate(shown):
+            left = _MARGIN + column * (cell + _GAP)
+            axes = figure.add_axes((left / width, (top - tall) / height, cell / width, tall / height))
+            axes.imshow(picture, interpolation="nearest" if column else "antialiased")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_color(FAINT)
+        below = (top - tall - 0.12) / height
+        if names is not None:
+            figure.text(_MARGIN / width, below, _shortened(str(names[k]), int(cell * 26)), fontsize=8.5, color=GREY, va="center")
+        figure.text(
+            1 - _MARGIN / width,
+            below,
+            _score(truth, guess, len(classes), background, ignore_index),
+            fontsize=8.5,
+            color=GREY,
+            ha="right",
+            va="center",
+        )
+        top -= tall + _CAPTION
+
+    top -= 0.2
+    _legend(figure, width, height, top, "classes", class_key, columns)
+    _legend(figure, width, height, top - _LINE * class_lines, "errors", error_key, len(error_key))
+    return finish(figure, path)
+
+
+def _error_key(background: Any, num_classes: int, ignored: bool) -> list[tuple[str, Any]]:
+    if background is None:
+        key = [("wrong", FALSE)]
+    else:
+        key = [("found (TP)", FOUND), ("false alarm (FP)", FALSE), ("missed (FN)", MISSED)] + [("wrong class", CONFUSED)] * (
+            num_classes > 2
+        )
+    return key + [("ignored", SKIPPED)] * ignored
+
+
+def _legend(figure: Any, width: float, height: float, top: float, label: str, key: list, columns: int) -> None:
+    """Swatches with names, `columns` a line, behind a grey label; all in inches."""
+    from matplotlib.patches import Rectangle
+
+    figure.text(_MARGIN / width, (top - 0.08) / height, label, fontsize=9, color=GREY, va="center")
+    step = (width - 2 * _MARGIN - 0.8) / columns
+    step = min(step, 0.42 + 0.076 * max(len(str(name)) for name, _ in key))
+    for k, (name, colour) in enumerate(key):
+        x, y = _MARGIN + 0.8 + step * (k % columns), top - _LINE * (k // columns)
+        swatch = Rectangle(
+            (x / width, (y - 0.15) / height), 0.14 / width, 0.14 / height, facecolor=np.asarray(colour) / 255, edgecolor=GREY, linewidth=0.4
+        )
+        swatch.set_transform(figure.transFigure)
+        figure.add_artist(swatch)
+        figure.text((x + 0.21) / width, (y - 0.08) / height, str(name), fontsize=9, color=INK, va="center")
+
+
+def _score(truth: np.ndarray, guess: np.ndarray, num_classes: int, background: Any, ignore_index: int) -> str:
+    """IoU of the object for two classes, else the share of right pixels."""
+    counted = truth != ignore_index
+    truth, guess = truth[counted], guess[counted]
+    if not truth.size:
+        return "nothing to score"
+    if num_classes == 2 and background is not None:
+        union = ((truth != background) | (guess != background)).sum()
+        return f"IoU {((truth != background) & (guess != background)).sum() / union:.3f}" if union else "no object, none predicted"
+    return f"{(truth == guess).mean():.1%} of pixels right"
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
