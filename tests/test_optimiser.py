@@ -106,6 +106,8 @@ def test_errors_name_operation_expected_and_actual():
         optimiser.sgd(one, [one[0].astype("float32")], lr=0.1)
     with pytest.raises(ValueError, match=r"(?s)optimiser\.sgd: theta\[0\] is not contiguous.*C-contiguous.*strides.*np\.ascontiguousarray"):
         optimiser.sgd([np.ones((3, 2)).T], one, lr=0.1)
+    with pytest.raises(ValueError, match=r"(?s)optimiser\.sgd: g\[1\] is not an array.*every parameter.*NoneType"):
+        optimiser.sgd(one + one, [*one, None], lr=0.1)
     with pytest.raises(ValueError, match=r"(?s)optimiser\.adam: v is not a list.*ndarray"):
         optimiser.adam(one, one, one, one[0], step=1)
     with pytest.raises(ValueError, match=r"(?s)optimiser\.sgd: nesterov needs a momentum.*momentum > 0.*momentum = 0"):

@@ -113,26 +113,49 @@ def _check_lists(equation, updated, **lists):
         checks.fail(
             equation, "the lists differ in length", expected="as many arrays in each list as there are parameters", actual=f"{lengths}"
         )
-    for k in range(len(lists["theta"])):
-        here = {f"{name}[{k}]": arrays[k] for name, arrays in lists.items()}
-        checks.floats(equation, **here)
-        shapes = {name: tuple(array.shape) for name, array in here.items()}
-        if len(set(shapes.values())) > 1:
-            checks.fail(equation, f"the shapes at place {k} differ", expected=f"all of the shape of theta[{k}]", actual=f"{shapes}")
-        for name, array in here.items():
-            if not array.flags.c_contiguous:
+    for k, arrays in enumerate(zip(*lists.values(), strict=True)):
+        if not _fit(arrays):
+            _explain(equation, k, dict(zip(lists, arrays, strict=True)))
+    for name in updated:
+        for k, array in enumerate(lists[name]):
+            if not getattr(array.flags, "writeable", True):
                 checks.fail(
                     equation,
-                    f"{name} is not contiguous",
-                    expected="C-contiguous arrays, which can be updated where they lie",
-                    actual=f"{name}.strides = {array.strides}",
-                    hint="np.ascontiguousarray(...) when the parameter is made",
-                )
-            if name.partition("[")[0] in updated and not getattr(array.flags, "writeable", True):
-                checks.fail(
-                    equation,
-                    f"{name} is read-only",
+                    f"{name}[{k}] is read-only",
                     expected="writable arrays, which are updated",
-                    actual=f"{name}.flags.writeable = False",
-                    hint=f"{name}.copy()",
+                    actual=f"{name}[{k}].flags.writeable = False",
+                    hint=f"{name}[{k}].copy()",
                 )
+
+
+def _fit(arrays) -> bool:
+    """Quickly, since it is asked for every parameter at every step."""
+    shape, dtype = getattr(arrays[0], "shape", None), getattr(arrays[0], "dtype", None)
+    return dtype in checks.FLOATS and all(
+        hasattr(a, "flags") and a.shape == shape and a.dtype == dtype and a.flags.c_contiguous for a in arrays
+    )
+
+
+def _explain(equation, k, arrays):
+    """Raise what is wrong at place k."""
+    for name, array in arrays.items():
+        if not hasattr(array, "flags"):
+            checks.fail(
+                equation,
+                f"{name}[{k}] is not an array",
+                expected="an array for every parameter",
+                actual=type(array).__name__,
+                hint="leave out parameters that have no gradient",
+            )
+    checks.floats(equation, **{f"{name}[{k}]": array for name, array in arrays.items()})
+    shapes = {f"{name}[{k}]": tuple(array.shape) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        checks.fail(equation, f"the shapes at place {k} differ", expected=f"all of the shape of theta[{k}]", actual=f"{shapes}")
+    name = next(name for name, array in arrays.items() if not array.flags.c_contiguous)
+    checks.fail(
+        equation,
+        f"{name}[{k}] is not contiguous",
+        expected="C-contiguous arrays, which can be updated where they lie",
+        actual=f"{name}[{k}].strides = {arrays[name].strides}",
+        hint="np.ascontiguousarray(...) when the parameter is made",
+    )

@@ -5,8 +5,6 @@ loaded once and stored once. Options arrive in the dtype of the arrays, since a 
 option would drag the arithmetic of float32 arrays up to float64.
 """
 
-import numpy as np
-
 from ..jit import kernel, prange
 
 
@@ -37,19 +35,24 @@ def _adam(theta, g, m, v, rate, root, beta1, beta2, rest1, rest2, eps, shrink, w
 
 def _flat(array):
     """One axis, and a copy of a read-only gradient, for which a kernel would be compiled anew."""
-    return np.require(array.reshape(-1), requirements="W")
+    return array.reshape(-1) if array.flags.writeable else array.flatten()
+
+
+def _cast(theta, *options):
+    """The options in each dtype that occurs."""
+    return {dtype: [dtype.type(o) for o in options] for dtype in {array.dtype for array in theta}}
 
 
 def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
     kept, taken = (0.0, 1.0) if first else (momentum, 1 - dampening)
+    options = _cast(theta, lr, momentum, kept, taken, weight_decay)
     for k in range(len(theta)):
-        lr_, momentum_, kept_, taken_, decay_ = (theta[k].dtype.type(o) for o in (lr, momentum, kept, taken, weight_decay))
-        _sgd(_flat(theta[k]), _flat(g[k]), _flat(v[k]), lr_, momentum_, kept_, taken_, decay_, nesterov)
+        _sgd(_flat(theta[k]), _flat(g[k]), _flat(v[k]), *options[theta[k].dtype], nesterov)
 
 
 def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
     rate, root = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
     shrink, coupled = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    options = _cast(theta, rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled)
     for k in range(len(theta)):
-        options = (theta[k].dtype.type(o) for o in (rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled))
-        _adam(_flat(theta[k]), _flat(g[k]), _flat(m[k]), _flat(v[k]), *options)
+        _adam(_flat(theta[k]), _flat(g[k]), _flat(m[k]), _flat(v[k]), *options[theta[k].dtype])
