@@ -1,0 +1,118 @@
+"""What a benchmark says: a table for the screen, JSON for the record, a picture for the eye."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .runner import Result
+
+PEER = "torch"
+
+
+def environment(threads: int) -> dict[str, Any]:
+    """Where and with what a benchmark ran: processor, versions, git hash."""
+    packages = {}
+    for name in ("minisegnet", "numpy", "numba", "torch"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "packages": packages,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def table(results: list[Result]) -> str:
+    """Milliseconds for each case and phase, and the ratio of each backend to PyTorch."""
+    libraries = list(dict.fromkeys(r.library for r in results))
+    ours = [name for name in libraries if name != PEER]
+    found = {(r.case, r.phase, r.library): r for r in results}
+    rows = list(dict.fromkeys((r.case, r.phase) for r in results))
+    wide = max(len(case) for case, _ in rows)
+    ratios = [f"{name}/torch" for name in ours] if PEER in libraries else []
+    lines = [f"{'case':{wide}}  {'phase':8}" + "".join(f"{name + ' ms':>12}" for name in libraries) + "".join(f"{name:>13}" for name in ratios)]
+    for case, phase in rows:
+        cells = [found.get((case, phase, name)) for name in libraries]
+        line = f"{case:{wide}}  {phase:8}" + "".join(f"{1e3 * c.seconds:12.3f}" if c else f"{'-':>12}" for c in cells)
+        if ratios:
+            peer = found[case, phase, PEER].seconds
+            line += "".join(f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def save_json(results: list[Result], threads: int, path: Path) -> None:
+    """The record that tables and pictures of the documentation are made from."""
+    document = {"environment": environment(threads), "results": [asdict(r) for r in results]}
+    _write(path, json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def picture(results: list[Result], path: Path) -> None:
+    """Bars of each backend's time relative to PyTorch (or to NumPy, without PyTorch)."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    libraries = list(dict.fromkeys(r.library for r in results))
+    base = PEER if PEER in libraries else libraries[0]
+    rows = list(dict.fromkeys((r.case, r.phase) for r in results))
+    found = {(r.case, r.phase, r.library): r for r in results}
+    others = [name for name in libraries if name != base]
+    figure = Figure(figsize=(8, 0.34 * len(rows) + 1.4), layout="constrained")
+    axes = figure.add_subplot()
+    height = 0.8 / max(1, len(others))
+    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8"}
+    for k, name in enumerate(others):
+        ratio = [found[(*row, name)].seconds / found[(*row, base)].seconds if (*row, name) in found else float("nan") for row in rows]
+        y = [i + (k - (len(others) - 1) / 2) * height for i in range(len(rows))]
+        axes.barh(y, ratio, height * 0.9, label=name, color=colours.get(name))
+    axes.axvline(1, color="#444444", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(rows)), [f"{case}  {phase}" for case, phase in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"time relative to {base} (1 = equal, left of it = faster)")
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", which="both", linewidth=0.3)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    _write(path, data.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

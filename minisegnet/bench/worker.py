@@ -1,0 +1,143 @@
+"""One library in a process of its own: ``python -m minisegnet.bench.worker torch 2``.
+
+Reads a line of JSON for each request and answers with one: ``{"case": name, "verify": path}``
+writes the results of a case to a file, ``{"case": name, "rounds": k}`` returns k timings in
+seconds for each of its phases.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .cases import CASES, STEP
+
+_STEP_SEED = 1
+
+
+class Minisegnet:
+    """This library, with one of its backends."""
+
+    def __init__(self, backend: str, threads: int):
+        import numba
+
+        from .. import functional, models, optim, tensor
+        from minisegnet_kernels import backends
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        backends.use(backend)
+        self.F, self.make, self._models, self._optim = functional, tensor.tensor, models, optim
+
+    def value(self, t: Any) -> np.ndarray:
+        return t.data
+
+    def unet(self) -> tuple[Any, Any]:
+        model = self._models.create("unet", in_channels=1, num_classes=2, width=0.25)
+        return model, self._optim.Adam(model.parameters(), lr=1e-3)
+
+
+class Torch:
+    """The peer, with its own memory layout and its own choice of algorithms."""
+
+    def __init__(self, backend: str, threads: int):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.F = torch.nn.functional
+        self._torch = torch
+
+    def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        return self._torch.tensor(array, requires_grad=requires_grad)
+
+    def value(self, t: Any) -> np.ndarray:
+        return t.detach().numpy()
+
+    def unet(self) -> tuple[Any, Any]:
+        from .twin import UNet
+
+        model = UNet(1, 2, 0.25)
+        return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def _phases(library: Any, name: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+    """The timed parts of a case, and its results for comparison."""
+    if name == STEP:
+        return _training_step(library)
+    case = CASES[name]
+    floats, integers = case.arrays()
+    inputs = [library.make(a, requires_grad=True) for a in floats]
+    arguments = inputs + [library.make(a) for a in integers]
+    y = case.expression(library.F, *arguments)
+    cotangent = library.make(np.random.default_rng(1).standard_normal(tuple(y.shape)).astype(np.float32))
+
+    def forward() -> Any:
+        return case.expression(library.F, *arguments)
+
+    def backward() -> None:
+        for t in inputs:
+            t.grad = None
+        y.backward(cotangent, retain_graph=True)
+
+    def results() -> list[np.ndarray]:
+        backward()
+        return [library.value(forward()), *(library.value(t.grad) for t in inputs)]
+
+    return {"forward": forward, "backward": backward}, results
+
+
+def _training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+    rng = np.random.default_rng(_STEP_SEED)
+    x = library.make(rng.standard_normal((8, 1, 128, 128), np.float32))
+    t = library.make(rng.integers(0, 2, (8, 128, 128)))
+    model, optimiser = library.unet()
+
+    def step() -> Any:
+        optimiser.zero_grad()
+        loss = library.F.cross_entropy(model(x), t)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    def results() -> list[np.ndarray]:
+        """The first loss from weights that both libraries draw from NumPy in the same order."""
+        draw = np.random.default_rng(2)
+        for p in model.parameters():
+            values = draw.standard_normal(tuple(p.shape)) * (2 / max(1, np.prod(p.shape[1:]))) ** 0.5
+            library.value(p)[...] = values if len(p.shape) > 1 else abs(values)
+        return [library.value(step()).reshape(1)]
+
+    return {"step": step}, results
+
+
+def _serve(library: Any) -> None:
+    prepared: dict[str, Any] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        name = request["case"]
+        if name not in prepared:
+            prepared.clear()  # one case's arrays in memory at a time
+            prepared[name] = _phases(library, name)
+        phases, results = prepared[name]
+        answer: dict[str, Any] = {}
+        if "verify" in request:
+            np.savez(request["verify"], *results())
+        for phase, call in phases.items() if "rounds" in request else ():
+            times = []
+            for _ in range(request["rounds"]):
+                start = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - start)
+            answer[phase] = times
+        answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _, backend, threads = sys.argv
+    _serve((Torch if backend == "torch" else Minisegnet)(backend, int(threads)))

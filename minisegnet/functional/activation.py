@@ -1,0 +1,39 @@
+"""Activations: equations ``activation.*``, and softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisegnet_kernels import activation as kernels
+
+from ..tensor import differentiable
+
+
+@differentiable
+def relu(input):
+    """``max(0, x)`` (equation ``activation.relu``)."""
+    y = kernels.relu(input)
+    return y, lambda g: (lambda: kernels.grad_relu(g, y),)
+
+
+@differentiable
+def leaky_relu(input, negative_slope=0.01):
+    """``x`` where it is positive, ``negative_slope · x`` elsewhere (equation ``activation.leaky_relu``)."""
+    y = kernels.leaky_relu(input, slope=negative_slope)
+    return y, lambda g: (lambda: kernels.grad_leaky_relu(g, input, slope=negative_slope),)
+
+
+@differentiable
+def softmax(input, dim):
+    """``exp(x) / Σ exp(x)`` along an axis: positive numbers that sum to 1."""
+    e = np.exp(input - input.max(axis=dim, keepdims=True))
+    y = e / e.sum(axis=dim, keepdims=True)
+    return y, lambda g: (lambda: y * (g - (g * y).sum(axis=dim, keepdims=True)),)
+
+
+@differentiable
+def log_softmax(input, dim):
+    """``log(softmax(x))``, without the loss of precision of the two steps."""
+    shifted = input - input.max(axis=dim, keepdims=True)
+    y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+    return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=dim, keepdims=True),)

@@ -1,0 +1,157 @@
+"""Batch normalisation, local response normalisation and dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisegnet_kernels import batch_norm as kernels
+from minisegnet_kernels import checks, lrn
+
+from .. import random
+from ..tensor import Tensor, differentiable
+
+
+@differentiable
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """Normalise each channel to mean 0 and variance 1, then scale and shift.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W)
+    running_mean, running_var : Tensor, (C,), or None in training
+        In training they move towards the batch's mean and unbiased variance, in place:
+        ``running ← (1 − momentum) · running + momentum · batch``. Otherwise they are used.
+    weight, bias : Tensor, (C,), optional
+        Scale γ and shift β.
+    training : bool
+        Whether to use the statistics of this batch (with the biased variance).
+    momentum, eps : float
+
+    Returns
+    -------
+    Tensor, (N, C, H, W)
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit, or a batch has one value per channel.
+
+    Notes
+    -----
+    Ioffe & Szegedy, ICML 2015. Equations ``batch_norm.forward``, ``batch_norm.grad_affine``,
+    ``batch_norm.grad_input``; outside training ``batch_norm.inference``, ``batch_norm.grad_inference``.
+    """
+    weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
+    if not training:
+        y = kernels.inference(input, running_mean, running_var, weight, bias, eps=eps)
+
+        def pullback(g):
+            gamma, beta = _once(lambda: kernels.grad_affine(g, input, running_mean, _rho(running_var, eps)))
+            return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(gamma, beta)
+
+        return y, pullback
+    y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
+    _update(running_mean, running_var, mu, rho, input, momentum, eps)
+
+    def pullback_training(g):
+        gamma, beta = kernels.grad_affine(g, input, mu, rho)  # the input gradient needs both sums
+        return lambda: kernels.grad_input(g, input, weight, mu, rho, gamma, beta), None, None, *parts(lambda: gamma, lambda: beta)
+
+    return y, pullback_training
+
+
+@differentiable
+def batch_norm_relu(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """``relu(batch_norm(...))``, with the ReLU in the same sweeps over memory; arguments as `batch_norm`."""
+    weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
+    if training:
+        y, mu, rho = kernels.forward_relu(input, weight, bias, eps=eps)
+        _update(running_mean, running_var, mu, rho, input, momentum, eps)
+    else:
+        y = kernels.inference_relu(input, running_mean, running_var, weight, bias, eps=eps)
+        mu, rho = running_mean, _rho(running_var, eps)
+
+    def pullback(g):
+        gamma, beta = kernels.grad_affine_relu(g, input, weight, bias, mu, rho)
+        # The statistics depend on the input in training only.
+        sums = (gamma, beta) if training else (np.zeros_like(gamma), np.zeros_like(beta))
+        return lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *sums), None, None, *parts(lambda: gamma, lambda: beta)
+
+    return y, pullback
+
+
+def _affine(input, running_mean, running_var, weight, bias, training):
+    """Scale and shift (1 and 0 if not given), and which of their gradients are asked for."""
+    checks.rank("batch_norm", "input", input, "N C H W")
+    if not training and (running_mean is None or running_var is None):
+        checks.fail("batch_norm", "no statistics", expected="running_mean and running_var, or training=True", actual="neither")
+    given = (weight is not None, bias is not None)
+    weight = np.ones_like(input, shape=input.shape[1]) if weight is None else weight
+    bias = np.zeros_like(input, shape=input.shape[1]) if bias is None else bias
+    return weight, bias, lambda gamma, beta: (gamma if given[0] else None, beta if given[1] else None)
+
+
+def _once(both):
+    """Two products that are computed together, when the first of them is asked for."""
+    made: list = []
+
+    def product(k):
+        if not made:
+            made.extend(both())
+        return made[k]
+
+    return lambda: product(0), lambda: product(1)
+
+
+def _rho(variance, eps):
+    return (1 / np.sqrt(variance + eps)).astype(variance.dtype)
+
+
+def _update(running_mean, running_var, mu, rho, input, momentum, eps):
+    if running_mean is not None and running_var is not None:
+        count = input.size // input.shape[1]
+        kernels.update_running(running_mean, running_var, mu, rho, count=count, momentum=momentum, eps=eps)
+
+
+@differentiable
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """Divide by ``(k + α/size · Σ x²)^β`` over `size` neighbouring channels (equation ``lrn.forward``).
+
+    Krizhevsky, Sutskever & Hinton, NIPS 2012; in SegNet-Basic.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W)
+    size : int
+    alpha, beta, k : float
+
+    Returns
+    -------
+    Tensor, (N, C, H, W)
+    """
+    options = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    return lrn.forward(input, **options), lambda g: (lambda: lrn.grad_input(g, input, **options),)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Zero each element with probability p and scale the others by 1/(1 − p); outside training, nothing.
+
+    Srivastava et al., JMLR 2014. The draws come from the library's generator (`manual_seed`).
+    """
+    return _drop(input, input.shape, p, training)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """`dropout` of whole channels: one draw for each image and channel."""
+    checks.rank("dropout2d", "input", input, "N C H W")
+    return _drop(input, (*input.shape[:2], 1, 1), p, training)
+
+
+def _drop(input, shape, p, training):
+    if not 0 <= p <= 1:
+        checks.fail("dropout", "p is no probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
+    if not training or p == 0:
+        return input
+    keep = random.generator().random(shape) >= p
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    return input * Tensor((keep * scale).astype(input.dtype)).to(input.device)

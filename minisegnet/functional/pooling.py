@@ -1,0 +1,151 @@
+"""Pooling and unpooling: equations ``pool2d.*``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisegnet_kernels import checks
+from minisegnet_kernels import pool2d as kernels
+
+from ..tensor import Tensor, differentiable
+
+
+@differentiable
+def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode):
+    window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+    y, winner = kernels.max(input, **window, ceil_mode=ceil_mode)
+    return (y, winner), lambda g: (lambda: kernels.grad_max(g, winner, input_size=input.shape[2:], **window),)
+
+
+@differentiable
+def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode):
+    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    y, winner = kernels.forward(input, weight, bias, **window, ceil_mode=ceil_mode)
+
+    def grad_weight(g):
+        full = kernels.grad_weight(g, winner, input, kernel_size=weight.shape[-2:], **window)
+        return full.sum(axis=0) if weight.ndim == 2 else full  # shared by the channels: their influences add up
+
+    def pullback(g):
+        return (
+            lambda: kernels.grad_input(g, winner, weight, input_size=input.shape[2:], **window),
+            lambda: grad_weight(g),
+            None if bias is None else lambda: kernels.grad_bias(g),
+        )
+
+    return (y, winner), pullback
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, weight=None, bias=None):
+    """The documented pooling: ``y = max over the window of { w[u,v] · x[i·s + u, j·s + v] + b }``.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W)
+    kernel_size : int or (int, int)
+    stride : int or (int, int), optional
+        The size of the window if not given.
+    padding, dilation : int or (int, int)
+        Padding takes no part in the maximum.
+    ceil_mode : bool
+        Whether a last window may hang over the end.
+    return_indices : bool
+        Whether to return the winners too, as flat indices into the input's planes.
+    weight : Tensor, (U, V) or (C, U, V), optional
+        Without it, all weights are 1: ordinary max pooling.
+    bias : Tensor, () or (C,), optional
+
+    Returns
+    -------
+    Tensor, (N, C, P, Q), and with `return_indices` an int64 Tensor of the same shape
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or options do not fit.
+
+    Notes
+    -----
+    Equations ``pool2d.max`` (without weight and bias) and ``pool2d.forward``. Ties go to the
+    first cell in row-major order.
+    """
+    if weight is None and bias is None:
+        y, winner = _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode)
+    else:
+        size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
+        if weight is None:
+            weight = Tensor(np.ones_like(input.data, shape=size))
+        if tuple(weight.shape[-2:]) != size:
+            checks.fail("max_pool2d", "weight and kernel_size do not fit", expected=f"a weight of (…, {size[0]}, {size[1]})", actual=f"weight.shape = {weight.shape}")
+        y, winner = _weighted_max_pool(input, weight, bias, size if stride is None else stride, padding, dilation, ceil_mode)
+    return (y, winner) if return_indices else y
+
+
+@differentiable
+def _unpool(input, indices, output_size):
+    return kernels.unpool(input, indices, output_size=output_size), lambda g: (lambda: kernels.grad_unpool(g, indices),)
+
+
+def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+    """Put pooled values back to where they were found; zeros elsewhere (equation ``pool2d.unpool``).
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, P, Q)
+    indices : int64 Tensor, (N, C, P, Q)
+        From ``max_pool2d(..., return_indices=True)``.
+    kernel_size, stride, padding : int or (int, int)
+        Those of the pooling; they give the output size if it is not given.
+    output_size : (int, int) or (int, int, int, int), optional
+        H, W: the size before pooling, since several sizes pool to the same P, Q.
+
+    Returns
+    -------
+    Tensor, (N, C, H, W)
+    """
+    checks.rank("max_unpool2d", "input", input, "N C P Q")
+    if output_size is None:
+        size = checks.pair("max_unpool2d", "kernel_size", kernel_size, least=1)
+        step = size if stride is None else checks.pair("max_unpool2d", "stride", stride, least=1)
+        pad = checks.pair("max_unpool2d", "padding", padding, least=0)
+        output_size = tuple((n - 1) * step[a] - 2 * pad[a] + size[a] for a, n in enumerate(input.shape[2:]))
+    return _unpool(input, indices, tuple(output_size)[-2:])
+
+
+@differentiable
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """Mean of each window (equation ``pool2d.average``).
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W)
+    kernel_size, stride, padding, ceil_mode
+        As in `max_pool2d`.
+    count_include_pad : bool
+        Whether the padding counts, as zeros.
+
+    Returns
+    -------
+    Tensor, (N, C, P, Q)
+    """
+    window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "count_include_pad": count_include_pad}
+    y = kernels.average(input, **window, ceil_mode=ceil_mode)
+    return y, lambda g: (lambda: kernels.grad_average(g, input_size=input.shape[2:], **window),)
+
+
+@differentiable
+def adaptive_avg_pool2d(input, output_size):
+    """Means of P × Q windows that cover the input (equation ``pool2d.adaptive_average``).
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W)
+    output_size : int or (int, int)
+        1 is the global average.
+
+    Returns
+    -------
+    Tensor, (N, C, P, Q)
+    """
+    y = kernels.adaptive_average(input, output_size=output_size)
+    return y, lambda g: (lambda: kernels.grad_adaptive_average(g, input_size=input.shape[2:]),)

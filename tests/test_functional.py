@@ -1,0 +1,183 @@
+"""Every differentiable function: gradients by central differences, and PyTorch as a second oracle.
+
+The kernels below are proved in ``test_parity`` and ``test_gradients``; here it is shown that the
+functions hand the right arrays and options to them, on every backend.
+"""
+
+import numpy as np
+import pytest
+
+from minisegnet import functional as F
+from minisegnet.tensor import Tensor, detect_anomaly, tensor
+from minisegnet_kernels import backends
+
+IMAGE = (2, 4, 7, 6)
+# name: (expression, shapes); the expression is valid with ``minisegnet.functional`` and ``torch.nn.functional``
+CASES = {
+    "conv2d": (lambda F, x, w, b: F.conv2d(x, w, b), [IMAGE, (6, 4, 3, 2), (6,)]),
+    "conv2d options": (lambda F, x, w, b: F.conv2d(x, w, b, (2, 1), (1, 2), (1, 2), 2), [IMAGE, (6, 2, 3, 2), (6,)]),
+    "conv2d no bias": (lambda F, x, w: F.conv2d(x, w, padding=1, stride=3), [IMAGE, (5, 4, 3, 3)]),
+    "conv2d same": (lambda F, x, w: F.conv2d(x, w, padding="same", dilation=2), [IMAGE, (5, 4, 3, 2)]),
+    "conv2d relu": (lambda F, x, w, b: F.relu(F.conv2d(x, w, b, padding=1)), [IMAGE, (3, 4, 3, 3), (3,)]),
+    "conv_transpose2d": (lambda F, x, w, b: F.conv_transpose2d(x, w, b, 2), [IMAGE, (4, 3, 2, 2), (3,)]),
+    "conv_transpose2d options": (lambda F, x, w: F.conv_transpose2d(x, w, None, (3, 2), (1, 0), (2, 1), 2, (1, 2)), [IMAGE, (4, 3, 3, 2)]),
+    "max_pool2d": (lambda F, x: F.max_pool2d(x, 2), [IMAGE]),
+    "max_pool2d options": (lambda F, x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), (1, 2), True), [IMAGE]),
+    "max_unpool2d": (lambda F, x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=(7, 6)), [IMAGE]),
+    "avg_pool2d": (lambda F, x: F.avg_pool2d(x, 3, 2, 1, True, False), [IMAGE]),
+    "adaptive_avg_pool2d": (lambda F, x: F.adaptive_avg_pool2d(x, (3, 4)), [IMAGE]),
+    "global average": (lambda F, x: F.adaptive_avg_pool2d(x, 1), [IMAGE]),
+    "interpolate nearest": (lambda F, x: F.interpolate(x, scale_factor=2), [IMAGE]),
+    "interpolate bilinear": (lambda F, x: F.interpolate(x, size=(11, 4), mode="bilinear", align_corners=False), [IMAGE]),
+    "interpolate corners": (lambda F, x: F.interpolate(x, size=(13, 9), mode="bilinear", align_corners=True), [IMAGE]),
+    "batch_norm training": (lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True), [IMAGE, (4,), (4,)]),
+    "batch_norm plain": (lambda F, x: F.batch_norm(x, None, None, training=True), [IMAGE]),
+    "relu": (lambda F, x: F.relu(x), [IMAGE]),
+    "leaky_relu": (lambda F, x: F.leaky_relu(x, 0.2), [IMAGE]),
+    "softmax": (lambda F, x: F.softmax(x, 1), [IMAGE]),
+    "log_softmax": (lambda F, x: F.log_softmax(x, 1), [IMAGE]),
+    "local_response_norm": (lambda F, x: F.local_response_norm(x, 3, 0.1, 0.75, 2.0), [IMAGE]),
+    "pad": (lambda F, x: F.pad(x, (1, 2, 0, 3), value=1.5), [IMAGE]),
+    "pad channels": (lambda F, x: F.pad(x, (0, 0, 0, 0, 1, 1)), [IMAGE]),
+    "crop": (lambda F, x: F.pad(x, (-1, -2, 2, -1)), [IMAGE]),
+    "pad reflect": (lambda F, x: F.pad(x, (5, 3, 2, 6), mode="reflect"), [IMAGE]),
+    "pad replicate": (lambda F, x: F.pad(x, (5, 3, 2, 8), mode="replicate"), [IMAGE]),
+}
+OURS = {  # what PyTorch does not have
+    "max_pool2d weighted": (lambda F, x, w, b: F.max_pool2d(x, 2, stride=1, padding=1, weight=w, bias=b), [IMAGE, (2, 2), ()]),
+    "max_pool2d per channel": (lambda F, x, w, b: F.max_pool2d(x, (3, 2), weight=w, bias=b), [IMAGE, (4, 3, 2), (4,)]),
+    "max_pool2d bias": (lambda F, x, b: F.max_pool2d(x, 2, bias=b), [IMAGE, (4,)]),
+    "conv2d_relu": (lambda F, x, w, b: F.conv2d_relu(x, w, b, 2, 1), [IMAGE, (3, 4, 3, 3), (3,)]),
+    "batch_norm_relu": (lambda F, x, w, b: F.batch_norm_relu(x, None, None, w, b, True), [IMAGE, (4,), (4,)]),
+    "conv2d tf same": (lambda F, x, w: F.conv2d(x, w, padding="same", stride=2), [(1, 1, 6, 7), (2, 1, 3, 3)]),
+}
+
+
+def arrays_for(shapes, seed=3):
+    """Values without ties: the gaps are far wider than the step of the central difference."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(np.linspace(-2, 2, max(int(np.prod(s)), 2)))[: int(np.prod(s))].reshape(s) + 0.003 for s in shapes], rng
+
+
+def assert_gradients(function, arrays, rng):
+    tensors = [tensor(a, requires_grad=True) for a in arrays]
+    y = function(F, *tensors)
+    assert y.dtype == np.float64
+    g = rng.normal(size=y.shape)
+    y.backward(g)
+    for k, t in enumerate(tensors):
+        direction, step = rng.normal(size=t.shape), 1e-6
+        above, below = (function(F, *(tensor(a + (s * direction if m == k else 0)) for m, a in enumerate(arrays))) for s in (step, -step))
+        expected = (g * (above.data - below.data)).sum() / (2 * step)
+        assert abs((t.grad.data * direction).sum() - expected) <= 1e-6 * (np.abs(t.grad.data * direction).sum() + 1)
+
+
+@pytest.mark.parametrize("name", [*CASES, *OURS])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_gradient_equals_central_difference(name, backend):
+    function, shapes = (CASES | OURS)[name]
+    arrays, rng = arrays_for(shapes)
+    with backends.use(backend):
+        assert_gradients(function, arrays, rng)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_value_and_gradient_equal_pytorch(name, dtype):
+    torch = pytest.importorskip("torch")
+    function, shapes = CASES[name]
+    arrays, rng = arrays_for(shapes)
+    ours = [tensor(a.astype(dtype), requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a.astype(dtype), requires_grad=True) for a in arrays]
+    y, expected = function(F, *ours), function(torch.nn.functional, *theirs)
+    rtol = 2e-5 if dtype == "float32" else 1e-11
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=rtol, atol=rtol)
+    g = rng.normal(size=y.shape).astype(dtype)
+    y.backward(g)
+    expected.backward(torch.tensor(g))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.grad.dtype == dtype
+        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=rtol, atol=rtol * np.abs(b.grad.numpy()).max())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_batch_norm_with_running_statistics_equals_pytorch(fused):
+    torch = pytest.importorskip("torch")
+    (x, w, b), rng = arrays_for([IMAGE, (4,), (4,)])
+    ours, theirs = (make(np.zeros(4)) for make in (tensor, torch.tensor)), (torch.zeros(4).double(), torch.ones(4).double())
+    ours = (tensor(np.zeros(4)), tensor(np.ones(4)))
+    for training in (True, True, False):
+        a = [tensor(v, requires_grad=True) for v in (x, w, b)]
+        t = [torch.tensor(v, requires_grad=True) for v in (x, w, b)]
+        y = (F.batch_norm_relu if fused else F.batch_norm)(a[0], *ours, *a[1:], training, 0.3, 1e-3)
+        expected = torch.nn.functional.batch_norm(t[0], *theirs, *t[1:], training, 0.3, 1e-3)
+        expected = expected.relu() if fused else expected
+        np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=1e-11, atol=1e-11)
+        g = rng.normal(size=y.shape)
+        y.backward(g)
+        expected.backward(torch.tensor(g))
+        for p, q in zip(a, t, strict=True):
+            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-10, atol=1e-10)
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.data, q.numpy(), rtol=1e-12)
+
+
+def test_batch_norm_gives_no_gradient_to_what_was_not_asked():
+    x = tensor(np.arange(8.0).reshape(2, 1, 2, 2))
+    w = tensor(np.ones(1), requires_grad=True)
+    F.batch_norm(x, None, None, w, training=True).sum().backward()
+    assert x.grad is None and w.grad is not None
+
+
+def test_dropout_keeps_the_mean_and_masks_the_gradient():
+    from minisegnet.random import manual_seed
+
+    manual_seed(0)
+    x = tensor(np.ones((64, 32, 4, 4), np.float32), requires_grad=True)
+    y = F.dropout(x, 0.25)
+    assert y.dtype == np.float32
+    assert abs(y.data.mean() - 1) < 0.02 and set(np.unique(y.data)) == {np.float32(0), np.float32(1 / 0.75)}
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.data, y.data)
+    whole = F.dropout2d(x, 0.5).data
+    assert (whole == whole[:, :, :1, :1]).all() and 0 < (whole[:, :, 0, 0] > 0).mean() < 1
+    assert F.dropout(x, 0.5, training=False) is x
+    manual_seed(0)
+    np.testing.assert_array_equal(F.dropout(x, 0.25).data, y.data)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 3, 3, 3)))), r"conv2d.forward.*(?s:.)*C = 3 input channels(?s:.)*\(2, 4, 7, 6\)"),
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3), np.float32))), r"dtypes differ(?s:.)*float64(?s:.)*float32"),
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 9, 9)))), "larger than the padded input"),
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3))), stride=0), "stride"),
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3))), padding="valid"), '"same"'),
+        (lambda x: F.conv2d(x, Tensor(np.ones((3, 2, 3, 3))), groups=2), "groups"),
+        (lambda x: F.conv2d(x.to(int), Tensor(np.ones((2, 4, 3, 3)))), "int64"),
+        (lambda x: F.conv_transpose2d(x, Tensor(np.ones((3, 2, 2, 2)))), "equal C"),
+        (lambda x: F.conv_transpose2d(x, Tensor(np.ones((4, 2, 2, 2))), stride=2, output_padding=2), "output_padding"),
+        (lambda x: F.max_pool2d(x, 2, weight=Tensor(np.ones((3, 3)))), "kernel_size"),
+        (lambda x: F.interpolate(x), "exactly one"),
+        (lambda x: F.interpolate(x, 4, mode="cubic"), "cubic"),
+        (lambda x: F.pad(x, (1,)), "pairs"),
+        (lambda x: F.pad(x, (7, 0), mode="reflect"), "less than the image"),
+        (lambda x: F.pad(x, (-3, -3)), "nothing would be left"),
+        (lambda x: F.batch_norm(x, None, None), "statistics"),
+        (lambda x: F.batch_norm(x[:1, :, :1, :1], None, None, training=True), "batch_norm"),
+        (lambda x: F.dropout(x, 1.5), "probability"),
+        (lambda x: F.relu(x[0].sum().to(int)), "relu"),
+        (lambda x: F.conv2d(x[0], Tensor(np.ones((2, 4, 3, 3)))), r"x\[None\]"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(Tensor(np.ones(IMAGE)))
+
+
+def test_a_nan_is_traced_to_its_function():
+    x = tensor(np.full((1, 1, 3, 3), np.inf), requires_grad=True)
+    with detect_anomaly(), np.errstate(invalid="ignore"), pytest.raises(FloatingPointError, match=r"softmax.*test_functional"):
+        F.softmax(x, 1)
