@@ -324,5 +324,5 @@ def _say_where(error: ValueError, module: Module) -> None:
     innermost, message = vars(error).setdefault("arose_in", (module, error.args[0]))
     path = next((name for name, m in module.named_modules() if m is innermost), None)
     if path is not None:
-        inside = f" ({type(innermost).__name__})" if path else ""
-        error.args = (f"{message}\n  In:       {_join(type(module).__name__, path)}{inside}",)
+        where = f"{type(module).__name__}.{path} ({type(innermost).__name__})" if path else type(module).__name__
+        error.args = (f"{message}\n  In:       {where}",)

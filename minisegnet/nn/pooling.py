@@ -147,7 +147,8 @@ class AdaptiveAvgPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
+        sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
+        return F.adaptive_avg_pool2d(x, tuple(n if size is None else size for n, size in zip(x.shape[2:], sizes, strict=True)))
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
