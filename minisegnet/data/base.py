@@ -9,7 +9,17 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the files and says what to do."""
+    """Data that cannot be used; the message names the files and says what to do.
+
+    Attributes
+    ----------
+    problems : dict, str → list of str
+        What was found, by kind, where a whole folder was checked.
+    """
+
+    def __init__(self, message: str, problems: dict[str, list[str]] | None = None):
+        super().__init__(message)
+        self.problems = problems or {}
 
 
 @runtime_checkable

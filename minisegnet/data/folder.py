@@ -1,0 +1,258 @@
+"""A user's own data: a folder with ``images/`` and ``masks/``."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisegnet.data.base import DataError
+from minisegnet.data.base import standardise as _standardise
+from minisegnet.data.colours import class_palette
+from minisegnet.data.images import Header, header, read_image
+from minisegnet.data.listing import by, listed_files, naming, short, similar
+from minisegnet.data.masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
+from minisegnet.data.report import Report
+
+_MANY = 64  # more classes than this are believed only when the user says so
+
+
+class Folder:
+    """Images in ``images/`` and masks in ``masks/``, paired by their names before the dot.
+
+    Everything is checked when it is opened: every image's header, every mask's labels. What is wrong is
+    reported in one message.
+
+    Parameters
+    ----------
+    path : path
+        The folder that holds ``images/`` and ``masks/``: PNG, JPEG, TIFF, BMP, WebP.
+    classes : sequence of str or int, optional
+        Names of the classes or their number. By default what the masks hold.
+    ignore_index : int
+        The value in the masks that stands for "not labelled".
+    standardise : bool
+        Whether each image is brought to mean 0 and deviation 1; if not, values lie in 0…1.
+    in_channels : {1, 3}, optional
+        What images are converted to; by default what most of them have.
+    masks : {"auto", "classes", "binary", "instances", "palette", "colours"}
+        What the values of a mask mean. "auto" finds out by the rules in `masks.detect`, and `kind_reason`
+        tells by which.
+    boundary : bool
+        From masks of instances make three classes: background, interior, boundary.
+    colours : dict, name → colour, optional
+        For masks in RGB: ``{"road": "#804080", "sky": (70, 130, 180)}``, in the order of the classes;
+        the name "ignore" stands for pixels without a class.
+
+    Attributes
+    ----------
+    kind, kind_reason : str
+        How the masks are read, and why.
+    notes : tuple of str
+        What is not wrong but worth knowing.
+
+    Raises
+    ------
+    DataError
+        With a report that names files and says what to do about each kind of problem.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        classes: Sequence[str] | int | None = None,
+        ignore_index: int = 255,
+        standardise: bool = True,
+        in_channels: int | None = None,
+        masks: str = "auto",
+        boundary: bool = False,
+        colours: Mapping[str, Any] | None = None,
+    ):
+        if masks not in ("auto", *KINDS):
+            raise ValueError(f"Folder: masks is 'auto' or one of {', '.join(map(repr, KINDS))}, not {masks!r}")
+        if in_channels not in (None, 1, 3):
+            raise ValueError(f"Folder: in_channels is 1 or 3, not {in_channels}")
+        if masks == "colours" and colours is None:
+            raise ValueError("Folder: masks='colours' needs colours={name: colour, ...}")
+        if boundary and masks not in ("auto", "instances"):
+            raise ValueError(f"Folder: boundary=True is made from instances; it does not go with masks={masks!r}")
+        self.path, self.standardise, self.boundary, self.ignore_index = Path(path), standardise, boundary, ignore_index
+        self._guessed = classes is None and masks == "auto"
+        self._table = ColourTable(colours, ignore_index) if colours is not None else None
+        self._notes: list[str] = []
+        report = Report()
+        images, mask_files = listed_files(self.path, "images", report, self._notes), listed_files(self.path, "masks", report, self._notes)
+        self._pair(images, mask_files, report)
+        headers, scans = self._opened(report)
+        self._choose_kind(masks, classes, scans, report)
+        self._check_labels(scans, report)
+        report.raise_if_any(self.path)
+        self.palette = self._colours_of(scans)
+        self._choose_channels(headers, in_channels)
+        self.notes = tuple(self._notes)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        image_file, mask_file = self._files[k]
+        try:
+            image = read_image(image_file, self.in_channels)
+            if self.standardise:
+                image = _standardise(image)
+        except (OSError, ValueError) as error:
+            raise DataError(naming(image_file, error)) from error
+        try:
+            mask = decode(read_raw(mask_file, self.kind == "colours"), self.kind, self.boundary, self._table)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(naming(mask_file, error)) from error
+        if image.shape[1:] != mask.shape:
+            raise DataError(
+                f"{mask_file}: the mask is {mask.shape} and its image {image.shape[1:]}: a file has changed since the folder was opened"
+            )
+        return image, mask
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Folder({str(self.path)!r}): {len(self)} images ({'grey' if self.in_channels == 1 else 'colour'}), {len(self.classes)} classes: {', '.join(self.classes[:8])}"
+        ]
+        lines += [f"  masks read as {self.kind}: {self.kind_reason}", *(f"  {note}" for note in self.notes)]
+        return "\n".join(lines)
+
+    # --- opening -----------------------------------------------------------------------
+
+    def _pair(self, images: dict[str, Path], masks: dict[str, Path], report: Report) -> None:
+        for stem in sorted(images.keys() - masks.keys()):
+            report.add("no mask", short(images[stem]), similar(stem, masks))
+        for stem in sorted(masks.keys() - images.keys()):
+            report.add("no image", short(masks[stem]))
+        self.names = sorted(images.keys() & masks.keys())
+        self._files = [(images[stem], masks[stem]) for stem in self.names]
+        if not self.names:
+            report.raise_if_any(self.path)
+
+    def _opened(self, report: Report) -> tuple[list[Header], list[tuple[Path, Scan]]]:
+        """Headers of the images and labels of the masks; Pillow decodes outside the interpreter's lock, so threads help."""
+
+        def attempt(function: Any, file: Path) -> Any:
+            try:
+                return function(file)
+            except Exception as error:  # a damaged file can make Pillow raise nearly anything
+                return error
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            image_headers = list(pool.map(lambda pair: attempt(header, pair[0]), self._files))
+            mask_headers = list(pool.map(lambda pair: attempt(header, pair[1]), self._files))
+            coloured = self._table is not None
+            mask_scans = list(pool.map(lambda pair: attempt(lambda file: scan(file, coloured), pair[1]), self._files))
+        headers, scans = [], []
+        for (image, mask), found, opened, labels in zip(self._files, image_headers, mask_headers, mask_scans, strict=True):
+            for file, result in ((image, found), (mask, opened if isinstance(opened, Exception) else labels)):
+                if isinstance(result, Exception):
+                    report.add("unreadable", f"{short(file)}: {str(result) or type(result).__name__}")
+            for file, result in ((image, found), (mask, opened)):
+                if isinstance(result, Header) and result.frames > 1:
+                    report.add("frames", f"{short(file)}: {result.frames} of them")
+            if isinstance(found, Header):
+                headers.append(found)
+            if isinstance(labels, Scan) and isinstance(opened, Header):
+                scans.append((mask, labels))
+                if isinstance(found, Header) and found.size != labels.size:
+                    report.add("size", f"{short(mask)}: {by(labels.size)}, its image is {by(found.size)}")
+        return headers, scans
+
+    def _choose_kind(self, masks: str, classes: Sequence[str] | int | None, scans: list[tuple[Path, Scan]], report: Report) -> None:
+        count = classes if isinstance(classes, int) or classes is None else len(classes)
+        found = [s for _, s in scans]
+        if not found:
+            report.raise_if_any(self.path)
+        if masks == "auto":
+            self.kind, self.kind_reason = detect(found, count, self.boundary, self._table is not None)
+        else:
+            self.kind, self.kind_reason = masks, f"masks={masks!r} was given"
+        if self.kind == "colours" and self._table is None:
+            codes = Counter(int(v) for s in found if s.coloured for v in s.values)
+            listed = ", ".join(f'"class {k}": "{hexadecimal(code)}"' for k, (code, _) in enumerate(codes.most_common(8)))
+            hint = f"they hold {len(codes)} colours: Folder(..., colours={{{listed}{', …' if len(codes) > 8 else ''}}})"
+            for file, s in scans:
+                if s.coloured:
+                    report.add("colours", short(file), hint)
+            report.raise_if_any(self.path)
+        self.classes = self._class_names(classes, found)
+        if 0 <= self.ignore_index < len(self.classes):
+            raise ValueError(f"Folder: ignore_index={self.ignore_index} is also the label of the class {self.classes[self.ignore_index]!r}")
+
+    def _class_names(self, classes: Sequence[str] | int | None, scans: list[Scan]) -> tuple[str, ...]:
+        fixed = {
+            "binary": ("background", "foreground"),
+            "instances": ("background", "interior", "boundary") if self.boundary else ("background", "object"),
+        }
+        own = self._table.classes if self._table is not None else fixed.get(self.kind)
+        if own is None and classes is None:
+            values = np.unique(np.concatenate([s.values for s in scans]))
+            values = values[(values != self.ignore_index) & (values >= 0)]
+            classes = int(values.max()) + 1 if values.size else 1
+            self._notes.append(f"{classes} classes, from the largest label; give classes= if there are more")
+        if classes is None:
+            return own  # type: ignore[return-value]
+        if own is not None and (classes if isinstance(classes, int) else len(classes)) != len(own):
+            raise DataError(
+                f"{self.path}: the masks are read as {self.kind} ({self.kind_reason}), which makes {len(own)} classes, but classes={classes!r}"
+            )
+        if isinstance(classes, int):
+            if classes < 1:
+                raise ValueError(f"Folder: the number of classes must be positive, not {classes}")
+            return own or tuple(f"class {k}" for k in range(classes))
+        return tuple(classes)
+
+    def _check_labels(self, scans: list[tuple[Path, Scan]], report: Report) -> None:
+        count = len(self.classes)
+        used = set()
+        for file, s in scans:
+            values = s.values
+            if file.suffix.lower() in (".jpg", ".jpeg") and not s.coloured and len(values) > 2:
+                report.add("lossy", f"{short(file)}: {len(values)} different values")
+            elif self.kind == "colours":
+                stray = values[~np.isin(values, self._table.codes)]  # type: ignore[union-attr]
+                if stray.size:
+                    report.add("unknown colour", f"{short(file)}: {', '.join(map(hexadecimal, stray[:5]))}{' …' if stray.size > 5 else ''}")
+            elif s.coloured:
+                report.add("colours", short(file))
+            elif self.kind in ("classes", "palette"):
+                stray = values[((values < 0) | (values >= count)) & (values != self.ignore_index)]
+                if stray.size:
+                    shown = f"{', '.join(map(str, stray[:8]))}{' …' if stray.size > 8 else ''}"
+                    report.add(
+                        "lossy" if lossy else "label",
+                        f"{short(file)}: {shown} (classes are 0 to {count - 1}, {self.ignore_index} is ignored)",
+                    )
+            elif self.kind == "binary" and np.count_nonzero(values) > 1:
+                lossy = file.suffix.lower() in (".jpg", ".jpeg")
+                report.add("label", f"{short(file)}: {len(values)} values, a binary mask has 0 and one other")
+            used.update(values.tolist())
+        if not report.problems and count < 2:
+            report.add("classes", f"all masks together hold the single value {', '.join(map(str, sorted(used)))}")
+        elif not report.problems and self._guessed and self.kind == "classes" and len(used) > _MANY:
+            report.add("guess", f"the masks hold {len(used)} different values, up to {max(used)}")
+        elif self.kind in ("binary", "instances") and used == {0}:
+            report.add("classes", "every mask is all background")
+
+    def _colours_of(self, scans: list[tuple[Path, Scan]]) -> np.ndarray:
+        count = len(self.classes)
+        own = self._table.palette if self._table is not None else next((s.palette for _, s in scans if s.palette is not None), None)
+        if self.kind in ("palette", "colours") and own is not None and len(np.unique(own[:count], axis=0)) == count:
+            return own[:count]
+        return class_palette(count)
+
+    def _choose_channels(self, headers: list[Header], asked: int | None) -> None:
+        counts = Counter(h.channels for h in headers)
+        self.in_channels = asked or max(counts, key=lambda c: (counts[c], c))
+        others = sum(n for c, n in counts.items() if c != self.in_channels)
+        if others:
+            self._notes.append(f"{others} of {len(headers)} images have another number of channels and are converted to {self.in_channels}")

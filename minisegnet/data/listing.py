@@ -1,0 +1,65 @@
+"""Which files a folder holds, and what to call them in a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from minisegnet.data.base import DataError
+from minisegnet.data.images import SUFFIXES
+from minisegnet.data.report import Report
+
+
+def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dict[str, Path]:
+    """The image files of a subfolder by their names before the dot."""
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: {'this is a file, not a folder' if root.exists() else 'there is no such folder'}; expected a folder with images/ and masks/"
+        )
+    folder = root / part
+    if not folder.is_dir():
+        there = sorted(p.name + "/" for p in root.iterdir() if p.is_dir())
+        up = f" Perhaps {root.parent} is meant." if (root.parent / part).is_dir() else ""
+        raise DataError(
+            f"{root}: there is no {part}/ in it; it holds {', '.join(there[:10]) or 'no folders'}. Expected images/ and masks/.{up}"
+        )
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "Thumbs.db", "desktop.ini")))
+    listed: dict[str, Path] = {}
+    for file in (p for p in files if p.suffix.lower() in SUFFIXES):
+        if file.stem in listed:
+            report.add("twice", f"{short(listed[file.stem])} and {file.name}")
+        listed.setdefault(file.stem, file)
+    others = [p for p in files if p.suffix.lower() not in SUFFIXES]
+    if not listed:
+        held = (
+            f"; the {len(others)} files in it are of other kinds ({', '.join(sorted({p.suffix or p.name for p in others})[:5])})"
+            if others
+            else " and is empty"
+        )
+        raise DataError(f"{folder}: the folder holds no images{held}. Readable are {', '.join(s[1:] for s in SUFFIXES)}")
+    if others:
+        notes.append(
+            f"{len(others)} files in {part}/ are no images and left out: {', '.join(p.name for p in others[:3])}{' …' if len(others) > 3 else ''}"
+        )
+    return listed
+
+
+def similar(stem: str, masks: Mapping[str, Path]) -> str:
+    """A hint for masks that are named after their image with something added."""
+    near = next((m for m in masks if stem != m and (m.startswith(stem) or m.endswith(stem))), None)
+    return f"masks/{masks[near].name} looks like the mask of {stem!r}: rename it to {stem}{masks[near].suffix}" if near else ""
+
+
+def naming(file: Path, error: Exception) -> str:
+    """What went wrong with a file, with its name once."""
+    return str(error) if str(file) in str(error) else f"{file}: {error}"
+
+
+def short(file: Path) -> str:
+    """``images/a.png``, without what all files have in common."""
+    return f"{file.parent.name}/{file.name}"
+
+
+def by(size: tuple[int, int]) -> str:
+    """Width × height, as image programs write it."""
+    return f"{size[1]}×{size[0]}"

@@ -1,0 +1,156 @@
+"""Reading masks: what their numbers mean, found out from all of them together.
+
+Programs write the same label map in very different ways. The kinds:
+
+=============  ==========================================================================
+``palette``    mode P: the stored index is the class (never the colour it is shown in)
+``binary``     0 and one other value, 1 or 255 or 65535
+``instances``  16-bit or 32-bit grey: 0 is background, every other value one object
+``classes``    8-bit grey: the value is the class
+``colours``    RGB: each class is a colour, which only the user can say
+=============  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisegnet.data.base import DataError
+from minisegnet.data.colours import rgb
+from minisegnet.data.images import open_upright
+from minisegnet.data.instances import semantic
+
+KINDS = ("classes", "binary", "instances", "palette", "colours")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found in one mask file: its labels, or its colours as 0xRRGGBB."""
+
+    size: tuple[int, int]
+    mode: str
+    values: np.ndarray
+    coloured: bool
+    palette: np.ndarray | None
+
+    @property
+    def wide(self) -> bool:
+        return self.mode.startswith("I")
+
+
+def read_raw(path: Path, coloured: bool = False) -> np.ndarray:
+    """The numbers of a mask file, (H, W): indices of a palette, grey values, or colours as 0xRRGGBB.
+
+    RGB whose three channels are the same is grey, unless `coloured`.
+
+    Raises
+    ------
+    DataError
+        If the numbers are no whole numbers.
+    """
+    picture = open_upright(path)
+    if picture.mode == "1":
+        return np.asarray(picture).astype(np.uint8)
+    if picture.mode in ("PA", "LA", "La"):
+        return np.asarray(picture.getchannel(0))
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        picture = picture.convert("RGB")
+    array = np.asarray(picture)
+    if array.ndim == 3:
+        red, green, blue = (array[..., c].astype(np.int32) for c in range(3))
+        grey = not coloured and bool((red == green).all() and (green == blue).all())
+        return array[..., 0] if grey else (red << 16) | (green << 8) | blue
+    if array.dtype.kind == "f":
+        if not (array == np.rint(array)).all():
+            raise DataError("the mask holds fractions, which are no labels: export it with whole numbers")
+        array = array.astype(np.int64)
+    if coloured:  # a grey mask among coloured ones
+        array = array.astype(np.int32) * 0x010101
+    return array
+
+
+def scan(path: Path, coloured: bool = False) -> Scan:
+    """Decode a mask and list its values (see `read_raw`)."""
+    picture_mode, palette = _mode_and_palette(path)
+    raw = read_raw(path, coloured)
+    in_colour = coloured or (picture_mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") and raw.dtype == np.int32)
+    # Counting is many times faster than sorting, which np.unique does.
+    values = np.flatnonzero(np.bincount(raw.ravel(), minlength=1)) if raw.dtype in (np.uint8, np.uint16) else np.unique(raw)
+    return Scan(raw.shape, picture_mode, values.astype(np.int64), in_colour, palette)
+
+
+def _mode_and_palette(path: Path) -> tuple[str, np.ndarray | None]:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        table = picture.getpalette("RGB") if picture.mode == "P" else None
+        return picture.mode, None if table is None else np.array(table, np.uint8).reshape(-1, 3)
+
+
+def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colours: bool) -> tuple[str, str]:
+    """The kind of a folder of masks, and the reason in words.
+
+    The first rule that fits decides: colours were given; some mask is coloured; a boundary class was
+    asked for; at most two classes and the values are 0 and one of 1, 255, 65535; some mask has mode P;
+    some mask has 16 or 32 bits, and its values do not all lie in the range of the classes given; else classes.
+    """
+    values = np.unique(np.concatenate([s.values for s in scans]))
+    if colours:
+        return "colours", "colours= was given"
+    if any(s.coloured for s in scans):
+        return "colours", "the masks are RGB in colour"
+    if boundary:
+        return "instances", "boundary=True needs instances"
+    two = (0, 1), (0, 255), (0, 65535)
+    if num_classes in (None, 2) and len(values) == 2 and tuple(values) in two:
+        return "binary", f"the only values are {values[0]} and {values[1]}"
+    if any(s.mode in ("P", "PA") for s in scans):
+        return "palette", "palette masks: the index is the class"
+    if any(s.wide for s in scans) and (num_classes is None or values.max() >= num_classes):
+        return "instances", "grey masks of more than 8 bits: every value but 0 is an object"
+    return "classes", "grey masks: the value is the class"
+
+
+class ColourTable:
+    """Labels of colours: ``{"road": "#804080", "sky": (70, 130, 180), "ignore": "#000000"}``, classes in this order."""
+
+    def __init__(self, colours: Mapping[str, Any], ignore_index: int):
+        names = [name for name in colours if name != "ignore"]
+        self.classes = tuple(names)
+        self.palette = np.array([rgb(colours[name]) for name in names], np.uint8).reshape(-1, 3)
+        codes = {
+            (r << 16) | (g << 8) | b: names.index(name) if name != "ignore" else ignore_index
+            for name, (r, g, b) in ((n, rgb(c)) for n, c in colours.items())
+        }
+        if len(codes) < len(colours):
+            raise ValueError("colours: two classes have the same colour")
+        self.codes = np.array(sorted(codes), np.int64)
+        self.labels = np.array([codes[code] for code in self.codes.tolist()], np.int64)
+
+    def decode(self, raw: np.ndarray) -> np.ndarray:
+        place = np.minimum(np.searchsorted(self.codes, raw), len(self.codes) - 1)
+        unknown = raw[self.codes[place] != raw]
+        if unknown.size:
+            raise DataError(f"the colour {hexadecimal(unknown[0])} is no class")
+        return self.labels[place]
+
+
+def hexadecimal(code: int) -> str:
+    """0xRRGGBB as ``#rrggbb``."""
+    return f"#{int(code):06x}"
+
+
+def decode(raw: np.ndarray, kind: str, boundary: bool, table: ColourTable | None) -> np.ndarray:
+    """The label map, int64 (H, W), of the numbers of a mask of a kind."""
+    if kind == "instances":
+        return semantic(raw, boundary)
+    if kind == "binary":
+        return (raw != 0).astype(np.int64)
+    if kind == "colours" and table is not None:
+        return table.decode(raw)
+    return raw.astype(np.int64)

@@ -1,0 +1,67 @@
+"""All that is wrong with a folder, in one message."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from minisegnet.data.base import DataError
+
+_SHOWN = 10
+
+# kind → (what is wrong, what to do)
+_ADVICE = {
+    "unreadable": ("cannot be read", "the file is damaged, cut off or no image: export it again, or remove it with its partner"),
+    "no mask": ("image without a mask", "a mask has the name of its image before the dot: images/a.jpg and masks/a.png"),
+    "no image": ("mask without an image", "an image has the name of its mask before the dot; remove the mask if it is left over"),
+    "twice": ("two files with one name before the dot", "keep one of them"),
+    "size": (
+        "mask of another size than its image",
+        "export the mask at the size of the image, or resize it by nearest neighbour, which invents no labels",
+    ),
+    "label": (
+        "label out of range",
+        "correct the mask, or say what the values mean: classes=, ignore_index=, masks='instances' or 'binary'",
+    ),
+    "colours": ("mask in RGB colours", "say which colour is which class"),
+    "unknown colour": (
+        "colour that is no class",
+        "add it to colours=; an anti-aliased or JPEG-compressed mask must be exported again, without",
+    ),
+    "lossy": ("mask stored as JPEG", "JPEG blurs labels into values that mean nothing: export masks as PNG"),
+    "frames": ("several pictures in one file", "save the one that is meant as a file of its own"),
+    "guess": (
+        "unlikely as classes",
+        "say what the values mean: masks='instances' if each is an object; classes= if they are classes; soft edges must go",
+    ),
+    "classes": ("nothing to learn", "check the masks, or how they are read (masks=, ignore_index=)"),
+}
+
+
+class Report:
+    """Collects problems; each belongs to a kind, which says what to do about it."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, list[str]] = defaultdict(list)
+        self.hints: dict[str, str] = {}
+
+    def add(self, kind: str, what: str, hint: str = "") -> None:
+        """Note that `what` (a file, with details) has a problem of a kind; `hint` is put after its advice."""
+        self.problems[kind].append(what)
+        if hint:
+            self.hints.setdefault(kind, hint)
+
+    def raise_if_any(self, root: object) -> None:
+        """Raise one `DataError` with everything, or do nothing."""
+        if not self.problems:
+            return
+        total = sum(map(len, self.problems.values()))
+        lines = [f"{root}: {total} {'problem' if total == 1 else 'problems'}"]
+        for kind, found in self.problems.items():
+            title, advice = _ADVICE[kind]
+            lines.append(f"\n{title} ({len(found)}): {advice}")
+            if kind in self.hints:
+                lines.append(f"  {self.hints[kind]}")
+            lines += [f"  - {what}" for what in found[:_SHOWN]]
+            if len(found) > _SHOWN:
+                lines.append(f"  … and {len(found) - _SHOWN} more")
+        raise DataError("\n".join(lines), dict(self.problems))
