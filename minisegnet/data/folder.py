@@ -228,12 +228,8 @@ class Folder:
                 stray = values[((values < 0) | (values >= count)) & (values != self.ignore_index)]
                 if stray.size:
                     shown = f"{', '.join(map(str, stray[:8]))}{' …' if stray.size > 8 else ''}"
-                    report.add(
-                        "lossy" if lossy else "label",
-                        f"{short(file)}: {shown} (classes are 0 to {count - 1}, {self.ignore_index} is ignored)",
-                    )
+                    report.add("label", f"{short(file)}: {shown} (classes are 0 to {count - 1}, {self.ignore_index} is ignored)")
             elif self.kind == "binary" and np.count_nonzero(values) > 1:
-                lossy = file.suffix.lower() in (".jpg", ".jpeg")
                 report.add("label", f"{short(file)}: {len(values)} values, a binary mask has 0 and one other")
             used.update(values.tolist())
         if not report.problems and count < 2:
