@@ -26,6 +26,8 @@ def pair(value: Any) -> tuple[int, int]:
 class _Convolution(Module):
     """What the two have in common: options, a weight and a bias."""
 
+    output_padding = (0, 0)
+
     def __init__(self, weight_shape: tuple, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode):
         if padding_mode != "zeros":
             raise ValueError(f'padding_mode={padding_mode!r}: expected "zeros"; put a ReflectionPad2d in front for another border')
@@ -47,8 +49,9 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        parts += [f"padding={self.padding!r}"] * (self.padding != (0, 0))
+        parts += [f"padding={self.padding}"] * (self.padding != (0, 0))
         parts += [f"dilation={self.dilation}"] * (self.dilation != (1, 1))
+        parts += [f"output_padding={self.output_padding}"] * (self.output_padding != (0, 0))
         parts += [f"groups={self.groups}"] * (self.groups != 1)
         parts += ["bias=False"] * (self.bias is None)
         return ", ".join(parts)
@@ -153,6 +156,3 @@ class ConvTranspose2d(_Convolution):
                 f"conv_transpose2d: from {tuple(x.shape[-2:])} the output_size can be {least} to {most} (rows, columns), not {wanted}"
             )
         return wanted[0] - least[0], wanted[1] - least[1]
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + f", output_padding={self.output_padding}" * (self.output_padding != (0, 0))

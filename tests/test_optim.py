@@ -1,0 +1,316 @@
+"""Optimisers and schedules: trajectories equal PyTorch's, and what is refused."""
+
+import numpy as np
+import pytest
+
+from minisegnet import nn, optim
+from minisegnet.tensor import Tensor, tensor
+
+SHAPES = [(4, 3, 3, 3), (4,), (2, 5), ()]
+
+
+def parameters(seed=0):
+    rng = np.random.default_rng(seed)
+    return [nn.Parameter(rng.normal(size=shape)) for shape in SHAPES]
+
+
+def set_gradients(params, rng, late=None, t=0):
+    """Random gradients; number `late` gets none in the first two steps."""
+    for k, parameter in enumerate(params):
+        g = rng.normal(size=parameter.shape)
+        parameter.grad = None if k == late and t < 2 else Tensor(g)
+
+
+OPTIMISERS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.05}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.05}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
+]
+each_optimiser = pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=str)
+
+
+def torch_twins(params):
+    torch = pytest.importorskip("torch")
+    return torch, [torch.tensor(p.data, requires_grad=True) for p in params]
+
+
+def assert_equal(params, twins):
+    for p, q in zip(params, twins, strict=True):
+        np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-11, atol=1e-13)
+
+
+@each_optimiser
+def test_trajectory_equals_pytorchs(name, options):
+    """Eight steps; one parameter gets its first gradient in the third."""
+    params = parameters()
+    torch, twins = torch_twins(params)
+    ours, theirs = getattr(optim, name)(params, **options), getattr(torch.optim, name)(twins, **options)
+    rng = np.random.default_rng(1)
+    for t in range(8):
+        set_gradients(params, rng, late=1, t=t)
+        for p, q in zip(params, twins, strict=True):
+            q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+        ours.step()
+        theirs.step()
+        assert_equal(params, twins)
+
+
+def test_groups_with_options_of_their_own():
+    params = parameters()
+    torch, twins = torch_twins(params)
+    groups = lambda p: [{"params": p[:2], "lr": 0.5}, {"params": p[2:3]}, {"params": p[3], "momentum": 0.0, "weight_decay": 0.1}]
+    ours, theirs = optim.SGD(groups(params), lr=0.1, momentum=0.9), torch.optim.SGD(groups(twins), lr=0.1, momentum=0.9)
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        set_gradients(params, rng)
+        for p, q in zip(params, twins, strict=True):
+            q.grad = torch.tensor(p.grad.data)
+        ours.step()
+        theirs.step()
+        assert_equal(params, twins)
+        ours.param_groups[1]["lr"] = theirs.param_groups[1]["lr"] = 0.01
+
+
+@each_optimiser
+def test_a_state_dict_continues_the_trajectory(name, options):
+    """Ten steps at once, and five, a new optimiser, and five more: the same bits."""
+    make = getattr(optim, name)
+    straight, broken = parameters(), parameters()
+    one = make(straight, **options)
+    rng = np.random.default_rng(1)
+    for t in range(10):
+        set_gradients(straight, rng, late=1, t=t)
+        one.step()
+
+    rng = np.random.default_rng(1)
+    two = make(broken, **options)
+    for t in range(10):
+        if t == 5:
+            state = two.state_dict()
+            two = make(broken, lr=77)
+            two.load_state_dict(state)
+            assert two.param_groups[0]["lr"] == one.param_groups[0]["lr"]
+        set_gradients(broken, rng, late=1, t=t)
+        two.step()
+    for p, q in zip(straight, broken, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_a_loaded_state_is_a_copy():
+    params = parameters()
+    one, two = optim.Adam(params), optim.Adam(params)
+    set_gradients(params, np.random.default_rng(0))
+    one.step()
+    two.load_state_dict(one.state_dict())
+    assert not np.shares_memory(one.state[params[0]]["exp_avg"].data, two.state[params[0]]["exp_avg"].data)
+
+
+@pytest.mark.parametrize(("name", "options"), [OPTIMISERS[3], OPTIMISERS[6]], ids=str)
+def test_pytorchs_state_dict_is_understood(name, options):
+    params = parameters()
+    torch, twins = torch_twins(params)
+    theirs = getattr(torch.optim, name)(twins, **options)
+    rng = np.random.default_rng(1)
+    for t in range(3):
+        set_gradients(params, rng, late=1, t=t)
+        for p, q in zip(params, twins, strict=True):
+            q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+        theirs.step()
+    for p, q in zip(params, twins, strict=True):
+        p.copy_(q.detach().numpy())
+    ours = getattr(optim, name)(params, lr=9)
+    ours.load_state_dict(theirs.state_dict())
+    ours.step()
+    theirs.step()
+    assert_equal(params, twins)
+
+
+def test_the_numbers_in_a_state_dict_are_pytorchs():
+    params = parameters()
+    optimiser = optim.Adam([{"params": params[:1]}, {"params": params[1:], "lr": 0.5}])
+    set_gradients(params, np.random.default_rng(0), late=2)
+    optimiser.step()
+    state = optimiser.state_dict()
+    assert [g["params"] for g in state["param_groups"]] == [[0], [1, 2, 3]]
+    assert [g["lr"] for g in state["param_groups"]] == [1e-3, 0.5]
+    assert sorted(state["state"]) == [0, 1, 3] and sorted(state["state"][0]) == ["exp_avg", "exp_avg_sq", "step"]
+
+
+def test_states_that_do_not_fit():
+    optimiser = optim.Adam(parameters())
+    with pytest.raises(ValueError, match=r"this optimiser has \[4\].*the state_dict \[3\]"):
+        optimiser.load_state_dict(optim.Adam(parameters()[:3]).state_dict())
+    other = parameters()
+    set_gradients(other, np.random.default_rng(0))
+    donor = optim.Adam(other)
+    donor.step()
+    state = donor.state_dict()
+    state["state"][0]["exp_avg"] = np.zeros(7)
+    with pytest.raises(ValueError, match=r"exp_avg of a parameter of shape \(4, 3, 3, 3\) has shape \(7,\)"):
+        optimiser.load_state_dict(state)
+    assert not optimiser.state
+
+
+def test_what_has_no_gradient_is_left_alone():
+    params = parameters()
+    before = params[0].data.copy()
+    optimiser = optim.AdamW(params, weight_decay=0.5)
+    set_gradients(params, np.random.default_rng(0), late=0)
+    optimiser.step()
+    np.testing.assert_array_equal(params[0].data, before)
+    assert params[0] not in optimiser.state and params[1] in optimiser.state
+
+
+def test_gradients_in_another_memory_order():
+    plain, turned = nn.Parameter(np.ones((3, 4))), nn.Parameter(np.ones((3, 4)))
+    g = np.random.default_rng(0).normal(size=(4, 3)).T
+    plain.grad, turned.grad = Tensor(np.ascontiguousarray(g)), Tensor(g)
+    optim.SGD([plain, turned], lr=0.1).step()
+    np.testing.assert_array_equal(plain.data, turned.data)
+    assert (plain.data != 1).all()
+
+
+def test_zero_grad():
+    params = parameters()
+    set_gradients(params, np.random.default_rng(0))
+    optimiser = optim.SGD(params)
+    optimiser.zero_grad(set_to_none=False)
+    assert all(not p.grad.data.any() for p in params)
+    optimiser.zero_grad()
+    assert all(p.grad is None for p in params)
+
+
+def test_a_graph_from_before_the_step_is_refused():
+    w = nn.Parameter(np.ones(3))
+    loss = (w * w).sum()
+    w.grad = Tensor(np.ones(3))
+    optim.SGD([w], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_float32_stays_float32():
+    w = nn.Parameter(np.ones(3, np.float32))
+    w.grad = Tensor(np.ones(3, np.float32))
+    for optimiser in (optim.SGD([w], momentum=0.9), optim.Adam([w])):
+        optimiser.step()
+        assert w.dtype == np.float32 and all(v.dtype == np.float32 for v in optimiser.state[w].values() if isinstance(v, Tensor))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda p: optim.SGD([]), ValueError, "no parameters"),
+        (lambda p: optim.SGD(iter(())), ValueError, "no parameters"),
+        (lambda p: optim.SGD([p, p]), ValueError, "twice"),
+        (lambda p: optim.SGD([{"params": [p]}, {"params": p}]), ValueError, "twice"),
+        (lambda p: optim.SGD([p * 2.0]), ValueError, "leaves"),
+        (lambda p: optim.SGD([("weight", p)]), TypeError, "named_parameters"),
+        (lambda p: optim.SGD([p], lr=-1), ValueError, "lr must not be negative, got -1"),
+        (lambda p: optim.SGD([p], lr=float("nan")), ValueError, "lr must not be negative"),
+        (lambda p: optim.SGD([p], nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda p: optim.SGD([{"params": [p], "betas": 1}]), ValueError, r"no option \['betas'\].*momentum"),
+        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, "betas"),
+    ],
+)
+def test_what_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make(tensor([1.0], requires_grad=True))
+
+
+# --- schedules ------------------------------------------------------------------------------
+
+SCHEDULES = {
+    "StepLR": (lambda o: optim.StepLR(o, 3, gamma=0.5), lambda s, o: s.StepLR(o, 3, gamma=0.5)),
+    "CosineAnnealingLR": (lambda o: optim.CosineAnnealingLR(o, 6, eta_min=0.01), lambda s, o: s.CosineAnnealingLR(o, 6, eta_min=0.01)),
+    "PolynomialLR": (lambda o: optim.PolynomialLR(o, 9, power=0.9), lambda s, o: s.PolynomialLR(o, 9, power=0.9)),
+    "LinearWarmup": (
+        lambda o: optim.LinearWarmup(o, 4, start_factor=0.1),
+        lambda s, o: s.LinearLR(o, start_factor=0.1, total_iters=4),
+    ),
+    "warm-up, then cosine": (
+        lambda o: optim.LinearWarmup(o, 4, optim.CosineAnnealingLR(o, 8), start_factor=0.1),
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, start_factor=0.1, total_iters=4), s.CosineAnnealingLR(o, 8)], [4]),
+    ),
+    "warm-up, then poly": (
+        lambda o: optim.LinearWarmup(o, 2, optim.PolynomialLR(o, 8, 0.9)),
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, start_factor=0.01, total_iters=2), s.PolynomialLR(o, 8, 0.9)], [2]),
+    ),
+}
+each_schedule = pytest.mark.parametrize("name", SCHEDULES)
+
+
+def two_groups(library, params):
+    return library.SGD([{"params": params[:1]}, {"params": params[1:], "lr": 0.3}], lr=0.1)
+
+
+@each_schedule
+@pytest.mark.filterwarnings("ignore")
+def test_schedules_equal_pytorchs(name):
+    params = parameters()
+    torch, twins = torch_twins(params)
+    ours, theirs = two_groups(optim, params), two_groups(torch.optim, twins)
+    schedule, twin = SCHEDULES[name][0](ours), SCHEDULES[name][1](torch.optim.lr_scheduler, theirs)
+    for t in range(13):
+        rates = [group["lr"] for group in theirs.param_groups]
+        np.testing.assert_allclose(schedule.get_last_lr(), rates, rtol=1e-9, atol=1e-15, err_msg=f"{t}")
+        assert schedule.last_epoch == t
+        theirs.step()
+        schedule.step()
+        twin.step()
+
+
+@each_schedule
+def test_a_schedule_resumes(name):
+    make = SCHEDULES[name][0]
+    whole, first, second = (two_groups(optim, parameters()) for _ in range(3))
+    straight, stopped = make(whole), make(first)
+    for _ in range(5):
+        straight.step()
+        stopped.step()
+    resumed = make(second)
+    second.load_state_dict(first.state_dict())
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.get_last_lr() == straight.get_last_lr() and resumed.last_epoch == 5
+    for _ in range(6):
+        straight.step()
+        resumed.step()
+        assert resumed.get_last_lr() == straight.get_last_lr()
+
+
+def test_known_rates():
+    optimiser = optim.SGD(parameters(), lr=1.0)
+    schedule = optim.LinearWarmup(optimiser, 4, optim.StepLR(optimiser, 2, gamma=0.1), start_factor=0.2)
+    rates = []
+    for _ in range(9):
+        rates.append(optimiser.param_groups[0]["lr"])
+        schedule.step()
+    np.testing.assert_allclose(rates, [0.2, 0.4, 0.6, 0.8, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_a_schedule_of_another_optimiser_is_refused():
+    one, two = optim.SGD(parameters()), optim.SGD(parameters())
+    with pytest.raises(ValueError, match="another optimiser"):
+        optim.LinearWarmup(one, 3, optim.StepLR(two, 3))
+
+
+def test_training_a_layer_lowers_its_loss():
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.normal(size=(8, 3, 5, 5)).astype(np.float32))
+    wanted = nn.Conv2d(3, 2, 3)(x).detach()
+    for make in (lambda p: optim.SGD(p, 0.05, 0.9), lambda p: optim.Adam(p, 0.02), lambda p: optim.AdamW(p, 0.02)):
+        model = nn.Conv2d(3, 2, 3)
+        optimiser, losses = make(model.parameters()), []
+        for _ in range(100):
+            optimiser.zero_grad()
+            loss = ((model(x) - wanted) ** 2).mean()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.01 * losses[0]
