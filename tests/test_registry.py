@@ -60,7 +60,7 @@ def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
     code = _code_names(equation)
     unexplained = {name for name in code if name not in formula | known and name.replace("_", "") not in formula | known}
     assert not unexplained, f"in the loops of {equation.id}, not in its formula: {sorted(unexplained)}"
-    flat = {name.replace("_", "") for name in code}
+    flat = {name.replace("_", "") for name in code | _used_options(equation)}
     unused = {base + sub for base, sub in _tex_atoms(equation.tex) if base + sub not in flat and not {base, *([sub] if sub else [])} <= flat}
     unused -= {"L"}  # the loss, of which only derivatives are written
     assert not unused, f"in the formula of {equation.id}, not in its loops: {sorted(unused)}"
@@ -108,10 +108,21 @@ def _tex_names(tex: str, short: bool = False) -> set[str]:
 
 def _code_names(equation) -> set[str]:
     """Names that the loops use, without builtins, options, imports and helpers of the file."""
-    function = ast.parse(textwrap.dedent(inspect.getsource(equation.oracle))).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    function.decorator_list = []
+    function = _loops(equation)
     options = {a.arg for a in function.args.kwonlyargs}
     names = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)} | {a.arg for a in function.args.args}
     outside = set(vars(builtins)) | set(inspect.getmodule(equation.oracle).__dict__) | {"_"}
     return {n for n in names if n not in options and n not in outside}
+
+
+def _used_options(equation) -> set[str]:
+    """Options that the loops use by their own name, so that a formula may show them (``alpha``)."""
+    function = _loops(equation)
+    return {n.id for n in ast.walk(function) if isinstance(n, ast.Name)} & {a.arg for a in function.args.kwonlyargs}
+
+
+def _loops(equation) -> ast.FunctionDef:
+    function = ast.parse(textwrap.dedent(inspect.getsource(equation.oracle))).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.decorator_list = []
+    return function
