@@ -1,0 +1,315 @@
+r"""Pooling: each window of the input leaves one value, its largest or its mean.
+
+The documented formula ``P(x,y) = max_{i,j} { W(i,j)·F(x+i,y+j) + B }`` is `forward`: a
+maximum whose weights and bias can be learnt. `max` is the same with W = 1 and B = 0, and
+`average` stands beside it.
+
+Index letters, here and in every view::
+
+    n  image of the batch      u, v  row and column of the window
+    c  channel                 k, l  row and column of the input
+    i, j  row and column of the output
+
+The axes are N, C, H, W for the input, C, U, V for the weights, N, C, P, Q for the output.
+
+Padding never wins a maximum: its cells are left out, and not filled with 0 or −∞ (with a
+negative weight, −∞ would win). Of equal values the first in row-major order wins. A NaN wins
+over everything before it, so that a fault upstream stays visible.
+"""
+
+import numpy as np
+
+from ..registry import equation
+
+_SYMBOLS = {
+    "x": "input, (N, C, H, W)",
+    "w": "weights of the window, (C, U, V)",
+    "b": "bias, (C,)",
+    "y": "output, (N, C, P, Q)",
+    "m": "winner: flat index k W + l of the cell that is the maximum, (N, C, P, Q)",
+    "g": "gradient of the loss with respect to y, of the shape of y",
+    "U": "rows of the window; V its columns",
+    "s_h": "stride of the rows; s_w of the columns",
+    "p_h": "rows of padding above; p_w columns of padding at the left",
+    "d_h": "dilation of the rows; d_w of the columns",
+    "k": "row of the input; l its column",
+    "a": "number of cells that count in window i, j (with padding: up to the edge of the padding)",
+    "A": "rows of the input in region i, from ⌊i H / P⌋ up to, not including, ⌈(i + 1) H / P⌉",
+    "B": "columns of the input in region j, from ⌊j W / Q⌋ up to, not including, ⌈(j + 1) W / Q⌉",
+}
+
+_CELL = r"\quad k = i s_h + u d_h - p_h,\; l = j s_w + v d_w - p_w,\quad 0 \le k < H,\; 0 \le l < W"
+_MET = r"\substack{i s_h + u d_h - p_h = k \\ j s_w + v d_w - p_w = l}"
+_MET_UNDILATED = r"\substack{i s_h + u - p_h = k \\ j s_w + v - p_w = l}"
+_REGIONS = r"A_i = \{k : \lfloor iH/P \rfloor \le k < \lceil (i+1)H/P \rceil\},\; B_j = \{l : \lfloor jW/Q \rfloor \le l < \lceil (j+1)W/Q \rceil\}"
+
+
+def _symbols(*names: str) -> dict[str, str]:
+    return {name: _SYMBOLS[name] for name in names}
+
+
+_WINDOW = ("U", "s_h", "p_h", "d_h", "k")
+
+
+def pooled_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int, ceil_mode: bool) -> int:
+    """Number of windows along one axis.
+
+    With ``ceil_mode`` a last window may hang over the end, if it starts in the input or in
+    the padding before it.
+    """
+    steps = size + sum(padding) - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return steps // stride + 1
+    windows = -(-steps // stride) + 1
+    return windows - 1 if (windows - 1) * stride >= size + padding[0] else windows
+
+
+def _wins(challenger, holder) -> bool:
+    return challenger > holder or np.isnan(challenger)
+
+
+@equation(
+    "pool2d.forward",
+    tex=r"y_{n,c,i,j} = \max_{u,v} \{ w_{c,u,v}\; x_{n,c,k,l} + b_c \},"
+    + _CELL
+    + r",\qquad m_{n,c,i,j} = kW + l \text{ of the first maximum}",
+    symbols=_symbols("x", "w", "b", "y", "m", *_WINDOW),
+)
+def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
+    (N, C, H, W), (_, U, V) = x.shape, w.shape
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    P = pooled_size(H, U, sh, padding[0], dh, ceil_mode)
+    Q = pooled_size(W, V, sw, padding[1], dw, ceil_mode)
+    y, m = np.zeros((N, C, P, Q), np.result_type(x, w, b)), np.full((N, C, P, Q), -1, np.int64)
+    for n, c, i, j in np.ndindex(N, C, P, Q):
+        for u, v in np.ndindex(U, V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W and (m[n, c, i, j] < 0 or _wins(w[c, u, v] * x[n, c, k, l], y[n, c, i, j])):
+                y[n, c, i, j], m[n, c, i, j] = w[c, u, v] * x[n, c, k, l], k * W + l
+        y[n, c, i, j] += b[c]  # the same for every u, v: it raises the maximum and does not choose it
+    return y, m
+
+
+@equation(
+    "pool2d.grad_input",
+    grad_of="pool2d.forward",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = kW + l]\; w_{c,u,v}\; g_{n,c,i,j}",
+    symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+)
+def grad_input(g, m, w, *, input_size, stride, padding, dilation):
+    (N, C, P, Q), (_, U, V), (H, W) = g.shape, w.shape, input_size
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    x = np.zeros((N, C, H, W), np.result_type(g, w))
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j, u, v in np.ndindex(P, Q, U, V):
+            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == k * W + l:
+                x[n, c, k, l] += w[c, u, v] * g[n, c, i, j]
+    return x
+
+
+@equation(
+    "pool2d.grad_weight",
+    grad_of="pool2d.forward",
+    wrt="w",
+    tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = kW + l]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
+    symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+)
+def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
+    (N, C, P, Q), (_, _, H, W), (U, V) = g.shape, x.shape, kernel_size
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    w = np.zeros((C, U, V), np.result_type(g, x))
+    for c, u, v in np.ndindex(C, U, V):
+        for n, i, j in np.ndindex(N, P, Q):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W and m[n, c, i, j] == k * W + l:
+                w[c, u, v] += g[n, c, i, j] * x[n, c, k, l]
+    return w
+
+
+@equation(
+    "pool2d.grad_bias",
+    grad_of="pool2d.forward",
+    wrt="b",
+    tex=r"\frac{\partial L}{\partial b_c} = \sum_{n,i,j} g_{n,c,i,j}",
+    symbols=_symbols("g", "b", "y"),
+)
+def grad_bias(g):
+    N, C, P, Q = g.shape
+    b = np.zeros(C, g.dtype)
+    for c, n, i, j in np.ndindex(C, N, P, Q):
+        b[c] += g[n, c, i, j]
+    return b
+
+
+@equation(
+    "pool2d.max",
+    tex=r"y_{n,c,i,j} = \max_{u,v} x_{n,c,k,l}," + _CELL + r",\qquad m_{n,c,i,j} = kW + l \text{ of the first maximum}",
+    symbols=_symbols("x", "y", "m", *_WINDOW),
+)
+def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
+    (N, C, H, W), (U, V) = x.shape, kernel_size
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    P = pooled_size(H, U, sh, padding[0], dh, ceil_mode)
+    Q = pooled_size(W, V, sw, padding[1], dw, ceil_mode)
+    y, m = np.zeros((N, C, P, Q), x.dtype), np.full((N, C, P, Q), -1, np.int64)
+    for n, c, i, j in np.ndindex(N, C, P, Q):
+        for u, v in np.ndindex(U, V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W and (m[n, c, i, j] < 0 or _wins(x[n, c, k, l], y[n, c, i, j])):
+                y[n, c, i, j], m[n, c, i, j] = x[n, c, k, l], k * W + l
+    return y, m
+
+
+@equation(
+    "pool2d.grad_max",
+    grad_of="pool2d.max",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = kW + l]\; g_{n,c,i,j}",
+    symbols=_symbols("x", "g", "m", "y", *_WINDOW),
+)
+def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
+    (N, C, P, Q), (U, V), (H, W) = g.shape, kernel_size, input_size
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    x = np.zeros((N, C, H, W), g.dtype)
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j, u, v in np.ndindex(P, Q, U, V):
+            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == k * W + l:
+                x[n, c, k, l] += g[n, c, i, j]
+    return x
+
+
+def _cells_that_count(outputs, input_size, kernel_size, stride, padding, count_include_pad):
+    """a_{i,j}: with padding, the cells of the padded input; without, those of the input."""
+    (H, W), (U, V), (sh, sw), ((pt, pb), (pl, pr)) = input_size, kernel_size, stride, padding
+    (top, bottom), (left, right) = ((-pt, H + pb), (-pl, W + pr)) if count_include_pad else ((0, H), (0, W))
+    a = np.zeros(outputs)
+    for i, j in np.ndindex(*outputs):
+        for u, v in np.ndindex(U, V):
+            k, l = i * sh + u - pt, j * sw + v - pl
+            a[i, j] += top <= k < bottom and left <= l < right
+    return a
+
+
+@equation(
+    "pool2d.average",
+    tex=r"y_{n,c,i,j} = \frac{1}{a_{i,j}} \sum_{u,v} x_{n,c,\; i s_h + u - p_h,\; j s_w + v - p_w},\qquad x = 0 \text{ outside}",
+    symbols=_symbols("x", "y", "a", "U", "s_h", "p_h", "k"),
+)
+def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    (N, C, H, W), (U, V), (sh, sw), ((ph, _), (pw, _)) = x.shape, kernel_size, stride, padding
+    P = pooled_size(H, U, sh, padding[0], 1, ceil_mode)
+    Q = pooled_size(W, V, sw, padding[1], 1, ceil_mode)
+    a = _cells_that_count((P, Q), (H, W), kernel_size, stride, padding, count_include_pad)
+    y = np.zeros((N, C, P, Q), x.dtype)
+    for n, c, i, j in np.ndindex(N, C, P, Q):
+        for u, v in np.ndindex(U, V):
+            k, l = i * sh + u - ph, j * sw + v - pw
+            if 0 <= k < H and 0 <= l < W:
+                y[n, c, i, j] += x[n, c, k, l]
+        y[n, c, i, j] /= a[i, j]
+    return y
+
+
+@equation(
+    "pool2d.grad_average",
+    grad_of="pool2d.average",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}",
+    symbols=_symbols("x", "g", "y", "a", "U", "s_h", "p_h", "k"),
+)
+def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_pad):
+    (N, C, P, Q), (H, W), (U, V) = g.shape, input_size, kernel_size
+    (sh, sw), ((ph, _), (pw, _)) = stride, padding
+    a = _cells_that_count((P, Q), (H, W), kernel_size, stride, padding, count_include_pad)
+    x = np.zeros((N, C, H, W), g.dtype)
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j, u, v in np.ndindex(P, Q, U, V):
+            if i * sh + u - ph == k and j * sw + v - pw == l:
+                x[n, c, k, l] += g[n, c, i, j] / a[i, j]
+    return x
+
+
+def _region(i, size, regions):
+    """Cells of region i when an axis is cut into regions that may share their border cells."""
+    return range(i * size // regions, -(-(i + 1) * size // regions))
+
+
+@equation(
+    "pool2d.adaptive_average",
+    tex=r"y_{n,c,i,j} = \frac{1}{|A_i|\,|B_j|} \sum_{k \in A_i} \sum_{l \in B_j} x_{n,c,k,l},\quad " + _REGIONS,
+    symbols=_symbols("x", "y", "A", "B", "k"),
+    reference="He, Zhang, Ren & Sun, ECCV 2014 (spatial pyramid pooling); the regions are PyTorch's",
+)
+def adaptive_average(x, *, output_size):
+    (N, C, H, W), (P, Q) = x.shape, output_size
+    y = np.zeros((N, C, P, Q), x.dtype)
+    for n, c, i, j in np.ndindex(N, C, P, Q):
+        A, B = _region(i, H, P), _region(j, W, Q)
+        for k in A:
+            for l in B:
+                y[n, c, i, j] += x[n, c, k, l]
+        y[n, c, i, j] /= len(A) * len(B)
+    return y
+
+
+@equation(
+    "pool2d.grad_adaptive_average",
+    grad_of="pool2d.adaptive_average",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{i : k \in A_i} \sum_{j : l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad "
+    + _REGIONS,
+    symbols=_symbols("x", "g", "y", "A", "B", "k"),
+)
+def grad_adaptive_average(g, *, input_size):
+    (N, C, P, Q), (H, W) = g.shape, input_size
+    x = np.zeros((N, C, H, W), g.dtype)
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j in np.ndindex(P, Q):
+            A, B = _region(i, H, P), _region(j, W, Q)
+            if k in A and l in B:
+                x[n, c, k, l] += g[n, c, i, j] / (len(A) * len(B))
+    return x
+
+
+_UNPOOLED = {
+    "x": "pooled values, (N, C, P, Q)",
+    "m": "where each came from: flat index k W + l in the output, (N, C, P, Q)",
+    "y": "output, (N, C, H, W)",
+    "g": "gradient of the loss with respect to y, (N, C, H, W)",
+    "k": "row of the output; l its column",
+}
+
+
+@equation(
+    "pool2d.unpool",
+    tex=r"y_{n,c,k,l} = \begin{cases} x_{n,c,i,j} & \text{the last } i,j \text{ in row-major order with } m_{n,c,i,j} = kW + l \\ 0 & \text{if there is none} \end{cases}",
+    symbols=_UNPOOLED,
+    reference="Badrinarayanan, Kendall & Cipolla, TPAMI 2017 (SegNet), section 3",
+)
+def unpool(x, m, *, output_size):
+    (N, C, P, Q), (H, W) = x.shape, output_size
+    y = np.zeros((N, C, H, W), x.dtype)
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j in np.ndindex(P, Q):
+            if m[n, c, i, j] == k * W + l:
+                y[n, c, k, l] = x[n, c, i, j]
+    return y
+
+
+@equation(
+    "pool2d.grad_unpool",
+    grad_of="pool2d.unpool",
+    wrt="x",
+    tex=r"\frac{\partial L}{\partial x_{n,c,i,j}} = \begin{cases} g_{n,c,k,l} & m_{n,c,i,j} = kW + l, \text{ and no later } i,j \text{ has this } m \\ 0 & \text{otherwise} \end{cases}",
+    symbols=_UNPOOLED,
+)
+def grad_unpool(g, m):
+    (N, C, P, Q), (_, _, H, W) = m.shape, g.shape
+    x = np.zeros((N, C, P, Q), g.dtype)
+    for n, c, k, l in np.ndindex(N, C, H, W):
+        for i, j in reversed(list(np.ndindex(P, Q))):
+            if m[n, c, i, j] == k * W + l:
+                x[n, c, i, j] = g[n, c, k, l]
+                break
+    return x

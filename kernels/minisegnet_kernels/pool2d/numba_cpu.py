@@ -1,0 +1,402 @@
+"""Pooling on the CPU, compiled by Numba.
+
+Thread map: one task = one row of the output (one row of the input for the gradient of an
+average), or one plane where a gradient runs through its winners in order. A task alone writes
+what it writes, so nothing depends on the number of threads.
+
+A row is computed one offset (u, v) at a time, over all j at which the offset meets the input
+(`_columns`). The cells that it meets are first brought side by side (`_side_by_side`), so that the
+innermost loop has no test for padding, no jump and no gap, and becomes vector code.
+"""
+
+import numpy as np
+
+from ..jit import inline, kernel, prange
+from .formula import pooled_size
+
+
+def _planes(a):
+    """(N, C, …) → (N·C, …): no channel sees another."""
+    return a.reshape(-1, *a.shape[2:])
+
+
+def _lines(a):
+    """(N, C, H, W) → (N·C, H·W): a plane in row-major order."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
+
+
+def _windows(input_size, kernel_size, stride, padding, dilation, ceil_mode):
+    return tuple(pooled_size(*axis, ceil_mode) for axis in zip(input_size, kernel_size, stride, padding, dilation, strict=True))
+
+
+@inline
+def _columns(v, windows, size, stride, padding, dilation):
+    """First and last + 1 of the j with 0 ≤ j s + v d − p < size; then the l of the first."""
+    start = v * dilation - padding
+    first = 0 if start >= 0 else (stride - 1 - start) // stride
+    return first, min(windows, (size - start + stride - 1) // stride), start + first * stride
+
+
+@inline
+def _side_by_side(line, l, count, stride, buffer):
+    """The cells l, l + s, l + 2 s, … of a line, without the gaps between them."""
+    if stride == 1:
+        return line[l : l + count]
+    for j in range(count):
+        buffer[j] = line[l + j * stride]
+    return buffer[:count]
+
+
+# --- the maximum ----------------------------------------------------------------------------
+
+
+def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
+    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
+    P, Q = _windows((H, W), kernel_size, stride, padding, dilation, ceil_mode)
+    y, m = np.empty((N, C, P, Q), x.dtype), np.empty((N, C, P, Q), np.int64)
+    if _halves(kernel_size, stride, padding, dilation, (H, W), (P, Q)):
+        _max_2x2(_planes(x), _planes(y), _planes(m))
+    else:
+        _max(_planes(x), _planes(y), _planes(m), *kernel_size, *stride, top, left, *dilation)
+    return y, m
+
+
+def _halves(kernel_size, stride, padding, dilation, input_size, outputs):
+    """Whether the windows are whole 2 × 2 tiles: the pooling of nearly every network."""
+    tiles = tuple(kernel_size) == tuple(stride) == (2, 2) and tuple(dilation) == (1, 1)
+    return tiles and (padding[0][0], padding[1][0]) == (0, 0) and 2 * outputs[0] <= input_size[0] and 2 * outputs[1] <= input_size[1]
+
+
+@kernel
+def _max_2x2(x, y, m):
+    planes, P, Q = y.shape
+    W = x.shape[2]
+    for task in prange(planes * P):
+        t, i = task // P, task % P
+        upper, lower = x[t, 2 * i], x[t, 2 * i + 1]
+        for j in range(Q):
+            best, offset = upper[2 * j], 0
+            value = upper[2 * j + 1]
+            wins = (value > best) | (value != value)
+            best, offset = value if wins else best, 1 if wins else offset
+            value = lower[2 * j]
+            wins = (value > best) | (value != value)
+            best, offset = value if wins else best, W if wins else offset
+            value = lower[2 * j + 1]
+            wins = (value > best) | (value != value)
+            best, offset = value if wins else best, W + 1 if wins else offset
+            y[t, i, j] = best
+            m[t, i, j] = 2 * i * W + 2 * j + offset
+
+
+@kernel
+def _max(x, y, m, U, V, sh, sw, ph, pw, dh, dw):
+    planes, P, Q = y.shape
+    _, H, W = x.shape
+    for task in prange(planes * P):
+        t, i = task // P, task % P
+        buffer = np.empty(Q, x.dtype)
+        y[t, i] = 0
+        m[t, i] = -1
+        for u in range(U):
+            k = i * sh + u * dh - ph
+            if 0 <= k < H:
+                for v in range(V):
+                    first, last, l = _columns(v, Q, W, sw, pw, dw)
+                    cells = _side_by_side(x[t, k], l, last - first, sw, buffer)
+                    best, winner = y[t, i, first:last], m[t, i, first:last]
+                    for j in range(last - first):
+                        value = cells[j]
+                        wins = (winner[j] < 0) | (value > best[j]) | (value != value)
+                        best[j] = value if wins else best[j]
+                        winner[j] = k * W + l + j * sw if wins else winner[j]
+
+
+def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
+    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
+    P, Q = _windows((H, W), w.shape[1:], stride, padding, dilation, ceil_mode)
+    y, m = np.empty((N, C, P, Q), x.dtype), np.empty((N, C, P, Q), np.int64)
+    _forward(_planes(x), w, b, _planes(y), _planes(m), *stride, top, left, *dilation)
+    return y, m
+
+
+@kernel
+def _forward(x, w, b, y, m, sh, sw, ph, pw, dh, dw):
+    planes, P, Q = y.shape
+    _, H, W = x.shape
+    C, U, V = w.shape
+    for task in prange(planes * P):
+        t, i = task // P, task % P
+        c = t % C
+        buffer = np.empty(Q, x.dtype)
+        y[t, i] = 0
+        m[t, i] = -1
+        for u in range(U):
+            k = i * sh + u * dh - ph
+            if 0 <= k < H:
+                for v in range(V):
+                    first, last, l = _columns(v, Q, W, sw, pw, dw)
+                    cells = _side_by_side(x[t, k], l, last - first, sw, buffer)
+                    best, winner = y[t, i, first:last], m[t, i, first:last]
+                    for j in range(last - first):
+                        value = w[c, u, v] * cells[j]
+                        wins = (winner[j] < 0) | (value > best[j]) | (value != value)
+                        best[j] = value if wins else best[j]
+                        winner[j] = k * W + l + j * sw if wins else winner[j]
+        for j in range(Q):
+            y[t, i, j] += b[c]
+
+
+# --- its gradients: one task follows the winners of a plane in row-major order --------------
+
+
+def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
+    shape = (*g.shape[:2], *input_size)
+    if _halves(kernel_size, stride, padding, dilation, input_size, g.shape[2:]):
+        covered = (2 * g.shape[2], 2 * g.shape[3]) == tuple(input_size)
+        x = np.empty(shape, g.dtype) if covered else np.zeros(shape, g.dtype)
+        _grad_max_2x2(_planes(g), _planes(m), _planes(x))
+    else:
+        x = np.zeros(shape, g.dtype)
+        _grad_max(_lines(g), _lines(m), _lines(x))
+    return x
+
+
+@kernel
+def _grad_max_2x2(g, m, x):
+    planes, P, Q = g.shape
+    W = x.shape[2]
+    for task in prange(planes * P):  # the windows do not meet: every cell is written once
+        t, i = task // P, task % P
+        upper, lower = x[t, 2 * i], x[t, 2 * i + 1]
+        for j in range(Q):
+            value, offset = g[t, i, j], m[t, i, j] - 2 * i * W - 2 * j
+            nothing = g.dtype.type(0)  # an integer 0 would make float64 of float32
+            upper[2 * j] = value if offset == 0 else nothing
+            upper[2 * j + 1] = value if offset == 1 else nothing
+            lower[2 * j] = value if offset == W else nothing
+            lower[2 * j + 1] = value if offset == W + 1 else nothing
+
+
+@kernel
+def _grad_max(g, m, x):
+    planes, places = g.shape
+    cells = x.shape[1]
+    for t in prange(planes):
+        for place in range(places):
+            winner = m[t, place]
+            if 0 <= winner < cells:
+                x[t, winner] += g[t, place]
+
+
+def grad_input(g, m, w, *, input_size, stride, padding, dilation):
+    ((top, _), (left, _)) = padding
+    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
+    _grad_input(_planes(g), _planes(m), w, _planes(x), *stride, top, left, *dilation)
+    return x
+
+
+@inline
+def _offset(winner, i, j, W, sh, sw, ph, pw, dh, dw):
+    """The cell k, l that won, and the offset u, v at which window i, j met it."""
+    k = winner // W
+    l = winner - k * W
+    u, v = k - i * sh + ph, l - j * sw + pw
+    if dh > 1 or dw > 1:  # divisions are slow, and rarely needed
+        u, v = u // dh, v // dw
+    return k, l, u, v
+
+
+@kernel
+def _grad_input(g, m, w, x, sh, sw, ph, pw, dh, dw):
+    planes, P, Q = g.shape
+    W = x.shape[2]
+    C, U, V = w.shape
+    for t in prange(planes):
+        for i in range(P):
+            for j in range(Q):
+                k, l, u, v = _offset(m[t, i, j], i, j, W, sh, sw, ph, pw, dh, dw)
+                if 0 <= k < x.shape[1] and 0 <= u < U and 0 <= v < V:
+                    x[t, k, l] += w[t % C, u, v] * g[t, i, j]
+
+
+def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
+    ((top, _), (left, _)) = padding
+    planes = np.zeros((*g.shape[:2], *kernel_size))  # one part a plane, added in order
+    _grad_weight(_planes(g), _planes(m), _planes(x), _planes(planes), *stride, top, left, *dilation)
+    return planes.sum(axis=0).astype(g.dtype)
+
+
+@kernel
+def _grad_weight(g, m, x, w, sh, sw, ph, pw, dh, dw):
+    planes, P, Q = g.shape
+    _, U, V = w.shape
+    _, H, W = x.shape
+    for t in prange(planes):
+        for i in range(P):
+            for j in range(Q):
+                k, l, u, v = _offset(m[t, i, j], i, j, W, sh, sw, ph, pw, dh, dw)
+                if 0 <= k < H and 0 <= u < U and 0 <= v < V:
+                    w[t, u, v] += g[t, i, j] * x[t, k, l]
+
+
+def grad_bias(g):
+    planes = np.zeros(g.shape[:2])
+    _grad_bias(_lines(g), planes.reshape(-1))
+    return planes.sum(axis=0).astype(g.dtype)
+
+
+@kernel
+def _grad_bias(g, b):
+    for t in prange(g.shape[0]):
+        total = 0.0  # a float64, whatever g is
+        for place in range(g.shape[1]):
+            total += g[t, place]
+        b[t] = total
+
+
+# --- averages -------------------------------------------------------------------------------
+
+
+def _count(windows, size, kernel, stride, padding, count_include_pad):
+    """How many cells of each window count, along one axis."""
+    start = np.arange(windows) * stride - padding[0]
+    low, high = (-padding[0], size + padding[1]) if count_include_pad else (0, size)
+    return np.minimum(start + kernel, high) - np.maximum(start, low)
+
+
+def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
+    P, Q = _windows((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)
+    axes = zip((P, Q), (H, W), kernel_size, stride, padding, strict=True)
+    y = np.empty((N, C, P, Q), x.dtype)
+    _average(_planes(x), _planes(y), *(_count(*axis, count_include_pad) for axis in axes), *kernel_size, *stride, top, left)
+    return y
+
+
+@kernel
+def _average(x, y, rows, columns, U, V, sh, sw, ph, pw):
+    planes, P, Q = y.shape
+    _, H, W = x.shape
+    for task in prange(planes * P):
+        t, i = task // P, task % P
+        buffer = np.empty(Q, x.dtype)
+        y[t, i] = 0
+        for u in range(U):
+            k = i * sh + u - ph
+            if 0 <= k < H:
+                for v in range(V):
+                    first, last, l = _columns(v, Q, W, sw, pw, 1)
+                    cells, total = _side_by_side(x[t, k], l, last - first, sw, buffer), y[t, i, first:last]
+                    for j in range(last - first):
+                        total[j] += cells[j]
+        for j in range(Q):
+            y[t, i, j] /= rows[i] * columns[j]
+
+
+def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_pad):
+    ((top, _), (left, _)) = padding
+    axes = zip(g.shape[2:], input_size, kernel_size, stride, padding, strict=True)
+    rows, columns = (_count(*axis, count_include_pad) for axis in axes)
+    x = np.empty((*g.shape[:2], *input_size), g.dtype)
+    _grad_average(_planes(g), _planes(x), (1 / (rows[:, None] * columns)).astype(g.dtype), *kernel_size, *stride, top, left)
+    return x
+
+
+@kernel
+def _grad_average(g, x, share, U, V, sh, sw, ph, pw):
+    planes, P, Q = g.shape
+    _, H, W = x.shape
+    for task in prange(planes * H):
+        t, k = task // H, task % H
+        x[t, k] = 0
+        for u in range(U):
+            i = (k + ph - u) // sh
+            if i * sh + u - ph == k and 0 <= i < P:
+                for v in range(V):
+                    first, last, l = _columns(v, Q, W, sw, pw, 1)
+                    values, shares = g[t, i, first:last], share[i, first:last]
+                    if sw == 1:
+                        cells = x[t, k, l : l + last - first]
+                        for j in range(last - first):
+                            cells[j] += values[j] * shares[j]
+                    else:
+                        for j in range(last - first):
+                            x[t, k, l + j * sw] += values[j] * shares[j]
+
+
+def adaptive_average(x, *, output_size):
+    y = np.empty((*x.shape[:2], *output_size), x.dtype)
+    _adaptive_average(_planes(x), _planes(y))
+    return y
+
+
+@kernel
+def _adaptive_average(x, y):
+    planes, P, Q = y.shape
+    _, H, W = x.shape
+    for task in prange(planes * P):
+        t, i = task // P, task % P
+        top, bottom = i * H // P, ((i + 1) * H + P - 1) // P
+        for j in range(Q):
+            left, right = j * W // Q, ((j + 1) * W + Q - 1) // Q
+            total = 0.0  # a float64: a region may be a whole image
+            for k in range(top, bottom):
+                for l in range(left, right):
+                    total += x[t, k, l]
+            y[t, i, j] = total / ((bottom - top) * (right - left))
+
+
+def grad_adaptive_average(g, *, input_size):
+    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
+    _grad_adaptive_average(_planes(g), _planes(x))
+    return x
+
+
+@kernel
+def _grad_adaptive_average(g, x):
+    planes, P, Q = g.shape
+    _, H, W = x.shape
+    for task in prange(planes * H):
+        t, k = task // H, task % H
+        for i in range(k * P // H, ((k + 1) * P + H - 1) // H):  # the regions that hold row k
+            rows = ((i + 1) * H + P - 1) // P - i * H // P
+            for j in range(Q):
+                left, right = j * W // Q, ((j + 1) * W + Q - 1) // Q
+                share = g[t, i, j] / (rows * (right - left))
+                for l in range(left, right):
+                    x[t, k, l] += share
+
+
+# --- unpooling ------------------------------------------------------------------------------
+
+
+def unpool(x, m, *, output_size):
+    y = np.zeros((*x.shape[:2], *output_size), x.dtype)
+    _unpool(_lines(x), _lines(m), _lines(y))
+    return y
+
+
+@kernel
+def _unpool(x, m, y):
+    for t in prange(x.shape[0]):
+        for place in range(x.shape[1]):
+            y[t, m[t, place]] = x[t, place]  # in row-major order, so the last one stays
+
+
+def grad_unpool(g, m):
+    x = np.empty(m.shape, g.dtype)
+    _grad_unpool(_lines(g), _lines(m), _lines(x))
+    return x
+
+
+@kernel
+def _grad_unpool(g, m, x):
+    planes, places = x.shape
+    for t in prange(planes):
+        taken = np.zeros(g.shape[1], np.uint8)
+        for back in range(places):  # from the last to the first: whoever comes first, stayed
+            place = places - 1 - back
+            cell = m[t, place]
+            x[t, place] = 0 if taken[cell] else g[t, cell]
+            taken[cell] = 1
