@@ -50,7 +50,8 @@ def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float =
     Returns
     -------
     Module
-        From (N, in_channels, H, W) to scores (logits) of (N, num_classes, H', W').
+        From (N, in_channels, H, W) to scores (logits) of (N, num_classes, H', W'). Its `recipe` holds the
+        arguments of this call, so that a checkpoint can tell how to build the network again.
 
     Raises
     ------
@@ -65,4 +66,6 @@ def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float =
         raise ValueError(f"no model {name!r}: {hint}There are {', '.join(_MODELS)}")
     if in_channels < 1 or num_classes < 1 or width <= 0:
         raise ValueError(f"in_channels, num_classes and width must be positive, got {in_channels}, {num_classes}, {width}")
-    return _MODELS[name](in_channels, num_classes, width, **options)
+    network = _MODELS[name](in_channels, num_classes, width, **options)
+    network.recipe = {"name": name, "in_channels": in_channels, "num_classes": num_classes, "width": width, **options}  # type: ignore[attr-defined]
+    return network

@@ -104,6 +104,11 @@ class UNet(nn.Module):
         self.up4 = Up(c(128 // half), c(64), c(64), bilinear)
         self.outc = OutConv(c(64), num_classes)
 
+    @staticmethod
+    def size_for(size: int) -> int:
+        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        return max(size, 16)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W).
 

@@ -79,6 +79,11 @@ class UNetPaper(nn.Module):
         self.out = nn.Conv2d(c(64), num_classes, 1)
         self.apply(he_normal)
 
+    @staticmethod
+    def size_for(size: int) -> int:
+        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        return nearest_legal_sizes(size + MARGIN)[1]
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H − 184, W − 184).
 
