@@ -137,4 +137,5 @@ def glorot_uniform(module: nn.Module) -> None:
     """Keras' default: uniform with variance 2/(fan_in + fan_out), biases zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -6,7 +6,8 @@ Initial values follow PyTorch: weights and biases uniform on [−r, r] with r = 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from .parameter import Parameter
 
 def pair(value: Any) -> tuple[int, int]:
     """An int for both axes, or (rows, columns)."""
-    return (int(value), int(value)) if np.isscalar(value) else tuple(value)
+    rows, columns = value if isinstance(value, Sequence) else (value, value)
+    return index(rows), index(columns)
 
 
 class _Convolution(Module):
@@ -148,7 +150,7 @@ class ConvTranspose2d(_Convolution):
         return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
     def _padding_for(self, x: Tensor, wanted: tuple) -> tuple[int, int]:
-        axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        axes: Any = zip(x.shape[-2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
         least = tuple((h - 1) * s - 2 * p + d * (k - 1) + 1 for h, k, s, p, d in axes)
         most = tuple(size + s - 1 for size, s in zip(least, self.stride, strict=True))
         if len(wanted) != 2 or any(not lo <= size <= hi for lo, size, hi in zip(least, wanted, most, strict=True)):
