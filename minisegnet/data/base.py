@@ -197,4 +197,4 @@ def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subse
         raise DataError(f"split: a dataset of {len(dataset)} item cannot be divided into a training part and a held-out part")
     held = min(max(round(len(dataset) * fraction), 1), len(dataset) - 1)
     order = np.random.default_rng(seed).permutation(len(dataset))
-    return Subset(dataset, np.sort(order[held:])), Subset(dataset, np.sort(order[:held]))
+    return Subset(dataset, sorted(order[held:].tolist())), Subset(dataset, sorted(order[:held].tolist()))

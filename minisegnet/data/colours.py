@@ -38,11 +38,11 @@ def palette(n: int) -> np.ndarray:
     """
     if not 0 <= n <= 256:
         raise ValueError(f"palette: a palette has up to 256 colours, not {n}")
-    labels = np.arange(n, dtype=np.uint8)
+    labels = np.arange(n)
     colours = np.zeros((n, 3), np.uint8)
     for place in range(8):
         for channel in range(3):
-            colours[:, channel] |= (labels >> channel & 1) << (7 - place)
+            colours[:, channel] |= ((labels >> channel & 1) << (7 - place)).astype(np.uint8)
         labels = labels >> 3
     return colours
 

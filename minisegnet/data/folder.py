@@ -15,7 +15,7 @@ from minisegnet.data.base import DataError
 from minisegnet.data.base import standardise as _standardise
 from minisegnet.data.colours import class_palette
 from minisegnet.data.images import Header, header, read_image
-from minisegnet.data.listing import by, listed_files, naming, short, similar
+from minisegnet.data.listing import by, explained, listed_files, naming, short, similar
 from minisegnet.data.masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
 from minisegnet.data.report import Report
 
@@ -155,7 +155,7 @@ class Folder:
         for (image, mask), found, opened, labels in zip(self._files, image_headers, mask_headers, mask_scans, strict=True):
             for file, result in ((image, found), (mask, opened if isinstance(opened, Exception) else labels)):
                 if isinstance(result, Exception):
-                    report.add("unreadable", f"{short(file)}: {str(result) or type(result).__name__}")
+                    report.add("unreadable", f"{short(file)}: {explained(result)}")
             for file, result in ((image, found), (mask, opened)):
                 if isinstance(result, Header) and result.frames > 1:
                     report.add("frames", f"{short(file)}: {result.frames} of them")

@@ -55,6 +55,13 @@ def naming(file: Path, error: Exception) -> str:
     return str(error) if str(file) in str(error) else f"{file}: {error}"
 
 
+def explained(error: Exception) -> str:
+    """What made a file unreadable, in few words."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "no image of a known format"
+    return str(error) or type(error).__name__
+
+
 def short(file: Path) -> str:
     """``images/a.png``, without what all files have in common."""
     return f"{file.parent.name}/{file.name}"

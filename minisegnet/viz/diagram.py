@@ -210,5 +210,5 @@ def _arrow(axes: Any, xs: list[float], ys: list[float], dotted: bool, end: bool)
         if k < len(xs) - 1:
             points.append((xs[k], ys[k] - half))
             codes.append(Curve.LINETO)
-    line = {"linewidth": 1.1, "color": "#8a90a0", "linestyle": ":" if dotted else "-", "zorder": 2 if end else 1}
+    line: dict[str, Any] = {"linewidth": 1.1, "color": "#8a90a0", "linestyle": ":" if dotted else "-", "zorder": 2 if end else 1}
     axes.add_patch(FancyArrowPatch(path=Curve(points, codes), arrowstyle="-|>,head_length=4,head_width=2", shrinkA=0, shrinkB=0, **line))

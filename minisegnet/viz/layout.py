@@ -86,7 +86,7 @@ def _mean_of(node, links, rank, here):
 
 def _longest_path(layer, edges) -> set:
     """The nodes of one path from layer 0 to the top that passes through every layer."""
-    above = {}
+    above: dict = {}
     for upper, lower in edges:
         if layer[upper] == layer[lower] + 1:
             above.setdefault(upper, lower)
