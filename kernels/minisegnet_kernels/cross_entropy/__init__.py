@@ -1,0 +1,143 @@
+"""Cross-entropy: the front door. Arguments are checked here, then the selected view runs.
+
+Equations: ``cross_entropy.forward``, ``cross_entropy.grad_input``, and
+``cross_entropy.forward_and_grad``, which has both for the price of one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import checks
+from ..backends import run
+
+__all__ = ["forward", "forward_and_grad", "grad_input"]
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def forward(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+    """Cross-entropy of softmax scores (equation ``cross_entropy.forward``).
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W)
+        Scores, before the softmax.
+    t : array of integers, (N, H, W)
+        The true class of each pixel, 0 ... C − 1 or `ignore_index`.
+    w : array, (C,), optional
+        Weight of each class; 1 if not given.
+    ignore_index : int
+        Pixels with this target are left out: of the loss, of the mean, of the gradient.
+    label_smoothing : float
+        The share of the target, 0 ... 1, that is spread evenly over all classes.
+    reduction : {"mean", "sum", "none"}
+        The mean is weighted: Σ ℓ / Σ w[t] over the pixels that are not ignored.
+
+    Returns
+    -------
+    array, () or with ``reduction="none"`` (N, H, W)
+
+    Raises
+    ------
+    ValueError
+        If a shape, a dtype, an option or a target does not fit.
+
+    Notes
+    -----
+    All as in ``torch.nn.functional.cross_entropy``, with one exception: if all pixels are
+    ignored, or those that are not have weight 0 in sum, the mean is 0 and not NaN, so that a
+    crop without labels does not end a training.
+    """
+    x, t, w, options = _check("cross_entropy.forward", x, t, w, ignore_index, label_smoothing, reduction)
+    return run("cross_entropy.forward", x, t, w, **options)
+
+
+def forward_and_grad(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+    """The loss, and its gradient for x, in one sweep (equation ``cross_entropy.forward_and_grad``).
+
+    Arguments as `forward`.
+
+    Returns
+    -------
+    loss : array, () or (N, H, W)
+        As `forward`.
+    xbar : array, (N, C, H, W)
+        `grad_input` for g = 1. The gradient is proportional to g, so that for any other g a
+        product is left to do: ``g * xbar``, or ``g[:, None] * xbar`` with ``reduction="none"``.
+    """
+    x, t, w, options = _check("cross_entropy.forward_and_grad", x, t, w, ignore_index, label_smoothing, reduction)
+    return run("cross_entropy.forward_and_grad", x, t, w, **options)
+
+
+def grad_input(g, x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+    """Gradient for the scores (equation ``cross_entropy.grad_input``).
+
+    Parameters
+    ----------
+    g : array, () or with ``reduction="none"`` (N, H, W)
+        Gradient for what `forward` returned.
+    x, t, w, ignore_index, label_smoothing, reduction
+        As in `forward`.
+
+    Returns
+    -------
+    array, (N, C, H, W)
+    """
+    equation = "cross_entropy.grad_input"
+    x, t, w, options = _check(equation, x, t, w, ignore_index, label_smoothing, reduction)
+    checks.floats(equation, g=g, x=x)
+    expected = t.shape if reduction == "none" else ()
+    if g.shape != expected:
+        checks.fail(
+            equation,
+            "g does not have the shape of the loss",
+            expected=f"g.shape = {tuple(expected)} with reduction = {reduction!r}",
+            actual=f"g.shape = {tuple(g.shape)}",
+        )
+    return run(equation, g, x, t, w, **options)
+
+
+def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
+    checks.rank(equation, "x", x, "N C H W")
+    checks.rank(equation, "t", t, "N H W")
+    checks.floats(equation, x=x, w=w)
+    if (x.shape[0], *x.shape[2:]) != t.shape:
+        checks.fail(
+            equation,
+            "scores and target do not fit",
+            expected=f"t (N, H, W) = {(x.shape[0], *x.shape[2:])}",
+            actual=f"x {checks.shape('N C H W', x)}, t {checks.shape('N H W', t)}",
+        )
+    if t.dtype.kind not in "iu":
+        checks.fail(
+            equation, "the target has no classes", expected="t of an integer dtype", actual=f"t.dtype = {t.dtype}", hint="t.astype('int64')"
+        )
+    if w is not None and w.shape != x.shape[1:2]:
+        checks.fail(equation, "weights and scores do not fit", expected=f"w (C,) = ({x.shape[1]},)", actual=f"w.shape = {tuple(w.shape)}")
+    if reduction not in _REDUCTIONS:
+        checks.fail(equation, "unknown reduction", expected='"mean", "sum" or "none"', actual=f"reduction = {reduction!r}")
+    if not 0 <= label_smoothing <= 1:
+        checks.fail(
+            equation, "label_smoothing is out of range", expected="0 ≤ label_smoothing ≤ 1", actual=f"label_smoothing = {label_smoothing!r}"
+        )
+    t = t.astype("int64", copy=False)
+    _check_target(equation, t, x.shape[1], ignore_index)
+    w = np.ones_like(x, shape=x.shape[1]) if w is None else w
+    return x, t, w, {"ignore_index": int(ignore_index), "label_smoothing": float(label_smoothing), "reduction": reduction}
+
+
+def _check_target(equation, t, classes, ignore_index):
+    outside = t.view("uint64") >= classes  # a negative number is a huge unsigned one: one comparison for both ends
+    if not outside.any():
+        return
+    outside &= t != ignore_index
+    if outside.any():
+        n, i, j = (int(index) for index in np.argwhere(outside)[0])
+        checks.fail(
+            equation,
+            f"a target that is no class, at pixel (n, i, j) = ({n}, {i}, {j})",
+            expected=f"0 ≤ t ≤ {classes - 1}, for the {classes} classes of x, or ignore_index = {ignore_index}",
+            actual=f"t[{n}, {i}, {j}] = {int(t[n, i, j])}",
+            hint="more classes, or ignore_index",
+        )

@@ -1,0 +1,122 @@
+r"""Cross-entropy of softmax scores: how surprised the network is by the true class of each pixel.
+
+Index letters, here and in every view::
+
+    n  image of the batch      i, j  row and column
+    c  class                   k     class, where a sum over all of them stands inside
+
+The axes are N, C, H, W for the scores and N, H, W for the target. A bar marks the gradient of
+the loss with respect to what is under it. What is written L becomes ℓ itself with the
+reduction "none", and Z is 1 with "sum". Ignored pixels have no loss, no weight and no gradient.
+"""
+
+import numpy as np
+
+from ..registry import equation
+
+_SYMBOLS = {
+    "x": "scores, (N, C, H, W)",
+    "t": "target, the true class of each pixel, (N, H, W)",
+    "w": "weight of each class, (C,)",
+    "g": "gradient of the loss behind it with respect to L: a number, or (N, H, W) with the reduction none",
+    "alpha": "option label_smoothing, the share of the target that is spread evenly over the classes",
+    "q": "the smoothed target, a distribution over the classes",
+    "m": "the largest score of a pixel: it cancels, and keeps the exponentials from overflowing",
+    "s": "sum of the exponentials of a pixel",
+    "ell": "loss of a pixel",
+    "L": "loss",
+    "Z": "sum of the weights of the true classes of all pixels that are not ignored",
+    "xbar": "gradient for x, (N, C, H, W)",
+}
+
+_SHIFTED = r"x_{n,c,i,j} - m"
+_PARTS = (
+    r"q_c = (1-\alpha)\,[t_{n,i,j} = c] + \frac{\alpha}{C},\quad"
+    r" m = \max_k x_{n,k,i,j},\quad s = \sum_k \exp(x_{n,k,i,j} - m),\quad "
+)
+_LOSS = (
+    r"\ell_{n,i,j} = -\sum_c w_c\,q_c\,(x_{n,c,i,j} - m - \log s),\quad"
+    r" L = \frac{1}{Z}\sum_{t_{n,i,j} \ne \text{ignored}} \ell_{n,i,j},\quad"
+)
+_Z = r"Z = \sum_{t_{n,i,j} \ne \text{ignored}} w_{t_{n,i,j}}"
+_DIFFERENCE = r"\Big(\frac{\exp(x_{n,c,i,j} - m)}{s} \sum_k w_k\,q_k - w_c\,q_c\Big)"
+
+
+def _symbols(*names: str) -> dict[str, str]:
+    return {name: _SYMBOLS[name] for name in ("x", "t", "w", "alpha", "q", "m", "s", "Z", *names)}
+
+
+@equation(
+    "cross_entropy.forward",
+    tex=_PARTS + _LOSS + _Z,
+    symbols=_symbols("ell", "L"),
+    reference="Szegedy et al., CVPR 2016, section 7, for the smoothing",
+)
+def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
+    (N, C, H, W), alpha = x.shape, label_smoothing
+    ell, Z = np.zeros((N, H, W), x.dtype), 0
+    for n, i, j in np.ndindex(N, H, W):
+        if t[n, i, j] != ignore_index:
+            m = max(x[n, k, i, j].real for k in range(C))
+            s = sum(np.exp(x[n, k, i, j] - m) for k in range(C))
+            for c in range(C):
+                q = (1 - alpha) * (t[n, i, j] == c) + alpha / C
+                if q != 0:  # 0 · log 0 = 0
+                    ell[n, i, j] -= w[c] * q * (x[n, c, i, j] - m - np.log(s))
+            Z += w[t[n, i, j]]
+    return _reduced(ell, Z, reduction)
+
+
+@equation(
+    "cross_entropy.grad_input",
+    grad_of="cross_entropy.forward",
+    wrt="x",
+    tex=_PARTS + r"\bar x_{n,c,i,j} = \frac{g}{Z} " + _DIFFERENCE + r",\quad " + _Z,
+    symbols=_symbols("g", "xbar"),
+)
+def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
+    (N, C, H, W), alpha = x.shape, label_smoothing
+    xbar, Z = np.zeros((N, C, H, W), x.dtype), 0
+    for n, i, j in np.ndindex(N, H, W):
+        if t[n, i, j] != ignore_index:
+            m = max(x[n, k, i, j] for k in range(C))
+            s = sum(np.exp(x[n, k, i, j] - m) for k in range(C))
+            q = [(1 - alpha) * (t[n, i, j] == c) + alpha / C for c in range(C)]
+            for c in range(C):
+                xbar[n, c, i, j] = np.exp(x[n, c, i, j] - m) / s * sum(w[k] * q[k] for k in range(C)) - w[c] * q[c]
+            Z += w[t[n, i, j]]
+    return _scaled(xbar, g[:, None] if reduction == "none" else g, Z, reduction)
+
+
+@equation(
+    "cross_entropy.forward_and_grad",
+    tex=_PARTS + _LOSS + _Z + r",\quad \bar x_{n,c,i,j} = \frac{1}{Z} " + _DIFFERENCE,
+    symbols=_symbols("ell", "L", "xbar"),
+)
+def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
+    (N, C, H, W), alpha = x.shape, label_smoothing
+    ell, xbar, Z = np.zeros((N, H, W), x.dtype), np.zeros((N, C, H, W), x.dtype), 0
+    for n, i, j in np.ndindex(N, H, W):
+        if t[n, i, j] != ignore_index:
+            m = max(x[n, k, i, j].real for k in range(C))
+            s = sum(np.exp(x[n, k, i, j] - m) for k in range(C))
+            q = [(1 - alpha) * (t[n, i, j] == c) + alpha / C for c in range(C)]
+            for c in range(C):
+                if q[c] != 0:  # 0 · log 0 = 0
+                    ell[n, i, j] -= w[c] * q[c] * (x[n, c, i, j] - m - np.log(s))
+                xbar[n, c, i, j] = np.exp(x[n, c, i, j] - m) / s * sum(w[k] * q[k] for k in range(C)) - w[c] * q[c]
+            Z += w[t[n, i, j]]
+    return _reduced(ell, Z, reduction), _scaled(xbar, 1, Z, reduction)
+
+
+def _reduced(ell, Z, reduction):
+    """L from ℓ. Where no pixel counts, Z is 0, and so is the mean."""
+    if reduction == "none":
+        return ell
+    return np.asarray(_scaled(ell.sum(), 1, Z, reduction))
+
+
+def _scaled(value, g, Z, reduction):
+    if reduction != "mean":
+        return g * value
+    return g * value / Z if Z else 0 * value

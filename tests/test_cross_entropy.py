@@ -1,0 +1,193 @@
+"""Cross-entropy: properties, edge cases, and PyTorch as a second oracle."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisegnet_kernels import backends, cross_entropy
+
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+seeds = st.integers(0, 2**32 - 1)
+reductions = st.sampled_from(["mean", "sum", "none"])
+options = st.fixed_dictionaries(
+    {"ignore_index": st.sampled_from([-100, 255, 1]), "label_smoothing": st.sampled_from([0.0, 0.2, 1.0]), "reduction": reductions}
+)
+
+
+def drawn(seed, shape=(2, 3, 3, 4), ignored=-100, dtype="float64"):
+    """x, t, w; about a quarter of the pixels is ignored, and one certainly is not."""
+    rng = np.random.default_rng(seed)
+    (N, C, H, W), free = shape, [c for c in range(shape[1]) if c != ignored]
+    t = np.where(rng.random((N, H, W)) < 0.25, ignored, rng.integers(0, C, (N, H, W)))
+    t[0, 0, 0] = free[0]
+    return (2 * rng.normal(size=shape)).astype(dtype), t, (0.2 + rng.random(C)).astype(dtype)
+
+
+def gradient_seed(loss, seed):
+    return np.random.default_rng(seed + 1).normal(size=loss.shape)
+
+
+@on_each_backend
+def test_loss_by_hand(backend):
+    """Scores 0 and log 3 are probabilities 1/4 and 3/4. Classes 0 and 1, weights 1 and 2."""
+    x = np.log([[1.0, 1.0], [3.0, 3.0]]).reshape(1, 2, 1, 2)
+    t, w = np.array([[[0, 1]]]), np.array([1.0, 2.0])
+    with backends.use(backend):
+        loss = cross_entropy.forward(x, t, w, reduction="none")
+        np.testing.assert_allclose(loss, [[[np.log(4), 2 * np.log(4 / 3)]]])
+        np.testing.assert_allclose(cross_entropy.forward(x, t, w), loss.sum() / 3)
+        np.testing.assert_allclose(cross_entropy.forward(x, t, label_smoothing=1.0), (np.log(4) + np.log(4 / 3)) / 2)
+
+
+@on_each_backend
+@given(seed=seeds, options=options, shift=st.floats(-50, 50))
+def test_softmax_does_not_see_a_shift_of_all_scores(backend, seed, options, shift):
+    x, t, w = drawn(seed, ignored=options["ignore_index"])
+    moved = x + shift * np.random.default_rng(seed).normal(size=(2, 1, 3, 4))
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, t, w, **options)
+        again, xbar_again = cross_entropy.forward_and_grad(moved, t, w, **options)
+    np.testing.assert_allclose(again, loss, atol=1e-11)
+    np.testing.assert_allclose(xbar_again, xbar, atol=1e-11)
+    np.testing.assert_allclose(xbar.sum(axis=1), 0, atol=1e-12)
+
+
+@on_each_backend
+@given(seed=seeds, options=options)
+def test_one_pass_gives_what_two_give(backend, seed, options):
+    x, t, w = drawn(seed, ignored=options["ignore_index"])
+    with backends.use(backend):
+        loss = cross_entropy.forward(x, t, w, **options)
+        g = gradient_seed(loss, seed)
+        both, unit = cross_entropy.forward_and_grad(x, t, w, **options)
+        xbar = cross_entropy.grad_input(g, x, t, w, **options)
+    np.testing.assert_allclose(both, loss, rtol=1e-13)
+    np.testing.assert_allclose((g[:, None] if options["reduction"] == "none" else g) * unit, xbar, rtol=1e-12, atol=1e-14)
+
+
+@on_each_backend
+@pytest.mark.parametrize("ignored", [-100, 255, 0])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_all_pixels_ignored_is_zero_and_so_is_the_gradient(backend, ignored, reduction):
+    x, t = np.random.default_rng(0).normal(size=(1, 3, 2, 2)), np.full((1, 2, 2), ignored)
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, t, ignore_index=ignored, reduction=reduction, label_smoothing=0.1)
+        again = cross_entropy.grad_input(np.ones(loss.shape), x, t, ignore_index=ignored, reduction=reduction)
+    np.testing.assert_array_equal(loss, np.zeros(loss.shape))
+    np.testing.assert_array_equal(xbar, np.zeros_like(x))
+    np.testing.assert_array_equal(again, np.zeros_like(x))
+
+
+@on_each_backend
+@given(seed=seeds, options=options)
+def test_ignored_pixels_are_as_good_as_absent(backend, seed, options):
+    """What stands in them, NaN included, reaches neither loss nor gradient."""
+    x, t, w = drawn(seed, ignored=options["ignore_index"])
+    ignored = t == options["ignore_index"]
+    other = np.where(ignored[:, None], np.nan, x)
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, t, w, **options)
+        other_loss, other_xbar = cross_entropy.forward_and_grad(other, t, w, **options)
+        unmasked = cross_entropy.forward(x, np.where(ignored, 0, t), w, **(options | {"ignore_index": -100}))
+    np.testing.assert_array_equal(other_loss, loss)
+    np.testing.assert_array_equal(other_xbar, xbar)
+    np.testing.assert_array_equal(xbar[np.broadcast_to(ignored[:, None], x.shape)], 0)
+    assert not ignored.any() or not np.array_equal(unmasked, loss), "ignore_index has no effect"
+
+
+@on_each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_scores_stay_finite(backend, dtype):
+    x = np.array([1e4, -1e4, 0, 88, -1e4, 1e4, 0, 89], dtype).reshape(1, 2, 1, 4)
+    t = np.array([[[0, 0, 1, 0]]])
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, t, reduction="none")
+    np.testing.assert_allclose(loss, [[[0, 2e4, np.log(2), 1 + np.log(1 + np.exp(-1))]]], rtol=1e-6)
+    p = 1 / (1 + np.e)
+    np.testing.assert_allclose(xbar[0, :, 0], [[0, -1, 0.5, p - 1], [0, 1, -0.5, 1 - p]], rtol=1e-5)
+    assert loss.dtype == xbar.dtype == dtype
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_class_that_is_ruled_out_and_a_score_that_is_nan(backend):
+    x = np.array([-np.inf, np.nan, 2.0, 0.0]).reshape(1, 2, 1, 2)
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, np.array([[[1, 1]]]), reduction="none")
+    np.testing.assert_array_equal(loss, [[[0, np.nan]]])
+    np.testing.assert_array_equal(xbar[0, :, 0, 0], [0, 0])
+    assert np.isnan(xbar[0, :, 0, 1]).all()
+
+
+def test_the_exponential_of_the_kernel_has_all_its_digits():
+    """Through the loss: with two classes and target 0, e^d = exp(loss) − 1."""
+    d = -np.linspace(0, 36, 2001)
+    x = np.stack([np.zeros_like(d), d])[None, :, None]
+    _, xbar = cross_entropy.forward_and_grad(x, np.zeros((1, 1, d.size), int), reduction="sum")
+    np.testing.assert_allclose(xbar[0, 1, 0], np.exp(d) / (1 + np.exp(d)), rtol=4e-15)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+def test_targets_of_every_integer_dtype(dtype):
+    x, t, w = drawn(0, ignored=1)
+    expected = cross_entropy.forward(x, t, w, ignore_index=1)
+    np.testing.assert_array_equal(cross_entropy.forward(x, t.astype(dtype), w, ignore_index=1), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_the_number_of_threads(dtype):
+    x, t, w = drawn(0, shape=(3, 5, 61, 70), dtype=dtype)
+    before, results = numba.get_num_threads(), []
+    try:
+        for threads in sorted({1, before}):
+            numba.set_num_threads(threads)
+            loss, xbar = cross_entropy.forward_and_grad(x, t, w, label_smoothing=0.1)
+            results.append((loss.tobytes(), xbar.tobytes()))
+    finally:
+        numba.set_num_threads(before)
+    assert results[0] == results[-1]
+
+
+def test_errors_name_operation_expected_and_actual():
+    x, t = np.ones((2, 3, 4, 5)), np.zeros((2, 4, 5), int)
+    wrong = t.copy()
+    wrong[1, 2, 3] = 3
+    wrong[1, 3, 0] = -7
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward: a target that is no class.*\(1, 2, 3\).*≤ 2.*3 classes.*-100.*= 3"):
+        cross_entropy.forward(x, wrong)
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.grad_input: a target.*\(1, 3, 0\).*ignore_index = 3.*= -7"):
+        cross_entropy.grad_input(np.ones(()), x, wrong, ignore_index=3)
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward: scores and target do not fit.*\(2, 4, 5\).*\(2, 5, 4\)"):
+        cross_entropy.forward(x, t.reshape(2, 5, 4))
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward_and_grad: the target has no classes.*integer.*float64.*astype"):
+        cross_entropy.forward_and_grad(x, t.astype(float))
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward: weights and scores do not fit.*\(3,\).*\(2,\)"):
+        cross_entropy.forward(x, t, np.ones(2))
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward: the dtypes differ.*w: float32"):
+        cross_entropy.forward(x, t, np.ones(3, "float32"))
+    with pytest.raises(ValueError, match=r"(?s)unknown reduction.*mean.*'median'"):
+        cross_entropy.forward(x, t, reduction="median")
+    with pytest.raises(ValueError, match=r"(?s)label_smoothing is out of range.*1\.5"):
+        cross_entropy.forward(x, t, label_smoothing=1.5)
+    with pytest.raises(ValueError, match=r"(?s)cross_entropy\.grad_input: g does not have the shape of the loss.*\(2, 4, 5\).*\(\)"):
+        cross_entropy.grad_input(np.ones(()), x, t, reduction="none")
+    with pytest.raises(ValueError, match=r"(?s)x has 2 axes.*N, C, H, W"):
+        cross_entropy.forward(x[0, 0], t)
+
+
+@on_each_backend
+@given(seed=seeds, options=options, weighted=st.booleans())
+def test_equals_pytorch(backend, seed, options, weighted):
+    torch = pytest.importorskip("torch")
+    x, t, w = drawn(seed, ignored=options["ignore_index"])
+    tx = torch.tensor(x, requires_grad=True)
+    tloss = torch.nn.functional.cross_entropy(tx, torch.tensor(t), torch.tensor(w) if weighted else None, **options)
+    with backends.use(backend):
+        loss = cross_entropy.forward(x, t, w if weighted else None, **options)
+        g = gradient_seed(loss, seed)
+        xbar = cross_entropy.grad_input(g, x, t, w if weighted else None, **options)
+    tloss.backward(torch.tensor(g))
+    np.testing.assert_allclose(loss, tloss.detach().numpy(), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(xbar, tx.grad.numpy(), rtol=1e-11, atol=1e-13)
