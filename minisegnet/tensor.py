@@ -341,7 +341,7 @@ def _products(node: Node, g: Any, retain_graph: bool) -> tuple:
     products = node.pullback(g)
     if not retain_graph:
         node.pullback = None
-    return products + (None,) * (len(node.inputs) - len(products))
+    return (*products, *(None,) * len(node.inputs))[: len(node.inputs)]  # arguments may be left out at the end
 
 
 def _fit(share: Any, node: Node) -> Any:

@@ -31,11 +31,8 @@ def directional(operation, case, g, name, direction):
     return float((g * (above - below)).sum() / (2 * step))
 
 
-@table
-@views
-@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
-def test_gradients_equal_differentiation_of_the_oracle(operation, backend, data, seed):
-    case = data.draw(operation.cases)
+def check_gradients(operation, backend, case, seed):
+    """All gradients of one case, with a random cotangent and random directions."""
     rng = np.random.default_rng(seed)
     with backends.use(backend):
         outputs = operation(case)
@@ -50,6 +47,13 @@ def test_gradients_equal_differentiation_of_the_oracle(operation, backend, data,
         scale = np.abs(gradient * direction).sum() + 1e-12
         tolerance = 1e-10 if operation.analytic else 1e-6
         assert abs((gradient * direction).sum() - expected) <= tolerance * max(scale, abs(expected)), name
+
+
+@table
+@views
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_gradients_equal_differentiation_of_the_oracle(operation, backend, data, seed):
+    check_gradients(operation, backend, data.draw(operation.cases), seed)
 
 
 @table

@@ -32,14 +32,19 @@ def run(operation, backend, case):
         return operation(case)
 
 
+def check_parity(operation, backend, case, dtype):
+    """One case: the backend in `dtype` against the oracle in float64."""
+    case = case.cast(dtype)
+    expected = run(operation, "formula", case.cast("float64"))
+    assert_close(run(operation, backend, case), expected, dtype, operation.terms(case))
+
+
 @table
 @on_each_backend
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(data=st.data())
 def test_backend_equals_oracle(operation, backend, dtype, data):
-    case = data.draw(operation.cases).cast(dtype)
-    expected = run(operation, "formula", case.cast("float64"))
-    assert_close(run(operation, backend, case), expected, dtype, operation.terms(case))
+    check_parity(operation, backend, data.draw(operation.cases), dtype)
 
 
 @pytest.mark.parametrize("operation", [o for o in TABLE if o.large is not None], ids=str)

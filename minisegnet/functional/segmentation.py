@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import minisegnet_kernels
 from minisegnet_kernels import checks
 from minisegnet_kernels import label as label_kernels
 
@@ -72,3 +73,14 @@ def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int 
         points = regions.points.data if isinstance(regions.points, Tensor) else regions.points
         return Tensor(label_kernels.prototypes(x, points, labels, default=default))
     return checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
+
+
+def cross_entropy(input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    return _cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+@differentiable
+def _cross_entropy(x, t, weight, ignore_index, reduction, label_smoothing):
+    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
+    loss = minisegnet_kernels.cross_entropy.forward(x, t, weight, **options)
+    return loss, lambda g: (lambda: minisegnet_kernels.cross_entropy.grad_input(g, x, t, weight, **options),)
