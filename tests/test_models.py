@@ -10,6 +10,11 @@ from minisegnet.models.unet_paper import nearest_legal_sizes
 from minisegnet.tensor import Tensor
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    random.manual_seed(0)
+
+
 def image(*shape, dtype=np.float32, seed=0):
     return Tensor(np.random.default_rng(seed).normal(size=shape).astype(dtype))
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from minisegnet import nn
+from minisegnet import nn, random
 from minisegnet.tensor import Tensor
 
 torch = pytest.importorskip("torch")
@@ -47,6 +47,11 @@ LAYERS = [
     ("Flatten(0, 2)", [(2, 3, 4, 5)]),
     ("Sequential(Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), ReLU(), MaxPool2d(2), Conv2d(4, 2, 1), ReLU())", [(2, 3, 6, 6)]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    random.manual_seed(0)
 
 
 def make(source, library):

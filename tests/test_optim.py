@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from minisegnet import nn, optim
+from minisegnet import nn, optim, random
 from minisegnet.tensor import Tensor, tensor
 
 SHAPES = [(4, 3, 3, 3), (4,), (2, 5), ()]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    random.manual_seed(0)
 
 
 def parameters(seed=0):
