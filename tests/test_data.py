@@ -35,6 +35,13 @@ def test_standardised_images_have_mean_0_and_deviation_1_and_forget_gain_and_off
     np.testing.assert_allclose(data.standardise(image * gain + offset), result, atol=1e-3)
 
 
+def test_a_large_offset_does_not_swallow_the_picture():
+    image = np.random.default_rng(0).normal(size=(1, 8, 8))
+    np.testing.assert_allclose(data.standardise(image + 1e9), data.standardise(image), atol=1e-5)
+    wide = np.array([[2**30, 2**30 + 1]], np.int32)
+    np.testing.assert_array_equal(data.standardise(wide), [[-1, 1]])
+
+
 @pytest.mark.parametrize("value", [0, 7, 0.1, -3.3e5])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_a_constant_image_becomes_zeros(value, dtype):

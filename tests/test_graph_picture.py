@@ -11,6 +11,7 @@ from PIL import Image
 from minisegnet import viz
 from minisegnet.functional import arithmetic  # noqa: F401  it gives tensors their operators
 from minisegnet.tensor import no_grad, tensor
+from minisegnet.viz.diagram import _layers, _walk
 from minisegnet.viz.layout import layered
 
 
@@ -61,6 +62,17 @@ def test_a_long_graph_is_cut_and_a_deep_one_does_not_overflow():
     assert "the last 10 of 3001 nodes" in text and text.count("->") == 9
     assert viz.graph_dot(x).count("->") == 3000
     assert viz.graph(x, max_nodes=12).size[1] < 12 * 150
+
+
+def test_every_arrow_points_down():
+    """Also where an old and a new operation use the same value at different depths."""
+    s = tensor([1.0], requires_grad=True) * 2
+    old = s * 3
+    y = ((s * 4) * 5) * 6 + old
+    _, nodes, _ = _walk(y, None)
+    layer, edges = _layers(nodes)
+    assert len(edges) == 7
+    assert all(layer[upper] > layer[lower] for upper, lower in edges)
 
 
 def test_a_tensor_without_a_history_has_no_graph():

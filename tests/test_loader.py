@@ -69,6 +69,17 @@ def test_epochs_differ_and_can_be_had_again():
     assert equal(collect(loader), first) and equal(collect(loader), second)
 
 
+def test_the_order_is_new_in_every_epoch_and_for_every_seed():
+    items = data.Arrays([np.zeros((1, 1))] * 20, [np.full((1, 1), k) for k in range(20)], [str(k) for k in range(20)])
+    orders = set()
+    for seed in (0, 1):
+        loader = data.Loader(items, 4, seed=seed)
+        orders |= {tuple(np.concatenate([m.ravel() for _, m in loader])) for _ in range(2)}
+        laps = np.concatenate([m.ravel() for _, m in data.Loader(items, 4, seed=seed, steps=10)])
+        assert laps[:20].tolist() != laps[20:].tolist()
+    assert len(orders) == 4
+
+
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_a_loader_resumes_in_the_middle_of_an_epoch(at):
     def make():

@@ -210,6 +210,7 @@ def test_smoothing_is_a_weighted_mean_of_the_neighbours(length, width, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=length)
     values[rng.random(length) < 0.2] = np.nan
+    values[rng.random(length) < 0.1] = np.inf
     found = smooth(values, width)
     reach = int(3 * width)
     for k in range(length):
@@ -235,6 +236,15 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         viz.write_atomically(path, interrupted)
     assert path.read_bytes() == b"first" and os.listdir(path.parent) == ["file.bin"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")
+def test_whoever_has_the_old_file_open_keeps_it(tmp_path):
+    viz.write_atomically(tmp_path / "f", lambda stream: stream.write(b"old"))
+    with (tmp_path / "f").open("rb") as reader:
+        viz.write_atomically(tmp_path / "f", lambda stream: stream.write(b"new"))
+        assert reader.read() == b"old"
+    assert (tmp_path / "f").read_bytes() == b"new"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

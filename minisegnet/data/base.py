@@ -80,9 +80,9 @@ def standardise(image: np.ndarray) -> np.ndarray:
         raise ValueError("standardise: the image holds NaN or infinity")
     if image.min() == image.max():  # asked in this way because rounding makes the deviation of a constant not quite 0
         return np.zeros(image.shape, np.float32)
-    centred = image.astype(np.float32) - np.float32(mean)
-    deviation = float(centred.std(dtype=np.float64))
-    return centred / np.float32(deviation) if deviation else np.zeros(image.shape, np.float32)
+    # 8 and 16 bits fit into float32; what is wider is centred in float64, lest a large offset swallow the picture.
+    centred = image.astype(np.result_type(image.dtype, np.float32)) - mean
+    return (centred / float(centred.std(dtype=np.float64))).astype(np.float32)
 
 
 class Arrays:

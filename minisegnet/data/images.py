@@ -33,7 +33,9 @@ def header(path: Path) -> Header:
 
     with Image.open(path) as picture:
         width, height = picture.size
-        if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # the camera was held upright
+        # For a PNG without such data, getexif() would decode the whole picture to look behind it.
+        tags = picture.getexif() if picture.format != "PNG" or "exif" in picture.info else {}
+        if tags.get(0x0112, 1) in (5, 6, 7, 8):  # the camera was held upright
             width, height = height, width
         found = Header(
             (height, width),

@@ -107,7 +107,7 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
     if boundary:
         return "instances", "boundary=True needs instances"
     two = (0, 1), (0, 255), (0, 65535)
-    if num_classes in (None, 2) and len(values) == 2 and tuple(values) in two:
+    if num_classes in (None, 2) and tuple(values) in two:
         return "binary", f"the only values are {values[0]} and {values[1]}"
     if any(s.mode in ("P", "PA") for s in scans):
         return "palette", "palette masks: the index is the class"
