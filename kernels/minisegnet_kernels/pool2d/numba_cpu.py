@@ -168,14 +168,16 @@ def _grad_max_2x2(g, m, x):
     W = x.shape[2]
     for task in prange(planes * P):  # the windows do not meet: every cell is written once
         t, i = task // P, task % P
-        upper, lower = x[t, 2 * i], x[t, 2 * i + 1]
-        for j in range(Q):
-            value, offset = g[t, i, j], m[t, i, j] - 2 * i * W - 2 * j
-            nothing = g.dtype.type(0)  # an integer 0 would make float64 of float32
-            upper[2 * j] = value if offset == 0 else nothing
-            upper[2 * j + 1] = value if offset == 1 else nothing
-            lower[2 * j] = value if offset == W else nothing
-            lower[2 * j + 1] = value if offset == W + 1 else nothing
+        left, right = np.empty(Q, g.dtype), np.empty(Q, g.dtype)
+        nothing = g.dtype.type(0)  # an integer 0 would make float64 of float32
+        for k in range(2 * i, 2 * i + 2):
+            for j in range(Q):
+                column = m[t, i, j] - k * W - 2 * j
+                left[j] = g[t, i, j] if column == 0 else nothing
+                right[j] = g[t, i, j] if column == 1 else nothing
+            for j in range(Q):  # woven together in a loop of its own, or neither becomes vector code
+                x[t, k, 2 * j] = left[j]
+                x[t, k, 2 * j + 1] = right[j]
 
 
 @kernel
