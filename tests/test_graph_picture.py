@@ -64,6 +64,17 @@ def test_a_long_graph_is_cut_and_a_deep_one_does_not_overflow():
     assert viz.graph(x, max_nodes=12).size[1] < 12 * 150
 
 
+def test_edges_that_pass_outside_all_boxes_stay_in_the_picture():
+    h, skips = tensor([1.0], requires_grad=True), []
+    for _ in range(8):
+        h = h * 2
+        skips.append(h)
+    for skip in reversed(skips):
+        h = h + skip
+    found = np.asarray(viz.graph(h))
+    assert (found[:, :6] == 255).all() and (found[:, -6:] == 255).all()
+
+
 def test_every_arrow_points_down():
     """Also where an old and a new operation use the same value at different depths."""
     s = tensor([1.0], requires_grad=True) * 2

@@ -61,7 +61,7 @@ def graph(
     width = {n: max(0.11 * len(head) + 0.26, 0.078 * len(shape) + 0.26, 0.7) for n, (head, shape) in text.items()}
     x, routes = layered(layer, edges, width)
 
-    span = max(x[n] + width[n] / 2 for n in layer)
+    span = max(max(x[n] + width[n] / 2 for n in layer), max((at for route in routes for at in route), default=0))
     depth = max(layer.values())
     wide, tall = max(span + 0.8, 4.6), depth * _ROW + _TALL + 1.4
     figure = new_figure(wide, tall)
@@ -166,7 +166,7 @@ def _layers(nodes: list[Node]) -> tuple[dict, list]:
             more = _More()
             layer[more] = layer[node] + 1
             edges.append((more, node))
-    return layer, edges
+    return {**{n: at for n, at in layer.items() if isinstance(n, _More)}, **layer}, edges  # the first of the top layer stands in the middle
 
 
 def _titles(names: Any) -> dict[Node, str]:
@@ -176,7 +176,7 @@ def _titles(names: Any) -> dict[Node, str]:
 
 def _label(node: Node, called: Mapping[Node, str]) -> tuple[str, str]:
     shape = "scalar" if not node.shape else " × ".join(map(str, node.shape))
-    return called.get(node, node.name), shape
+    return called.get(node, node.name.lstrip("_")), shape
 
 
 def _box(axes: Any, x: float, y: float, width: float, head: str, shape: str, kind: str) -> None:
