@@ -1,3 +1,82 @@
-"""minisegnet: how a segmentation network works, from the formula down to the GPU."""
+"""minisegnet: how a segmentation network works, from the formula down to the GPU.
+
+``import minisegnet as ms`` takes NumPy and the differentiable functions, which give `Tensor` its
+operators. Everything else, and with it Numba, Pillow and Matplotlib, is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# These two are named like the file in which they are. Were they not bound here, at once, importing
+# that file later would put the module in their place.
+from .doctor import doctor
+from .tensor import Tensor, detect_anomaly, enable_grad, no_grad, tensor
+
+from . import functional  # isort: skip  (after the names above)
+
+if TYPE_CHECKING:
+    from minisegnet_kernels import backends as backend
+
+    from . import data, inference, losses, metrics, models, nn, optim, training, viz
+    from .equations import equation
+    from .interchange import from_dlpack
+    from .random import manual_seed
+    from .serialization import load, save
 
 __version__ = "0.1.0"
+
+# name -> (module, attribute); the module itself where there is no attribute
+_LAZY = {
+    "backend": ("minisegnet_kernels.backends", None),
+    "equation": ("minisegnet.equations", "equation"),
+    "from_dlpack": ("minisegnet.interchange", "from_dlpack"),
+    "load": ("minisegnet.serialization", "load"),
+    "manual_seed": ("minisegnet.random", "manual_seed"),
+    "save": ("minisegnet.serialization", "save"),
+    **{
+        name: (f"minisegnet.{name}", None)
+        for name in ("data", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz")
+    },
+}
+
+__all__ = [
+    "Tensor",
+    "__version__",
+    "backend",
+    "data",
+    "detect_anomaly",
+    "doctor",
+    "enable_grad",
+    "equation",
+    "from_dlpack",
+    "functional",
+    "inference",
+    "load",
+    "losses",
+    "manual_seed",
+    "metrics",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "save",
+    "tensor",
+    "training",
+    "viz",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    found = import_module(module)
+    value = found if attribute is None else getattr(found, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,81 @@
+"""What is said while one waits: a bar, and which kernels are being compiled."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TextIO
+
+from minisegnet_kernels import backends
+
+
+class Bar:
+    """A progress bar with the time that is left; silent if `show` is false.
+
+    Create it when the first step is done, and say so by `start`: compiling would spoil the estimate.
+    """
+
+    def __init__(self, total: int, start: int, show: bool):
+        self._bar = None
+        if show:
+            from tqdm import tqdm
+
+            # A log file wants a line now and then, a terminal a bar that moves.
+            interval = 0.1 if sys.stderr.isatty() else 10
+            self._bar = tqdm(total=total, initial=start, unit="step", mininterval=interval, dynamic_ncols=True, smoothing=0.1)
+
+    def step(self, **figures: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(figures, refresh=False)
+            self._bar.update()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._bar is not None:
+            self._bar.write(line)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def compiling(show: bool = True, stream: TextIO | None = None) -> Any:
+    """A context in which one line tells which operations are compiled, if any are.
+
+    Numba compiles a kernel when it is first used with a dtype and keeps it on disk; then nothing is said.
+    """
+    return _told(stream or sys.stderr) if show and backends.current("cpu") == "numba" else nullcontext()
+
+
+@contextmanager
+def _told(stream: TextIO) -> Iterator[None]:
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def on_start(self, found: Any) -> None:
+            words = found.data["dispatcher"].py_func.__module__.split(".")
+            if words[0] != "minisegnet_kernels" or words[1] in self.said:
+                return
+            if not self.said:
+                stream.write("compiling kernels for this CPU (once, then they are kept): ")
+            stream.write(f"{', ' if self.said else ''}{words[1]}")
+            stream.flush()
+            self.said.append(words[1])
+
+        def on_end(self, found: Any) -> None:
+            pass
+
+    listener, start = Listener(), time.perf_counter()
+    event.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", listener)
+        if listener.said:
+            stream.write(f" … {time.perf_counter() - start:.0f} s\n")
+            stream.flush()

@@ -1,0 +1,74 @@
+"""What came of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..metrics import ConfusionMatrix
+
+
+@dataclass
+class History:
+    """The course of a run.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One a step: ``step``, ``loss``, ``lr``, ``seconds``, and after an evaluation ``val_loss``,
+        ``val_iou`` (mean) and ``val_iou_CLASS``.
+    confusion : ConfusionMatrix or None
+        Of the last evaluation.
+    score_name : str
+        The figure by which checkpoints are compared.
+    best_score, best_step : float, int
+    out : Path or None
+        The folder of the run.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    confusion: ConfusionMatrix | None = None
+    score_name: str = ""
+    best_score: float = float("-inf")
+    best_step: int = 0
+    out: Path | None = None
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each step."""
+        return [row["loss"] for row in self.rows]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, evaluations included."""
+        return self.rows[-1]["seconds"] if self.rows else 0.0
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.rows[-1]["step"] if self.rows else 0
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "no step done"
+        text = f"{self.step} steps in {self.seconds:.1f} s, loss {self.rows[-1]['loss']:.4f}"
+        return text + (f", best {self.score_name} {self.best_score:.4f} at step {self.best_step}" if self.confusion is not None else "")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C between two steps, after everything was saved.
+
+    Attributes
+    ----------
+    history : History
+    """
+
+    def __init__(self, history: History):
+        where = f" The checkpoint is {history.out / 'last.safetensors'}." if history.out and history.rows else ""
+        super().__init__(f"stopped after step {history.step}.{where}")
+        self.history = history
+
+
+class DivergedError(FloatingPointError):
+    """The loss or the weights are no longer finite numbers; training cannot go on."""

@@ -1,0 +1,266 @@
+"""The state of one run, and what is done with it: a step, an evaluation, a checkpoint, pictures."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import checkpoint, random
+from .. import functional as F
+from ..data import Dataset, Loader
+from ..inference import evaluating, predict
+from ..nn import Module
+from ..tensor import Tensor, no_grad
+from .evaluation import figures, headline, measure
+from .folder import RunFolder, read_log
+from .history import DivergedError, History
+from .options import SCHEDULES, Options, make_optimizer
+
+_PICTURES = 4  # rows of predictions.png
+
+
+class Run:
+    """Everything that changes from step to step."""
+
+    def __init__(
+        self,
+        model: Module,
+        options: Options,
+        optimizer: Any,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        loader: Loader,
+        train: Dataset,
+        validation: Dataset | None,
+        settings: dict[str, Any],
+    ):
+        self.model, self.options, self.loss, self.loader = model, options, loss, loader
+        self.train, self.validation, self.settings = train, validation, settings
+        parameters = list(model.parameters())
+        self.optimizer = make_optimizer(optimizer, parameters, options.learning_rate)
+        self.schedule = SCHEDULES[options.schedule](self.optimizer, options.steps) if options.schedule else None
+        self.dtype, self.device = parameters[0].dtype, parameters[0].device
+        self.history, self.folder = History(), None
+        random.manual_seed(options.seed)  # for dropout
+
+    # --- before the first step ---------------------------------------------------------
+
+    def check(self) -> None:
+        """Find out whether network and data fit, before a folder is made: one image is sent through."""
+        channels, classes = getattr(self.model, "in_channels", None), getattr(self.model, "num_classes", None)
+        for data in (self.train, self.validation):
+            if data is not None and (channels or data.in_channels, classes or len(data.classes)) != (data.in_channels, len(data.classes)):
+                raise ValueError(
+                    f"the network takes {channels} channels and tells {classes} classes apart; the data have "
+                    f"{data.in_channels} channels and {len(data.classes)} classes: {', '.join(data.classes)}"
+                )
+        image, mask = self.train[0]
+        if self.loader.transform is not None:
+            image, mask = self.loader.transform(image, mask, np.random.default_rng(self.options.seed))
+        with evaluating(self.model), no_grad():
+            found = self.model(self._tensor(image[None]))
+        F.label(found)  # compiled now, while nobody looks at the clock
+        size = found.shape[2:]
+        size_for = getattr(self.model, "size_for", lambda rows: rows)
+        if any(size_for(small) > large for small, large in zip(size, mask.shape, strict=True)):
+            raise ValueError(
+                f"the network makes {size[0]} × {size[1]} scores of {mask.shape[0]} × {mask.shape[1]} pixels: "
+                "they cannot be compared with the mask pixel by pixel"
+            )
+
+    def restore(self, path: str | os.PathLike) -> None:
+        """Take over the state that a run left in its ``last.safetensors``."""
+        found = checkpoint.read(checkpoint.find(path, ("last",)))
+        about = found.about
+        if not about.resume:
+            raise ValueError(f"{found.path}: this checkpoint is for use, not for going on; last.safetensors of the same run is")
+        self.options.check_same_run(about.run["options"])
+        if about.step >= self.options.steps:
+            raise ValueError(f"the run in {found.path.parent} has done {about.step} steps already; to go on, ask for more (--steps)")
+        try:
+            self.model.load_state_dict(found.weights)
+        except RuntimeError as error:
+            raise ValueError(f"{found.path}: {error}") from error
+        self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
+        if self.schedule is not None:
+            self.schedule.load_state_dict({"last_epoch": about.step})
+        self.loader.load_state(about.resume["loader"])
+        random.generator().bit_generator.state = about.resume["random"]
+        rows = read_log(found.path.parent / "log.csv", about.step)
+        self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"])
+
+    def open(self, out: str | os.PathLike | None, overwrite: bool, resume: bool) -> None:
+        """Choose the folder of the run; nothing is written yet."""
+        if out is not None:
+            self.folder = RunFolder(out, overwrite, resume)
+            self.history.out = self.folder.path
+
+    # --- the steps ---------------------------------------------------------------------
+
+    def step(self, images: np.ndarray, masks: np.ndarray) -> dict[str, Any]:
+        """Forward, backward, update; returns the row of the log.
+
+        Raises
+        ------
+        DivergedError
+            If the loss is not finite; the weights are not updated then.
+        """
+        self.model.train()
+        found = self.model(self._tensor(images))
+        loss = self.loss(found, Tensor(_middle(masks, found.shape[2:])).to(self.device))  # type: ignore[attr-defined]
+        value = loss.item()
+        step = self.history.step + 1
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss became {value} at step {step}")
+        self.optimizer.zero_grad()
+        loss.backward()
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return {"step": step, "loss": value, "lr": rate}
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Enter a row in history and log; the first one makes the files."""
+        if self.folder is not None:
+            if not self.folder.begun:
+                self.folder.begin(self._config(), self._columns(), self.history.rows)
+            self.folder.log(row)
+        self.history.rows.append(row)
+
+    def evaluate(self, row: dict[str, Any], go_on: Callable[[], bool] = lambda: True) -> str:
+        """Measure on whole images and enter it in the row; a line that says how it went, or nothing."""
+        if self.validation is None:
+            return ""
+        found = measure(self.model, self.validation, self.options.batch_size, self.loss, go_on)
+        if found is None:
+            return ""
+        confusion, loss = found
+        self.history.confusion = confusion
+        row.update(figures(confusion, loss))
+        name, score = headline(confusion)
+        self.history.score_name = name
+        return f"step {row['step']:>{len(str(self.options.steps))}}  loss {row['loss']:.4f}  validation loss {loss:.4f}  {name} {score:.4f}"
+
+    def shown(self) -> dict[str, str]:
+        """The last evaluation, for the bar."""
+        confusion = self.history.confusion
+        return {} if confusion is None else {"IoU": f"{headline(confusion)[1]:.3f}"}
+
+    def save(self, row: dict[str, Any]) -> None:
+        """Write ``last``, and ``best`` if this evaluation is the best so far.
+
+        Raises
+        ------
+        DivergedError
+            If a weight is not finite: the file from before is worth more.
+        """
+        bad = [
+            name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().data).all()
+        ]  # type: ignore[attr-defined]
+        if bad:
+            raise self._diverged(f"{bad[0]} and {len(bad) - 1} other tensors of the network are no longer finite after step {row['step']}")
+        history = self.history
+        score = headline(history.confusion)[1] if history.confusion is not None and "val_iou" in row else math.nan
+        better = score > history.best_score
+        if better:
+            history.best_score, history.best_step = score, row["step"]
+        if self.folder is None:
+            return
+        about = checkpoint.About(
+            recipe=getattr(self.model, "recipe", None),
+            classes=tuple(self.train.classes),
+            palette=np.asarray(self.train.palette).tolist(),
+            in_channels=int(self.train.in_channels),
+            ignore_index=int(self.train.ignore_index),
+            step=row["step"],
+            metrics={k: v for k, v in row.items() if k.startswith("val_") and math.isfinite(v)},
+            run=self._config(),
+        )
+        state, rest = checkpoint.pack_optimizer(self.optimizer.state_dict())
+        resume = {
+            "optimizer": rest,
+            "loader": self.loader.state,
+            "random": random.generator().bit_generator.state,
+            "score_name": history.score_name,
+            "best_score": history.best_score,
+            "best_step": history.best_step,
+        }
+        checkpoint.write(self.folder / "last.safetensors", self.model, replace(about, resume=resume), state)
+        if better:
+            checkpoint.write(self.folder / "best.safetensors", self.model, about)
+
+    def draw(self) -> None:
+        """``curves.png`` and ``predictions.png``."""
+        if self.folder is None or not self.folder.begun:
+            return
+        from .. import viz
+
+        viz.curves(self.history.rows, self.folder / "curves.png", title=f"Training of {type(self.model).__name__}")
+        data = self.validation if self.validation is not None else self.train
+        shown = np.linspace(0, len(data) - 1, min(_PICTURES, len(data))).astype(int)
+        images, truths = zip(*(data[int(k)] for k in shown), strict=True)
+        viz.predictions(
+            images,
+            truths,
+            [predict(self.model, image) for image in images],
+            data.classes,
+            data.palette,
+            self.folder / "predictions.png",
+            names=[data.names[k] for k in shown],
+            title=f"{'Validation' if self.validation is not None else 'Training'} images after {self.history.step} steps",
+            ignore_index=data.ignore_index,
+        )
+
+    def close(self) -> None:
+        if self.folder is not None:
+            self.folder.close()
+
+    # --- helpers -----------------------------------------------------------------------
+
+    def _tensor(self, images: np.ndarray) -> Tensor:
+        return Tensor(images.astype(self.dtype, copy=False)).to(self.device)  # type: ignore[attr-defined]
+
+    def _columns(self) -> list[str]:
+        names = ["step", "loss", "lr", "seconds"]
+        if self.validation is None:
+            return names
+        classes = self.validation.classes
+        return [*names, "val_loss", "val_iou", *([f"val_iou_{c}" for c in classes] if len(classes) <= 20 else [])]
+
+    def _config(self) -> dict[str, Any]:
+        from .. import __version__
+
+        versions = {"minisegnet": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        data = {
+            "classes": list(self.train.classes),
+            "train_items": len(self.train),
+            "validation_items": 0 if self.validation is None else len(self.validation),
+        }
+        return {
+            "options": vars(self.options),
+            "model": getattr(self.model, "recipe", None) or type(self.model).__name__,
+            "data": data,
+            "transform": repr(self.loader.transform),
+            "settings": self.settings,
+            "versions": versions,
+        }
+
+    def _diverged(self, what: str) -> DivergedError:
+        last = self.folder / "last.safetensors" if self.folder is not None and self.folder.begun else None
+        where = f"The checkpoint from before that is good: {last}. " if last and last.exists() else "No checkpoint had been written yet. "
+        rate = self.options.learning_rate
+        return DivergedError(
+            f"{what}. {where}Try a smaller learning rate (it is {rate:g}); to find the operation that made it, train inside ms.detect_anomaly()"
+        )
+
+
+def _middle(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part of the masks that an output of this size stands for: all, or for a network without padding the middle."""
+    top, left = ((n - s) // 2 for n, s in zip(masks.shape[1:], size, strict=True))
+    return np.ascontiguousarray(masks[:, top : top + size[0], left : left + size[1]])
