@@ -12,6 +12,22 @@ from minisegnet.tensor import Tensor, detect_anomaly, tensor
 from minisegnet_kernels import backends
 
 IMAGE = (2, 4, 7, 6)
+
+
+def array(functions, values, like=None):
+    """A constant for either library: PyTorch wants its own tensors."""
+    values = np.asarray(values) if like is None else np.asarray(values, str(like.dtype).removeprefix("torch."))
+    if functions is F:
+        return Tensor(values)
+    import torch
+
+    return torch.tensor(values)
+
+
+def target(functions):
+    return array(functions, np.random.default_rng(5).integers(0, 4, (2, 7, 6)))
+
+
 # name: (expression, shapes); the expression is valid with ``minisegnet.functional`` and ``torch.nn.functional``
 CASES = {
     "conv2d": (lambda F, x, w, b: F.conv2d(x, w, b), [IMAGE, (6, 4, 3, 2), (6,)]),
@@ -37,6 +53,13 @@ CASES = {
     "softmax": (lambda F, x: F.softmax(x, 1), [IMAGE]),
     "log_softmax": (lambda F, x: F.log_softmax(x, 1), [IMAGE]),
     "local_response_norm": (lambda F, x: F.local_response_norm(x, 3, 0.1, 0.75, 2.0), [IMAGE]),
+    "cross_entropy": (lambda F, x: F.cross_entropy(x, target(F)), [IMAGE]),
+    "cross_entropy options": (
+        lambda F, x: F.cross_entropy(x, target(F), array(F, [0.5, 2.0, 1.0, 0.1], x), ignore_index=2, label_smoothing=0.2),
+        [IMAGE],
+    ),
+    "cross_entropy none": (lambda F, x: F.cross_entropy(x, target(F), reduction="none"), [IMAGE]),
+    "cross_entropy rows": (lambda F, x: F.cross_entropy(x, array(F, [0, 2, 1])), [(3, 4)]),
     "pad": (lambda F, x: F.pad(x, (1, 2, 0, 3), value=1.5), [IMAGE]),
     "pad channels": (lambda F, x: F.pad(x, (0, 0, 0, 0, 1, 1)), [IMAGE]),
     "crop": (lambda F, x: F.pad(x, (-1, -2, 2, -1)), [IMAGE]),
@@ -167,6 +190,10 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
         (lambda x: F.pad(x, (-3, -3)), "nothing would be left"),
         (lambda x: F.batch_norm(x, None, None), "statistics"),
         (lambda x: F.batch_norm(x[:1, :, :1, :1], None, None, training=True), "batch_norm"),
+        (lambda x: F.cross_entropy(x, np.full((2, 7, 6), 4)), r"no class(?s:.)*0 ≤ t ≤ 3"),
+        (lambda x: F.cross_entropy(x, np.zeros((2, 6, 7), int)), r"\(2, 7, 6\)(?s:.)*\(2, 6, 7\)"),
+        (lambda x: F.label(x, "argmax"), "ArgmaxRegions"),
+        (lambda x: F.label(x[:, :1], F.Intervals([(0, 1)])), "no region"),
         (lambda x: F.dropout(x, 1.5), "probability"),
         (lambda x: F.relu(x[0].sum().to(int)), "relu"),
         (lambda x: F.conv2d(x[0], Tensor(np.ones((2, 4, 3, 3)))), r"x\[None\]"),
@@ -175,6 +202,20 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Tensor(np.ones(IMAGE)))
+
+
+def test_labels_of_three_kinds_of_region():
+    scores = Tensor(np.array([[[[0.1, 0.9]], [[0.3, 0.2]]]]))
+    assert F.label(scores).tolist() == [[[1, 0]]]
+    assert F.label(scores, labels=[7, -1]).tolist() == [[[-1, 7]]]
+    assert F.label(scores[:, 0], F.Intervals([(0, 0.5), (0.5, 1)]), [0, 255]).tolist() == [[[0, 255]]]
+    assert F.label(scores, F.Prototypes(np.array([[1.0, 0.0], [0.0, 0.0]]))).tolist() == [[[1, 0]]]
+    assert not F.label(tensor(scores.data, requires_grad=True)).requires_grad
+
+
+def test_a_loss_without_gradient_equals_the_one_with():
+    x = tensor(np.random.default_rng(0).normal(size=IMAGE), requires_grad=True)
+    np.testing.assert_allclose(F.cross_entropy(x, target(F)).item(), F.cross_entropy(x.detach(), target(F)).item(), rtol=1e-14)
 
 
 def test_a_nan_is_traced_to_its_function():

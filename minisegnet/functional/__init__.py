@@ -39,9 +39,12 @@ from .convolution import conv2d, conv2d_relu, conv_transpose2d
 from .normalisation import batch_norm, batch_norm_relu, dropout, dropout2d, local_response_norm
 from .pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .resize import interpolate, pad
-from .segmentation import cross_entropy, label
+from .segmentation import ArgmaxRegions, Intervals, Prototypes, cross_entropy, label
 
 __all__ = [
+    "ArgmaxRegions",
+    "Intervals",
+    "Prototypes",
     "abs",
     "adaptive_avg_pool2d",
     "add",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-import minisegnet_kernels
 from minisegnet_kernels import checks
+from minisegnet_kernels import resize as kernels
 
 from ..tensor import Tensor, differentiable
 
 
 @differentiable
 def _bilinear(input, size, align_corners):
-    y = minisegnet_kernels.resize.bilinear(input, output_size=size, align_corners=align_corners)
-    return y, lambda g: (lambda: minisegnet_kernels.resize.grad_bilinear(g, input_size=input.shape[2:], align_corners=align_corners),)
+    y = kernels.bilinear(input, output_size=size, align_corners=align_corners)
+    return y, lambda g: (lambda: kernels.grad_bilinear(g, input_size=input.shape[2:], align_corners=align_corners),)
 
 
 @differentiable
 def _nearest(input, size):
-    return minisegnet_kernels.resize.nearest(input, output_size=size), lambda g: (lambda: minisegnet_kernels.resize.grad_nearest(g, input_size=input.shape[2:]),)
+    return kernels.nearest(input, output_size=size), lambda g: (lambda: kernels.grad_nearest(g, input_size=input.shape[2:]),)
 
 
 def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):

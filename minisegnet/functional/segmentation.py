@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import minisegnet_kernels
+import numpy as np
+
 from minisegnet_kernels import checks
+from minisegnet_kernels import cross_entropy as loss_kernels
 from minisegnet_kernels import label as label_kernels
 
-from ..tensor import Tensor, differentiable
+from ..tensor import Tensor, differentiable, is_grad_enabled
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,54 @@ def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int 
     return checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
 
 
-def cross_entropy(input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
-    return _cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+def cross_entropy(
+    input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """Minus the logarithm of the softmax probability of the true class.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W), or (N, C) or (N, C, L)
+        Scores (logits).
+    target : Tensor or array of integers, (N, H, W), or (N,) or (N, L)
+    weight : Tensor or array, (C,), optional
+        How much a pixel of each class counts.
+    ignore_index : int
+        Pixels with this target count nowhere.
+    reduction : {"mean", "sum", "none"}
+        "mean" is Σ w·loss / Σ w over the pixels that are not ignored, and 0 if all are (PyTorch: NaN).
+    label_smoothing : float
+        Share of the target that is spread evenly over all classes.
+
+    Returns
+    -------
+    Tensor, () or, with ``reduction="none"``, the target's shape
+
+    Raises
+    ------
+    ValueError
+        If a shape, a dtype, an option or a target does not fit.
+
+    Notes
+    -----
+    Equations ``cross_entropy.forward`` and ``cross_entropy.forward_and_grad``: where a gradient
+    will be asked for, it is computed in the same sweep as the loss.
+    """
+    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
+    short = 4 - input.ndim  # classification and sequences are images of one row or column
+    if short > 0 and input.ndim >= 2:
+        input = input.reshape(*input.shape, *(1,) * short)
+        target = target.data if isinstance(target, Tensor) else np.asarray(target)
+        loss = cross_entropy(input, target.reshape(*target.shape, *(1,) * short), weight, **options)
+        return loss.reshape(target.shape) if reduction == "none" else loss
+    if input.requires_grad and is_grad_enabled():
+        return _loss_with_gradient(input, target, weight, **options)
+    arrays = [a.data if isinstance(a, Tensor) else a for a in (input, target, weight)]
+    return Tensor(loss_kernels.forward(*arrays, **options))
 
 
 @differentiable
-def _cross_entropy(x, t, weight, ignore_index, reduction, label_smoothing):
-    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
-    loss = minisegnet_kernels.cross_entropy.forward(x, t, weight, **options)
-    return loss, lambda g: (lambda: minisegnet_kernels.cross_entropy.grad_input(g, x, t, weight, **options),)
+def _loss_with_gradient(input, target, weight, **options):
+    loss, gradient = loss_kernels.forward_and_grad(input, target, weight, **options)
+    # Proportional to g: one factor for all pixels, or one for each.
+    return loss, lambda g: (lambda: (g[:, None] if g.ndim else g) * gradient,)
