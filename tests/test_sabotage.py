@@ -147,22 +147,21 @@ def test_equivalent_faults_change_nothing(equation, name):
     assert not rejected(equation, GENERAL[name])
 
 
-def _changed(gradients, name, fault):
-    return gradients | {name: fault(gradients[name])}
+def lying(row, name, fault):
+    """The row with a fault in one of its gradients."""
+    return replace(row, vjp=lambda *arguments: {k: fault(v) if k == name else v for k, v in row.vjp(*arguments).items()})
 
 
-@pytest.mark.parametrize("equation", [o.equation for o in TABLE if o.differentiable])
-def test_a_gradient_of_zero_is_rejected_by_the_gradient_check(equation):
-    row = ROWS[equation]
-    honest = row.vjp
+@pytest.mark.parametrize("fault", [np.zeros_like, np.negative, lambda a: a * 1.0001], ids=["zero", "sign", "one part in 10,000"])
+@pytest.mark.parametrize("row", [o for o in TABLE if o.differentiable], ids=str)
+def test_a_wrong_gradient_is_rejected_by_differentiation_of_the_oracle(row, fault):
     for name in row.differentiable:
-        for fault in (np.zeros_like, np.negative, lambda a: a * 1.0001):
-            liar = replace(row, vjp=lambda case, outputs, g, name=name, fault=fault: _changed(honest(case, outputs, g), name, fault))
+        liar = lying(row, name, fault)
 
-            @settings(max_examples=30, phases=[Phase.generate], derandomize=True, database=None, deadline=None)
-            @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
-            def probe(data, seed, liar=liar):
-                check_gradients(liar, "numpy", data.draw(row.cases), seed)
+        @settings(max_examples=30, phases=[Phase.generate], derandomize=True, database=None, deadline=None)
+        @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+        def probe(data, seed):
+            check_gradients(liar, "numpy", data.draw(row.cases), seed)  # noqa: B023 - called before the loop goes on
 
-            with pytest.raises(AssertionError):
-                probe()
+        with pytest.raises(AssertionError):
+            probe()
