@@ -15,6 +15,10 @@ EQUATIONS = registry.equations()
 each_equation = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
 
 
+def test_every_folder_of_an_operation_is_in_the_list():
+    assert sorted(registry.OPERATIONS) == sorted(path.parent.name for path in registry._ROOT.glob("*/formula.py"))
+
+
 def test_the_table_of_operations_has_every_equation():
     assert sorted(o.equation for o in TABLE) == sorted(e.id for e in EQUATIONS)
 

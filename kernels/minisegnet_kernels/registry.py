@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-OPERATIONS = tuple(p.parent.name for p in sorted(Path(__file__).parent.glob("*/formula.py")))
+# In the order of the story; one folder each.
+OPERATIONS = (
+    "conv2d",
+    "pool2d",
+    "label",
+    "cross_entropy",
+    "batch_norm",
+    "activation",
+    "resize",
+    "lrn",
+    "optimiser",
+)
 
 VIEWS = {
     "formula": "formula.py",
@@ -160,25 +171,27 @@ def get(id: str) -> Equation:
 
 
 def _python_source(path: Path, name: str) -> Source | None:
-    """A module-level function and, above it, the private helpers that it reaches."""
+    """A module-level function and the private helpers of its file that it reaches, in the file's order."""
     text = path.read_text()
     functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     if name not in functions:
         return None
     wanted, queue = {name}, [name]
     while queue:
-        used = {node.id for node in ast.walk(functions[queue.pop()]) if isinstance(node, ast.Name)}
+        used = {node.id for line in functions[queue.pop()].body for node in ast.walk(line) if isinstance(node, ast.Name)}
         new = {f for f in used if f in functions and f.startswith("_")} - wanted
         wanted |= new
         queue += new
     lines = text.splitlines()
-    spans = []
-    for function in sorted((functions[f] for f in wanted), key=lambda f: f.lineno):
-        first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
-        spans.append("\n".join(lines[first - 1 : function.end_lineno]))
-    main = functions[name]
-    first = min([main.lineno, *(d.lineno for d in main.decorator_list)])
-    return Source(path, first, main.end_lineno or first, "\n\n\n".join(spans))
+    chosen = sorted((functions[f] for f in wanted), key=lambda f: f.lineno)
+    code = "\n\n\n".join("\n".join(lines[_first_line(f) - 1 : f.end_lineno]) for f in chosen)
+    return Source(path, _first_line(functions[name]), functions[name].end_lineno or 0, code)
+
+
+def _first_line(function: ast.FunctionDef) -> int:
+    """With its decorators, but without ``@equation(...)``, whose text is shown as mathematics."""
+    shown = [d.lineno for d in function.decorator_list if not (isinstance(d, ast.Call) and getattr(d.func, "id", "") == "equation")]
+    return min([function.lineno, *shown])
 
 
 def _cuda_source(path: Path, kernel: str) -> Source | None:

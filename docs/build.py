@@ -1,0 +1,73 @@
+"""Write the pages of the math-to-code mapping from the registry: ``python docs/build.py``.
+
+One page an operation: each equation with its LaTeX, its symbols, and the source of every view
+with a link to its lines. A test fails while a page differs from what this writes.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from minisegnet.equations import EquationPage
+from minisegnet_kernels import registry
+
+HERE = Path(__file__).parent
+HEADER = "<!-- Written by docs/build.py from kernels/minisegnet_kernels; edit the code, not this page. -->\n\n"
+
+
+def page(operation: str) -> str:
+    """The Markdown page of one operation."""
+    story = (import_module(f"minisegnet_kernels.{operation}.formula").__doc__ or "").strip()
+    equations = registry.equations(operation)
+    contents = "\n".join(f"- [`{e.id}`](#{_anchor(e.id)}){_purpose(e)}" for e in equations)
+    bodies = [_linked(EquationPage(e)._repr_markdown_()).replace("### ", "## ", 1) for e in equations]
+    return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{contents}\n\n" + "\n".join(bodies)
+
+
+def index() -> str:
+    """The list of all pages."""
+    lines = []
+    for operation in registry.OPERATIONS:
+        ids = ", ".join(f"`{e.name}`" for e in registry.equations(operation))
+        lines.append(f"| [{operation}]({operation}.md) | {ids} |")
+    table = "\n".join(["| operation | equations |", "|---|---|", *lines])
+    return (
+        f"{HEADER}# From the formula to the code\n\n"
+        "Every equation has one name in the mathematics, in the loops that define it, and in every program that\n"
+        "computes it. That they agree is tested: `pytest tests/test_parity.py tests/test_gradients.py`.\n\n"
+        f"{table}\n"
+    )
+
+
+def pages() -> dict[Path, str]:
+    """All files that belong in ``docs/mapping``, with their text."""
+    folder = HERE / "mapping"
+    return {folder / "README.md": index()} | {folder / f"{name}.md": page(name) for name in registry.OPERATIONS}
+
+
+def _anchor(id: str) -> str:
+    return id.replace(".", "")
+
+
+def _purpose(e: registry.Equation) -> str:
+    return f": the gradient of `{e.grad_of}` with respect to `{e.wrt}`" if e.grad_of else ""
+
+
+def _linked(markdown: str) -> str:
+    """``minisegnet_kernels/conv2d/formula.py:10-20`` becomes a link to these lines."""
+    return re.sub(r"`(minisegnet_kernels/[\w/.]+):(\d+)-(\d+)`", r"[`\1:\2-\3`](../../kernels/\1#L\2-L\3)", markdown)
+
+
+def _prose(docstring: str) -> str:
+    """reStructuredText's double backticks and its ``::`` are Markdown's single ones and a block."""
+    text = docstring.replace("``", "`")
+    return re.sub(r"::\n\n((?:    .*\n?|\n)+)", lambda m: ":\n\n```text\n" + re.sub(r"^    ", "", m[1], flags=re.M).strip("\n") + "\n```\n\n", text).strip()
+
+
+if __name__ == "__main__":
+    (HERE / "mapping").mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text)
+        print(path)
