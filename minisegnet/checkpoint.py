@@ -45,7 +45,7 @@ class About:
     run : dict
         How the run was started: what ``config.json`` holds.
     resume : dict
-        What a run needs to go on: state of the optimiser, the loader, the random numbers.
+        What a run needs to go on: state of the optimiser, the random numbers, the best figure.
     format : int
     """
 

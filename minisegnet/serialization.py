@@ -59,7 +59,10 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
 
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
+        temporary.touch()
+        usual = temporary.stat().st_mode  # safetensors makes files that only their owner can read
         save_file(arrays, temporary, dict(metadata or {}))
+        temporary.chmod(usual)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # the numbers are on the disk before the name is
         os.replace(temporary, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,10 +112,10 @@ def fit(
         run.restore(resume)
     run.open(out, overwrite, resume is not None)
     try:
-        with stop_between_steps() as stop:
-            with compiling(progress):
-                run.check()
-            _steps(run, stop, progress, callback)
+        with stop_between_steps() as stop, ExitStack() as waiting:
+            waiting.enter_context(compiling(progress))
+            run.check()
+            _steps(run, stop, progress, callback, waiting)
         run.draw()
     finally:
         run.close()
@@ -123,20 +124,22 @@ def fit(
     return run.history
 
 
-def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str, Any]], Any] | None) -> None:
+def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str, Any]], Any] | None, waiting: ExitStack) -> None:
+    """Up to the last step, or to Ctrl-C; `waiting` is closed when the first step is done."""
     options, history = run.options, run.history
     before, start = history.seconds, time.perf_counter()
     batches = iter(run.loader)
     bar = None
     try:
         while history.step < options.steps and not stop.made:
-            with compiling(progress and bar is None):
-                row = run.step(*next(batches))
-            bar = bar or Bar(options.steps, history.step, progress)
+            row = run.step(*next(batches))
+            if bar is None:
+                waiting.close()
+                bar = Bar(options.steps, history.step, progress)
             due = row["step"] % options.eval_every == 0 or row["step"] == options.steps
             if due and (line := run.evaluate(row, lambda: not stop.made)):
                 bar.say(line)
-            row["seconds"] = before + time.perf_counter() - start
+            row["seconds"] = round(before + time.perf_counter() - start, 3)
             run.record(row)
             bar.step(loss=f"{row['loss']:.4f}", **run.shown())
             try:

@@ -67,7 +67,8 @@ class Run:
         F.label(found)  # compiled now, while nobody looks at the clock
         size = found.shape[2:]
         size_for = getattr(self.model, "size_for", lambda rows: rows)
-        if any(size_for(small) > large for small, large in zip(size, mask.shape, strict=True)):
+        # A network without padding may make fewer, as long as it says so: then the middle of the mask is compared.
+        if any(made != rows != size_for(made) for made, rows in zip(size, mask.shape, strict=True)):
             raise ValueError(
                 f"the network makes {size[0]} × {size[1]} scores of {mask.shape[0]} × {mask.shape[1]} pixels: "
                 "they cannot be compared with the mask pixel by pixel"
@@ -89,7 +90,7 @@ class Run:
         self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
         if self.schedule is not None:
             self.schedule.load_state_dict({"last_epoch": about.step})
-        self.loader.load_state(about.resume["loader"])
+        self.loader.load_state({"epoch": 0, "batch": about.step})  # the whole run is one epoch of the loader
         random.generator().bit_generator.state = about.resume["random"]
         rows = read_log(found.path.parent / "log.csv", about.step)
         self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"])
@@ -185,7 +186,6 @@ class Run:
         state, rest = checkpoint.pack_optimizer(self.optimizer.state_dict())
         resume = {
             "optimizer": rest,
-            "loader": self.loader.state,
             "random": random.generator().bit_generator.state,
             "score_name": history.score_name,
             "best_score": history.best_score,

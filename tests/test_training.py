@@ -1,0 +1,310 @@
+"""`training.fit`: it learns, it goes on exactly, and it leaves nothing half written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import minisegnet as ms
+from minisegnet import checkpoint, data, models, random, training
+from minisegnet.data import Arrays
+from minisegnet.training.evaluation import headline
+from minisegnet.training.folder import read_log
+
+
+def discs(count=3, size=(40, 48), seed=0):
+    """Bright discs on dark ground: easy to learn."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    masks = [(rows - r) ** 2 + (columns - c) ** 2 < 90 for r, c in zip(rng.integers(10, 30, count), rng.integers(10, 38, count), strict=True)]
+    images = [mask + 0.3 * rng.normal(size=size) for mask in masks]
+    return Arrays(images, [mask.astype(np.uint8) for mask in masks], ("background", "disc"))
+
+
+def network(seed=0, **options):
+    random.manual_seed(seed)
+    return models.create("unet", 1, 2, width=1 / 16, **options)
+
+
+def fit(out=None, model=None, steps=6, **options):
+    options = {"batch_size": 2, "crop": 32, "progress": False, "eval_every": 2, "learning_rate": 1e-2, **options}
+    return training.fit(model or network(), discs(), discs(2, seed=1), steps=steps, out=out, **options)
+
+
+class Stop:
+    """A callback that interrupts after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, row):
+        if row["step"] == self.step:
+            raise KeyboardInterrupt
+
+
+def weights(path):
+    return {name: value.numpy().copy() for name, value in checkpoint.read(path).weights.items()}
+
+
+def test_learns_and_leaves_everything_in_its_folder(tmp_path):
+    out = tmp_path / "a" / "run"
+    history = fit(out, steps=30)
+    assert history.losses[-1] < 0.6 * history.losses[0]
+    name, score = headline(history.confusion)
+    assert name == "disc IoU" and score > 0.5
+    assert sorted(p.name for p in out.iterdir()) == [
+        "best.safetensors", "config.json", "curves.png", "last.safetensors", "log.csv", "predictions.png",
+    ]  # fmt: skip
+    rows = read_log(out / "log.csv", 10**9)
+    assert [row["loss"] for row in rows] == history.losses
+    assert [row["step"] for row in rows] == list(range(1, 31))
+    assert [row["step"] for row in rows if "val_iou_disc" in row] == list(range(2, 31, 2))
+    best = max((row["val_iou_disc"], -row["step"]) for row in rows if "val_iou_disc" in row)
+    assert (history.best_score, -history.best_step) == best
+    assert checkpoint.read_about(out / "best.safetensors").step == history.best_step
+    config = json.loads((out / "config.json").read_text())
+    assert config["options"]["steps"] == 30 and config["model"] == {"name": "unet", "in_channels": 1, "num_classes": 2, "width": 1 / 16}
+
+
+def test_last_evaluation_is_the_one_of_the_checkpoint(tmp_path):
+    history = fit(tmp_path / "run")
+    again = training.evaluate(ms.inference.load_model(tmp_path / "run" / "last.safetensors"), discs(2, seed=1), batch_size=1)
+    np.testing.assert_array_equal(again.matrix, history.confusion.matrix)
+
+
+def test_same_seed_same_losses_other_seed_others():
+    assert fit(seed=3).losses == fit(seed=3).losses != fit(seed=4).losses
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd"}, {"schedule": "cosine"}])
+def test_resume_is_exact(tmp_path, options):
+    whole = fit(tmp_path / "whole", steps=10, **options)
+    with pytest.raises(training.Interrupted):
+        fit(tmp_path / "half", steps=10, callback=Stop(5), **options)
+    second = fit(tmp_path / "half", model=network(seed=9), steps=10, resume=tmp_path / "half", **options)
+    assert second.losses == whole.losses
+    assert len(second.rows) == 10
+    assert (second.best_score, second.best_step) == (whole.best_score, whole.best_step)
+    ours, theirs = (weights(tmp_path / name / "last.safetensors") for name in ("half", "whole"))
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    columns = [[{k: v for k, v in row.items() if k != "seconds"} for row in read_log(tmp_path / f / "log.csv", 99)] for f in ("half", "whole")]
+    assert columns[0] == columns[1]
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    whole = fit(steps=10, eval_every=1)
+    fit(tmp_path / "run", steps=5, eval_every=1)
+    assert fit(tmp_path / "run", steps=10, eval_every=1, resume=tmp_path / "run").losses == whole.losses
+
+
+def test_resume_with_dropout_restores_the_random_numbers(tmp_path):
+    class Net(ms.nn.Module):
+        def __init__(self):
+            self.conv, self.drop = ms.nn.Conv2d(1, 2, 3, padding=1), ms.nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.conv(self.drop(x))
+
+    def make():
+        random.manual_seed(0)
+        return Net()
+
+    whole = fit(tmp_path / "whole", model=make(), steps=6)
+    fit(tmp_path / "half", model=make(), steps=3, eval_every=1)
+    random.manual_seed(77)
+    assert fit(tmp_path / "half", model=make(), steps=6, resume=tmp_path / "half").losses == whole.losses
+
+
+def test_resume_after_a_crash_cuts_the_log_back_to_the_checkpoint(tmp_path):
+    whole = fit(tmp_path / "whole", steps=6)
+
+    def crash(row):
+        if row["step"] == 5:  # the last checkpoint is of step 4
+            raise RuntimeError("power failure")
+
+    with pytest.raises(RuntimeError, match="power"):
+        fit(tmp_path / "run", steps=6, callback=crash)
+    assert len(read_log(tmp_path / "run" / "log.csv", 99)) == 5
+    assert fit(tmp_path / "run", steps=6, resume=tmp_path / "run").losses == whole.losses
+    assert len(read_log(tmp_path / "run" / "log.csv", 99)) == 6
+
+
+def test_resume_refuses_other_conditions(tmp_path):
+    fit(tmp_path / "run", steps=2)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    with pytest.raises(ValueError, match="batch_size=2 \\(now 1\\)"):
+        fit(tmp_path / "run", steps=4, batch_size=1, resume=tmp_path / "run")
+    with pytest.raises(ValueError, match="has done 2 steps already"):
+        fit(tmp_path / "run", steps=2, resume=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"best.*not for going on"):
+        fit(tmp_path / "run", steps=4, resume=tmp_path / "run" / "best.safetensors")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fit(steps=4, resume=tmp_path / "nowhere")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_interrupt_saves_and_draws(tmp_path):
+    with pytest.raises(training.Interrupted, match=r"after step 3.*last\.safetensors") as caught:
+        fit(tmp_path / "run", callback=Stop(3))
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert caught.value.history.step == 3
+    assert checkpoint.read_about(tmp_path / "run" / "last.safetensors").step == 3
+    assert {"curves.png", "predictions.png"} <= {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_good_checkpoint(tmp_path):
+    criterion, calls = ms.nn.CrossEntropyLoss(), []
+
+    def loss(scores, labels):
+        calls.append(scores.requires_grad)
+        return criterion(scores, labels) * (float("nan") if sum(calls) == 4 else 1.0)
+
+    with pytest.raises(training.DivergedError, match=r"loss became nan at step 4.*last\.safetensors.*learning rate"):
+        fit(tmp_path / "run", loss=loss)
+    about = checkpoint.read_about(tmp_path / "run" / "last.safetensors")
+    assert about.step == 2
+    assert all(np.isfinite(value).all() for value in weights(tmp_path / "run" / "last.safetensors").values())
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    model = network()
+
+    def spoil(row):
+        if row["step"] == 3:
+            model.outc.conv.bias.data[0] = np.inf
+
+    def loss(scores, labels):  # does not notice
+        return (scores * 0.0 + 1.0).mean() if np.isfinite(scores.data).all() else ms.tensor(1.0, requires_grad=True) * 1.0
+
+    with pytest.raises(training.DivergedError, match="outc.conv.bias"):
+        fit(tmp_path / "run", model=model, loss=loss, callback=spoil)
+    assert checkpoint.read_about(tmp_path / "run" / "last.safetensors").step == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": None}, "steps= or epochs="),
+        ({"steps": 1, "epochs": 1}, "steps= or epochs="),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": 0}, "learning_rate must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"optimizer": "adma"}, "adma.*adam, adamw, sgd"),
+        ({"schedule": "step"}, "cosine, poly"),
+        ({"crop": 0}, "crop"),
+        ({"crop": 8}, "16 × 16"),
+        ({"seed": -1}, "seed"),
+        ({"eval_every": 0}, "eval_every"),
+    ],
+)
+def test_bad_options_are_refused_before_a_folder_is_made(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path / "run", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_network_and_data_that_do_not_fit_are_refused(tmp_path):
+    random.manual_seed(0)
+    with pytest.raises(ValueError, match=r"takes 3 channels and tells 2 classes apart.*1 channels and 2 classes: background, disc"):
+        fit(tmp_path / "run", model=models.create("unet", 3, 2, width=1 / 16))
+    with pytest.raises(ValueError, match="5 classes apart"):
+        fit(tmp_path / "run", model=models.create("unet", 1, 5, width=1 / 16))
+    with pytest.raises(ValueError, match="2 × 2 scores of 32 × 32 pixels"):
+        fit(tmp_path / "run", model=models.create("article2", 1, 2, width=1 / 64, as_printed=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_in_use_or_cannot_be_written(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"full is not empty.*--overwrite"):
+        fit(tmp_path / "full")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    fit(tmp_path / "full", steps=2, overwrite=True)
+    assert (tmp_path / "full" / "mine.txt").read_text() == "precious"
+    with pytest.raises(OSError, match=r"cannot write to the folder .*mine\.txt"):
+        fit(tmp_path / "full" / "mine.txt" / "run")
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path):
+    fit(tmp_path / "run", steps=4)
+    training.fit(network(), discs(), steps=1, batch_size=2, crop=32, progress=False, out=tmp_path / "run", overwrite=True)
+    assert not (tmp_path / "run" / "best.safetensors").exists()  # it was the earlier run's
+    assert len(read_log(tmp_path / "run" / "log.csv", 99)) == 1
+
+
+def test_data_that_break_at_the_first_step_leave_no_folder(tmp_path):
+    class Broken(Arrays):
+        def __getitem__(self, k):
+            raise OSError("disk on fire")
+
+    good = discs()
+    broken = Broken([i for i, _ in good], [m for _, m in good], good.classes)
+    with pytest.raises(OSError, match="fire"):
+        training.fit(network(), broken, steps=2, crop=32, progress=False, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_valid_network_learns_from_the_middle(tmp_path):
+    random.manual_seed(0)
+    model = models.create("unet_paper", 1, 2, width=1 / 64)
+    images = discs(1, size=(60, 70))
+    history = training.fit(model, images, images, steps=2, batch_size=1, crop=204, progress=False)
+    assert history.confusion.matrix.sum() == 60 * 70  # the whole image, although the network cuts a border off
+
+
+def test_evaluate_does_not_depend_on_batches_and_keeps_the_mode():
+    model = network()
+    images = [np.random.default_rng(k).normal(size=(20 + 4 * (k // 2), 30)) for k in range(5)]
+    dataset = Arrays(images, [(i > 0).astype(int) for i in images], ("a", "b"))
+    model.down1.eval()
+    one, many = (training.evaluate(model, dataset, batch_size=b).matrix for b in (1, 3))
+    np.testing.assert_array_equal(one, many)
+    assert one.sum() == sum(i.size for i in images)
+    assert model.training and not model.down1.training
+
+
+def test_whole_images_in_float64():
+    history = training.fit(network().double(), discs(), steps=2, batch_size=2, crop=None, progress=False)
+    assert all(np.isfinite(history.losses)) and history.confusion is None
+
+
+def test_the_articles_function(capsys):
+    model = network()
+    history = training.train_segmentation_network(model, discs(4, size=(16, 16)), 2, num_epochs=101, learning_rate=1e-3)
+    assert len(history.rows) == 202
+    assert capsys.readouterr().out == ""  # an epoch has 2 steps: never 100
+    few = discs(1, size=(16, 16))
+    whole = Arrays([few[0][0]] * 200, [few[0][1]] * 200, few.classes)
+    history = training.train_segmentation_network(network(), whole, 2, num_epochs=2, learning_rate=1e-3)
+    assert capsys.readouterr().out == "".join(f"Epoch: [{e}/2], Step: [100/100], Loss: {history.losses[100 * e - 1]:.4f}\n" for e in (1, 2))
+
+
+def test_ctrl_c_in_a_real_process(tmp_path):
+    program = (
+        "import sys; from minisegnet.cli import main\n"
+        "sys.exit(main(['train', '--data', 'shapes', '--width', '0.03', '--crop', '32', '--steps', '100000', '--eval-every', '50000', '--out', sys.argv[1]]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", program, str(out)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not (out / "log.csv").exists() or len((out / "log.csv").read_text().splitlines()) < 4:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 130
+    assert "Traceback" not in errors and "stopped after step" in errors
+    about = checkpoint.read_about(out / "last.safetensors")
+    assert about.step == read_log(out / "log.csv", 10**9)[-1]["step"]
+    assert (out / "predictions.png").exists() and (out / "curves.png").exists()
+    assert not list(out.glob(".*"))
