@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("train", "evaluate", "segment", "equation", "models", "doctor")
+COMMANDS = ("train", "evaluate", "segment", "equation", "models", "bench", "doctor")
 EXAMPLES = """\
 examples:
   minisegnet train                                     train a U-Net on the data that come along
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as error:
-        print(f"\nminisegnet: {error or 'stopped'}", file=sys.stderr)
+        print(f"\nminisegnet: {str(error) or 'stopped'}", file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get("MINISEGNET_DEBUG") or not _mendable(error):
