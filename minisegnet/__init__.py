@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from . import data, inference, losses, metrics, models, nn, optim, training, viz
     from .equations import equation
+    from .exercises import check
     from .interchange import from_dlpack
     from .random import manual_seed
     from .serialization import load, save
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 # name -> (module, attribute); the module itself where there is no attribute
 _LAZY = {
     "backend": ("minisegnet_kernels.backends", None),
+    "check": ("minisegnet.exercises", "check"),
     "equation": ("minisegnet.equations", "equation"),
     "from_dlpack": ("minisegnet.interchange", "from_dlpack"),
     "load": ("minisegnet.serialization", "load"),
@@ -45,6 +47,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "backend",
+    "check",
     "data",
     "detect_anomaly",
     "doctor",

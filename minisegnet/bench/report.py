@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..viz import write_atomically
 from .runner import Result
 
 PEER = "torch"
@@ -71,16 +72,15 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def save_json(results: list[Result], threads: int, path: Path) -> None:
+def save_json(results: list[Result], path: Path, *, threads: int) -> None:
     """The record that tables and pictures of the documentation are made from."""
     document = {"environment": environment(threads), "results": [asdict(r) for r in results]}
-    _write(path, json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def picture(results: list[Result], path: Path) -> None:
+def picture(results: list[Result], path: Path, *, threads: int) -> None:
     """Bars of each backend's time relative to PyTorch (or to NumPy, without PyTorch)."""
-    import io
-
     from matplotlib.figure import Figure
 
     libraries = list(dict.fromkeys(r.library for r in results))
@@ -100,19 +100,9 @@ def picture(results: list[Result], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), [f"{case}  {phase}" for case, phase in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"time relative to {base} (1 = equal, left of it = faster)")
+    axes.set_xlabel(f"time relative to {base}, {threads} threads each (1 = equal, left of it = faster)")
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", which="both", linewidth=0.3)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=150)
-    _write(path, data.getvalue())
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

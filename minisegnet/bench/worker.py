@@ -27,12 +27,14 @@ class Minisegnet:
     def __init__(self, backend: str, threads: int):
         import numba
 
-        from .. import functional, models, optim, tensor
         from minisegnet_kernels import backends
+
+        from .. import functional, models, optim
+        from ..tensor import tensor
 
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         backends.use(backend)
-        self.F, self.make, self._models, self._optim = functional, tensor.tensor, models, optim
+        self.F, self.make, self._models, self._optim = functional, tensor, models, optim
 
     def value(self, t: Any) -> np.ndarray:
         return t.data
@@ -68,7 +70,7 @@ class Torch:
 def _phases(library: Any, name: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
     """The timed parts of a case, and its results for comparison."""
     if name == STEP:
-        return _training_step(library)
+        return training_step(library)
     case = CASES[name]
     floats, integers = case.arrays()
     inputs = [library.make(a, requires_grad=True) for a in floats]
@@ -91,7 +93,8 @@ def _phases(library: Any, name: str) -> tuple[dict[str, Callable[[], Any]], Call
     return {"forward": forward, "backward": backward}, results
 
 
-def _training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+def training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+    """Forward, backward and Adam of a U-Net; its result for comparison is a first loss."""
     rng = np.random.default_rng(_STEP_SEED)
     x = library.make(rng.standard_normal((8, 1, 128, 128), np.float32))
     t = library.make(rng.integers(0, 2, (8, 128, 128)))
