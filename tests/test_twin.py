@@ -1,0 +1,81 @@
+"""A U-Net and its PyTorch twin, from the same weights over the same batches."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minisegnet import data, models, optim
+from minisegnet import functional as F
+from minisegnet.metrics import ConfusionMatrix
+from minisegnet.tensor import Tensor
+from minisegnet.training import evaluate
+
+torch = pytest.importorskip("torch")
+NUCLEI = Path(__file__).parents[2] / "shared" / "data" / "nuclei"
+WIDTH, STEPS = 0.25, 20
+
+
+class Race:
+    """Both networks, both with Adam, fed with the same arrays."""
+
+    def __init__(self, dtype, width=WIDTH):
+        from minisegnet.bench.twin import UNet
+        from minisegnet.random import manual_seed
+
+        manual_seed(0)
+        torch.manual_seed(0)
+        self.twin = UNet(1, 2, width).to(getattr(torch, dtype))
+        self.model = models.create("unet", in_channels=1, num_classes=2, width=width).to(dtype)
+        self.model.load_state_dict({k: Tensor(v.numpy().copy()) for k, v in self.twin.state_dict().items()})
+        self.ours, self.theirs = optim.Adam(self.model.parameters(), lr=1e-3), torch.optim.Adam(self.twin.parameters(), lr=1e-3)
+        self.dtype = dtype
+
+    def step(self, images, masks):
+        images = images.astype(self.dtype)
+        loss = F.cross_entropy(self.model(Tensor(images)), masks)
+        self.ours.zero_grad()
+        loss.backward()
+        self.ours.step()
+        other = torch.nn.functional.cross_entropy(self.twin(torch.from_numpy(images)), torch.from_numpy(masks))
+        self.theirs.zero_grad()
+        other.backward()
+        self.theirs.step()
+        return loss.item(), other.item()
+
+
+def losses(dtype):
+    race = Race(dtype)
+    loader = data.Loader(data.nuclei("train"), 4, data.augmentation(64), seed=0, steps=STEPS)
+    return np.array([race.step(*batch) for batch in loader])
+
+
+def test_in_float64_the_losses_of_20_steps_agree():
+    ours, theirs = losses("float64").T
+    assert ours[-1] < ours[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-8)
+
+
+def test_in_float32_the_losses_stay_together():
+    ours, theirs = losses("float32").T
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+    np.testing.assert_allclose(ours[-1], theirs[-1], rtol=5e-3)
+
+
+@pytest.mark.slow
+def test_as_good_on_real_fields_as_the_twin():
+    """The pooled IoU of the nuclei on held-out fields, after the same 300 steps."""
+    if not NUCLEI.exists():
+        pytest.skip(f"no fields at {NUCLEI}")
+    train, held_out = data.split(data.Folder(NUCLEI), 0.2, 0)
+    race = Race("float32")
+    for batch in data.Loader(train, 8, data.augmentation(128), seed=0, steps=300):
+        race.step(*batch)
+    ours = evaluate(race.model, held_out).iou[1]
+    race.twin.eval()
+    confusion = ConfusionMatrix(2)
+    with torch.no_grad():
+        for image, mask in (held_out[k] for k in range(len(held_out))):
+            confusion.update(mask, race.twin(torch.from_numpy(image[None])).argmax(1).numpy()[0])
+    print(f"IoU: ours {ours:.4f}, the twin's {confusion.iou[1]:.4f}")
+    assert abs(ours - confusion.iou[1]) <= 0.01
