@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from .values import Values
+
 _serials = count()
 _mode = {"record": True, "anomaly": False}
 
@@ -84,7 +86,7 @@ class Node:
         return f"<{self.name}>"
 
 
-class Tensor:
+class Tensor(Values):
     """An array with a memory of how it was computed.
 
     Parameters
@@ -114,23 +116,11 @@ class Tensor:
         if requires_grad:
             self.requires_grad_()
 
-    # --- what it is --------------------------------------------------------------------
+    # --- its history -------------------------------------------------------------------
 
-    shape = property(lambda self: tuple(self.data.shape))
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
     is_leaf = property(lambda self: self._node is None or not self._node.inputs)
-    requires_grad = property(lambda self: self._requires_grad, lambda self, value: self.requires_grad_(value))
     grad_fn = property(lambda self: None if self.is_leaf else self._node)
-
-    @property
-    def device(self) -> str:
-        """``"cpu"`` or ``"cuda"``."""
-        return "cuda" if hasattr(self.data, "__cuda_array_interface__") else "cpu"
-
-    @property
-    def __cuda_array_interface__(self) -> dict:
-        return self.data.__cuda_array_interface__
+    requires_grad = property(lambda self: self._requires_grad, lambda self, value: self.requires_grad_(value))
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient (or no longer) on a leaf; returns the tensor."""
@@ -141,68 +131,9 @@ class Tensor:
         self._requires_grad = bool(requires_grad)
         return self
 
-    # --- plain values ------------------------------------------------------------------
-
     def detach(self) -> Tensor:
         """The same memory, without a history."""
         return Tensor(self.data)
-
-    def numpy(self) -> np.ndarray:
-        """The NumPy array (shared memory). The tensor must lie on the CPU and not require a gradient."""
-        if self._requires_grad:
-            raise RuntimeError("this tensor requires a gradient, which NumPy would lose; write x.detach().numpy()")
-        if self.device != "cpu":
-            raise TypeError("this tensor lies on the GPU; write x.cpu().numpy()")
-        return self.data
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self._requires_grad:
-            raise BufferError("this tensor requires a gradient; export x.detach()")
-        return self.data.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple:
-        return self.data.__dlpack_device__()
-
-    def item(self) -> Any:
-        """The Python number of a tensor with one element."""
-        if self.data.size != 1:
-            raise ValueError(f"item() needs a tensor with one element; this one has shape {self.shape}")
-        return self.data.item()
-
-    def tolist(self) -> Any:
-        return self.data.tolist()
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        return self.ndim
-
-    def numel(self) -> int:
-        return int(self.data.size)
-
-    def __len__(self) -> int:
-        if not self.ndim:
-            raise TypeError("a tensor with no axes has no length")
-        return self.shape[0]
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __repr__(self) -> str:
-        values = np.array2string(self.data, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.data)
-        notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
-        notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
-        return f"tensor({', '.join([values, *notes])})"
 
     def copy_(self, source: Any) -> Tensor:
         """Overwrite the values in place (not recorded); a graph that used the old ones will refuse `backward`."""
@@ -212,6 +143,16 @@ class Tensor:
         self.data[...] = source
         self._version += 1
         return self
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.data, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.data)
+        notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
+        notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
+        return f"tensor({', '.join([values, *notes])})"
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        """A leaf with memory of its own: a history belongs to one tensor."""
+        return Tensor(self.data.copy(), self._requires_grad)
 
     # --- gradients ---------------------------------------------------------------------
 

@@ -219,3 +219,14 @@ def test_numpy_protocols():
 def test_repr_tells_dtype_and_history():
     assert repr(leaf(1.0)) == "tensor([1.], dtype=float64, requires_grad=True)"
     assert "grad_fn=<mul>" in repr(leaf(1.0) * 2)
+
+
+def test_a_deep_copy_is_a_leaf_of_its_own():
+    import copy
+
+    x = leaf(1.0, 2.0)
+    (x * 2).sum().backward()
+    twin = copy.deepcopy(x)
+    (twin * 3).sum().backward()
+    assert twin.grad.tolist() == [3.0, 3.0] and x.grad.tolist() == [2.0, 2.0]
+    assert not np.shares_memory(twin.data, x.data) and twin.requires_grad
