@@ -63,7 +63,9 @@ def _linked(markdown: str) -> str:
 def _prose(docstring: str) -> str:
     """reStructuredText's double backticks and its ``::`` are Markdown's single ones and a block."""
     text = docstring.replace("``", "`")
-    return re.sub(r"::\n\n((?:    .*\n?|\n)+)", lambda m: ":\n\n```text\n" + re.sub(r"^    ", "", m[1], flags=re.M).strip("\n") + "\n```\n\n", text).strip()
+    return re.sub(
+        r"::\n\n((?:    .*\n?|\n)+)", lambda m: ":\n\n```text\n" + re.sub(r"^    ", "", m[1], flags=re.M).strip("\n") + "\n```\n\n", text
+    ).strip()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _SIZES = [(1, 1, 1, 3, 3), (1, 1, 1, 4, 5), (1, 2, 1, 4, 5), (1, 1, 3, 4, 5), (2
 class _Arguments:
     """Random arrays of the right shapes for one size (N, C, O, H, W) and a 3 × 3 kernel."""
 
-    def __init__(self, N: int, C: int, O: int, H: int, W: int):  # noqa: E741
+    def __init__(self, N: int, C: int, O: int, H: int, W: int):
         self.size = (H, W)
         self._shapes = {"x": (N, C, H, W), "w": (O, C, 3, 3), "b": (O,), "g": (N, O, H - 2, W - 2)}
         self._rng = np.random.default_rng(0)

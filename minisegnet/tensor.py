@@ -190,9 +190,13 @@ class Tensor(Values):
             graph has already been used, or if a tensor was changed in place since.
         """
         if not self._requires_grad:
-            raise RuntimeError("backward() needs a tensor that was computed from one with requires_grad=True; this one was not (or under no_grad)")
+            raise RuntimeError(
+                "backward() needs a tensor that was computed from one with requires_grad=True; this one was not (or under no_grad)"
+            )
         if gradient is None and self.numel() != 1:
-            raise RuntimeError(f"backward() starts at a scalar, and this tensor has shape {self.shape}: reduce it (.mean(), .sum()) or pass gradient=")
+            raise RuntimeError(
+                f"backward() starts at a scalar, and this tensor has shape {self.shape}: reduce it (.mean(), .sum()) or pass gradient="
+            )
         seed = np.ones_like(self.data) if gradient is None else gradient.data if isinstance(gradient, Tensor) else gradient
         if np.shape(seed) != self.shape:
             raise ValueError(f"gradient must have the tensor's shape {self.shape}, not {np.shape(seed)}")
@@ -274,11 +278,15 @@ def _products(node: Node, g: Any, retain_graph: bool) -> tuple:
     if not node.inputs:
         return ()
     if node.pullback is None:
-        raise RuntimeError(f"backward() a second time through {node.name}, whose graph was freed: call the first backward(retain_graph=True)")
+        raise RuntimeError(
+            f"backward() a second time through {node.name}, whose graph was freed: call the first backward(retain_graph=True)"
+        )
     for reference, version in node.versions:
         changed = reference()
         if changed is not None and changed._version != version:
-            raise RuntimeError(f"a tensor of shape {changed.shape} that {node.name} needs was changed in place since: call backward() before the change")
+            raise RuntimeError(
+                f"a tensor of shape {changed.shape} that {node.name} needs was changed in place since: call backward() before the change"
+            )
     products = node.pullback(g)
     if not retain_graph:
         node.pullback = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,24 @@ class Values:
 
     data: Any
     _requires_grad = False
+
+    if TYPE_CHECKING:  # operators and methods that functional/arithmetic.py gives to Tensor
+        __add__: Any
+        __radd__: Any
+        __sub__: Any
+        __rsub__: Any
+        __mul__: Any
+        __rmul__: Any
+        __truediv__: Any
+        __rtruediv__: Any
+        __pow__: Any
+        __matmul__: Any
+        __neg__: Any
+        __lt__: Any
+        __gt__: Any
+        __getitem__: Any
+
+        def __getattr__(self, name: str) -> Any: ...
 
     shape = property(lambda self: tuple(self.data.shape))
     dtype = property(lambda self: self.data.dtype)

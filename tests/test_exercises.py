@@ -31,7 +31,10 @@ def test_a_right_answer_passes(id, capsys):
         (lambda x, w, b: -ANSWERS["conv2d.forward"](x, w, b), "sign"),
         (lambda x, w, b: ANSWERS["conv2d.forward"](x, w, b)[:, 0], "must have shape (1, 1, 1, 1)"),
         (lambda x, w, b: x @ w[0, 0, 0, :2], "raised ValueError"),
-        (lambda x, w, b: ANSWERS["conv2d.forward"](x, w[:, :1], b) if x.shape[1] > 1 else ANSWERS["conv2d.forward"](x, w, b), "(1, 2, 4, 5)"),
+        (
+            lambda x, w, b: ANSWERS["conv2d.forward"](x, w[:, :1], b) if x.shape[1] > 1 else ANSWERS["conv2d.forward"](x, w, b),
+            "(1, 2, 4, 5)",
+        ),
     ],
 )
 def test_a_wrong_answer_is_located(function, words, capsys):

@@ -65,7 +65,9 @@ def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
     unexplained = {name for name in code if name not in formula | known and name.replace("_", "") not in formula | known}
     assert not unexplained, f"in the loops of {equation.id}, not in its formula: {sorted(unexplained)}"
     flat = {name.replace("_", "") for name in code | _used_options(equation)}
-    unused = {base + sub for base, sub in _tex_atoms(equation.tex) if base + sub not in flat and not {base, *([sub] if sub else [])} <= flat}
+    unused = {
+        base + sub for base, sub in _tex_atoms(equation.tex) if base + sub not in flat and not {base, *([sub] if sub else [])} <= flat
+    }
     unused -= {"L"}  # the loss, of which only derivatives are written
     assert not unused, f"in the formula of {equation.id}, not in its loops: {sorted(unused)}"
     undescribed = {name for name in equation.symbols if name.replace("_", "").replace("\\", "") not in formula | known}
@@ -75,13 +77,15 @@ def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
 # --- names in LaTeX and names in code -------------------------------------------------------
 
 _WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mathbb|substack|begin|end)\*?\{[^{}]*\}")
-_GREEK = "alpha beta gamma delta epsilon theta lambda mu rho sigma tau eta kappa ell".split()
+_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "rho", "sigma", "tau", "eta", "kappa", "ell"]
 _ATOM = re.compile(r"(?P<base>[A-Za-z]+)(?:_(?P<sub>[A-Za-z]+)\b|_\{(?P<braced>[^{}]*)\})?")
 
 
 def _plain(tex: str) -> str:
     """LaTeX with accents joined to their letter (``\\hat{x}`` → ``xhat``) and commands removed."""
-    tex = _WORDS.sub(lambda m: m.group().removeprefix(r"\substack").replace("{", " ").replace("}", " ") if "substack" in m.group() else " ", tex)
+    tex = _WORDS.sub(
+        lambda m: m.group().removeprefix(r"\substack").replace("{", " ").replace("}", " ") if "substack" in m.group() else " ", tex
+    )
     tex = re.sub(r"\\(hat|bar|tilde|dot)\s*\{?\s*\\?([A-Za-z]+)\s*\}?", r"\2\1", tex)
     tex = re.sub(r"\\(" + "|".join(_GREEK) + r")(?![A-Za-z])", r" \1", tex)
     tex = re.sub(r"\\[A-Za-z]+|\\.", " ", tex)
@@ -105,7 +109,10 @@ def _tex_atoms(tex: str) -> set[tuple[str, str]]:
 
 def _tex_names(tex: str, short: bool = False) -> set[str]:
     if short:
-        return {word.replace("_", "") for word in re.findall(r"\b[A-Za-z](?:_[A-Za-z]+)?\b|\b(?:" + "|".join(_GREEK) + r")\b|\b[A-Za-z](?:hat|bar|tilde|dot)\b", tex)}
+        return {
+            word.replace("_", "")
+            for word in re.findall(r"\b[A-Za-z](?:_[A-Za-z]+)?\b|\b(?:" + "|".join(_GREEK) + r")\b|\b[A-Za-z](?:hat|bar|tilde|dot)\b", tex)
+        }
     atoms = _tex_atoms(tex)
     return {base for base, _ in atoms} | {sub for _, sub in atoms} | {base + sub for base, sub in atoms}
 

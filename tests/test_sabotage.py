@@ -59,8 +59,8 @@ def stride_for_dilation(options):
 
 def without(*positions):
     """A term of a sum dropped: these arguments count as zero."""
-    return lambda program: lambda *arrays, **options: program(
-        *(np.zeros_like(a) if k in positions else a for k, a in enumerate(arrays)), **options
+    return lambda program: (
+        lambda *arrays, **options: program(*(np.zeros_like(a) if k in positions else a for k, a in enumerate(arrays)), **options)
     )
 
 

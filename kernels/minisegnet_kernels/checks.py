@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 FLOATS = ("float32", "float64")
 
 
-def fail(operation: str, problem: str, *, expected: str, actual: str, hint: str = "") -> None:
+def fail(operation: str, problem: str, *, expected: str, actual: str, hint: str = "") -> NoReturn:
     """Raise the ValueError that every operation raises, in one form."""
     lines = [f"{operation}: {problem}", f"  Expected: {expected}", f"  Actual:   {actual}"]
     if hint:
@@ -26,7 +26,13 @@ def shape(axes: str, array: Any) -> str:
 def rank(operation: str, name: str, array: Any, axes: str) -> None:
     """Demand one axis for each letter of ``axes`` (``"N C H W"``)."""
     if not hasattr(array, "ndim"):
-        fail(operation, f"{name} is not an array", expected=f"an array with axes ({axes.replace(' ', ', ')})", actual=f"{type(array).__name__}", hint="ms.tensor(...) or np.asarray(...)")
+        fail(
+            operation,
+            f"{name} is not an array",
+            expected=f"an array with axes ({axes.replace(' ', ', ')})",
+            actual=f"{type(array).__name__}",
+            hint="ms.tensor(...) or np.asarray(...)",
+        )
     if array.ndim != len(axes.split()):
         fail(
             operation,
@@ -44,7 +50,13 @@ def floats(operation: str, **arrays: Any) -> np.dtype:
     if not set(found.values()) <= set(FLOATS):
         fail(operation, "a dtype that has no kernel", expected="float32 or float64", actual=actual, hint="x.astype('float32')")
     if len(set(found.values())) > 1:
-        fail(operation, "the dtypes differ", expected="one dtype for all floating-point arguments", actual=actual, hint="convert one of them with .astype(...)")
+        fail(
+            operation,
+            "the dtypes differ",
+            expected="one dtype for all floating-point arguments",
+            actual=actual,
+            hint="convert one of them with .astype(...)",
+        )
     return np.dtype(next(iter(found.values())))
 
 

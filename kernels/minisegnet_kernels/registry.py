@@ -199,12 +199,11 @@ def _cuda_source(path: Path, kernel: str) -> Source | None:
     text = path.read_text()
     spans = []
     for match in re.finditer(rf"(template\s*<[^>]*>\s*)?__global__[^{{;]*?\b{kernel}(__\w+)?\s*\(", text):
-        depth, end = 0, text.index("{", match.end())
-        for end in range(end, len(text)):
-            depth += (text[end] == "{") - (text[end] == "}")
-            if depth == 0:
-                break
-        spans.append((match.start(), end + 1))
+        depth, place = 1, text.index("{", match.end()) + 1
+        while depth and place < len(text):
+            depth += (text[place] == "{") - (text[place] == "}")
+            place += 1
+        spans.append((match.start(), place))
     if not spans:
         return None
     first = text.count("\n", 0, spans[0][0]) + 1

@@ -60,7 +60,9 @@ def _load(context, builder, array_type, array, index):
 def _all_lanes(builder, number, register):
     """One register with the same number in each lane."""
     first = builder.insert_element(ir.Constant(register, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, ir.Constant(register, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), register.count), [0] * register.count))
+    return builder.shuffle_vector(
+        first, ir.Constant(register, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), register.count), [0] * register.count)
+    )
 
 
 def _fma(builder, a, b, c):
@@ -133,7 +135,9 @@ def store(typing, tile, y, i, pitch):
             row = builder.add(i_value, builder.mul(pitch_value, ir.Constant(pitch_value.type, r)))
             for q in range(COLS):
                 address = _pointer(context, builder, y, y_value, _shifted(builder, row, q * register.count))
-                builder.store(builder.extract_value(acc, r * COLS + q), builder.bitcast(address, register.as_pointer()), align=y.dtype.bitwidth // 8)
+                builder.store(
+                    builder.extract_value(acc, r * COLS + q), builder.bitcast(address, register.as_pointer()), align=y.dtype.bitwidth // 8
+                )
         return context.get_dummy_value()
 
     return types.none(tile, y, types.intp, types.intp), generate
@@ -147,7 +151,9 @@ def add_sums(typing, tile, y, i):
         acc, y_value, i_value = arguments
         register, number = _register(y.dtype), _register(y.dtype).element
         suffix = f"v{register.count}f{y.dtype.bitwidth}"
-        total = cgutils.get_or_insert_function(builder.module, ir.FunctionType(number, [number, register]), f"llvm.vector.reduce.fadd.{suffix}")
+        total = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(number, [number, register]), f"llvm.vector.reduce.fadd.{suffix}"
+        )
         for k in range(ROWS * COLS):
             address = _pointer(context, builder, y, y_value, _shifted(builder, i_value, k))
             add = builder.call(total, [builder.load(address), builder.extract_value(acc, k)], fastmath=("reassoc",))

@@ -44,12 +44,12 @@ CASES: dict[str, Case] = {
     "conv 3×3  256→256, 8²": _conv(256, 256, 8),
     "conv 1×1  16→2, 128²": _conv(16, 2, 128, 1),
     "conv transposed 2×2  32→16, 64²": Case(lambda F, x, w, b: F.conv_transpose2d(x, w, b, 2), (_image(32, 64), (32, 16, 2, 2), (16,))),
-    "batch norm + ReLU  16, 128²": Case(lambda F, x, w, b: F.relu(F.batch_norm(x, None, None, w, b, True)), (_image(16, 128), (16,), (16,))),
+    "batch norm + ReLU  16, 128²": Case(
+        lambda F, x, w, b: F.relu(F.batch_norm(x, None, None, w, b, True)), (_image(16, 128), (16,), (16,))
+    ),
     "max pool 2×2  16, 128²": Case(lambda F, x: F.max_pool2d(x, 2), (_image(16, 128),)),
     "average pool 2×2  16, 128²": Case(lambda F, x: F.avg_pool2d(x, 2), (_image(16, 128),)),
-    "bilinear ×2  32, 64²": Case(
-        lambda F, x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True), (_image(32, 64),)
-    ),
+    "bilinear ×2  32, 64²": Case(lambda F, x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True), (_image(32, 64),)),
     "ReLU  16, 128²": Case(lambda F, x: F.relu(x), (_image(16, 128),)),
     "cross-entropy  2, 128²": Case(lambda F, x, t: F.cross_entropy(x, t), (_image(2, 128),), classes=2),
     "cross-entropy  21, 128²": Case(lambda F, x, t: F.cross_entropy(x, t), (_image(21, 128),), classes=21),

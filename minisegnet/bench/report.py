@@ -61,13 +61,17 @@ def table(results: list[Result]) -> str:
     rows = list(dict.fromkeys((r.case, r.phase) for r in results))
     wide = max(len(case) for case, _ in rows)
     ratios = [f"{name}/torch" for name in ours] if PEER in libraries else []
-    lines = [f"{'case':{wide}}  {'phase':8}" + "".join(f"{name + ' ms':>12}" for name in libraries) + "".join(f"{name:>13}" for name in ratios)]
+    lines = [
+        f"{'case':{wide}}  {'phase':8}" + "".join(f"{name + ' ms':>12}" for name in libraries) + "".join(f"{name:>13}" for name in ratios)
+    ]
     for case, phase in rows:
         cells = [found.get((case, phase, name)) for name in libraries]
         line = f"{case:{wide}}  {phase:8}" + "".join(f"{1e3 * c.seconds:12.3f}" if c else f"{'-':>12}" for c in cells)
         if ratios:
             peer = found[case, phase, PEER].seconds
-            line += "".join(f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours)
+            line += "".join(
+                f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours
+            )
         lines.append(line)
     return "\n".join(lines)
 
@@ -105,4 +109,3 @@ def picture(results: list[Result], path: Path, *, threads: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", which="both", linewidth=0.3)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
-

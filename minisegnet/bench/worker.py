@@ -32,7 +32,7 @@ class Minisegnet:
         from .. import functional, models, optim
         from ..tensor import tensor
 
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.get_num_threads()))
         backends.use(backend)
         self.F, self.make, self._models, self._optim = functional, tensor, models, optim
 

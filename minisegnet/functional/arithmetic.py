@@ -239,13 +239,21 @@ def index(a, key):
 
 
 def _getitem(a: Tensor, key: Any) -> Tensor:
-    plain = tuple(k.data if isinstance(k, Tensor) else k for k in key) if isinstance(key, tuple) else key.data if isinstance(key, Tensor) else key
+    plain = (
+        tuple(k.data if isinstance(k, Tensor) else k for k in key)
+        if isinstance(key, tuple)
+        else key.data
+        if isinstance(key, Tensor)
+        else key
+    )
     return index(a, plain)
 
 
 def _setitem(a: Tensor, key: Any, value: Any) -> None:
     if a.requires_grad:
-        raise TypeError("a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write under x.detach()")
+        raise TypeError(
+            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write under x.detach()"
+        )
     a.data[key] = value.data if isinstance(value, Tensor) else value
     a._version += 1
 
@@ -324,8 +332,14 @@ def _swapped(function: Any) -> Any:
 
 
 _METHODS = {
-    **{f"__{name}__": function for name, function in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()},
-    **{f"__r{name}__": _swapped(f) for name, f in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()},
+    **{
+        f"__{name}__": function
+        for name, function in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()
+    },
+    **{
+        f"__r{name}__": _swapped(f)
+        for name, f in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()
+    },
     **{name: _compare(name) for name in ("__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__")},
     "__neg__": neg,
     "__abs__": abs,

@@ -94,7 +94,12 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     s, d = checks.pair(name, "stride", stride, least=1), checks.pair(name, "dilation", dilation, least=1)
     p, extra = checks.pair(name, "padding", padding, least=0), checks.pair(name, "output_padding", output_padding, least=0)
     if any(e >= max(a, b) for e, a, b in zip(extra, s, d, strict=True)):
-        checks.fail(name, "output_padding is too large", expected="less than the stride or the dilation", actual=f"{output_padding}, stride {s}, dilation {d}")
+        checks.fail(
+            name,
+            "output_padding is too large",
+            expected="less than the stride or the dilation",
+            actual=f"{output_padding}, stride {s}, dilation {d}",
+        )
     size = [(n - 1) * s[a] - 2 * p[a] + d[a] * (weight.shape[2 + a] - 1) + extra[a] + 1 for a, n in enumerate(input.shape[2:])]
     options = {"stride": s, "padding": p, "dilation": d, "groups": groups}
     y = kernels.grad_input(input, weight, input_size=size, **options)

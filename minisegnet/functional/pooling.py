@@ -76,7 +76,12 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
         if weight is None:
             weight = Tensor(np.ones_like(input.data, shape=size))
         if tuple(weight.shape[-2:]) != size:
-            checks.fail("max_pool2d", "weight and kernel_size do not fit", expected=f"a weight of (…, {size[0]}, {size[1]})", actual=f"weight.shape = {weight.shape}")
+            checks.fail(
+                "max_pool2d",
+                "weight and kernel_size do not fit",
+                expected=f"a weight of (…, {size[0]}, {size[1]})",
+                actual=f"weight.shape = {weight.shape}",
+            )
         y, winner = _weighted_max_pool(input, weight, bias, size if stride is None else stride, padding, dilation, ceil_mode)
     return (y, winner) if return_indices else y
 

@@ -52,7 +52,12 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     """
     checks.rank("interpolate", "input", input, "N C H W")
     if (size is None) == (scale_factor is None):
-        checks.fail("interpolate", "which size?", expected="exactly one of size and scale_factor", actual=f"size={size}, scale_factor={scale_factor}")
+        checks.fail(
+            "interpolate",
+            "which size?",
+            expected="exactly one of size and scale_factor",
+            actual=f"size={size}, scale_factor={scale_factor}",
+        )
     if size is None:
         scales = (scale_factor, scale_factor) if np.isscalar(scale_factor) else tuple(scale_factor)
         size = tuple(int(n * s) for n, s in zip(input.shape[2:], scales, strict=True))
@@ -62,7 +67,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     if mode == "nearest" and align_corners is None:
         return _nearest(input, size)
     expected = '"nearest" (without align_corners) or "bilinear"'
-    return checks.fail("interpolate", "unknown mode", expected=expected, actual=f"mode={mode!r}, align_corners={align_corners}")
+    checks.fail("interpolate", "unknown mode", expected=expected, actual=f"mode={mode!r}, align_corners={align_corners}")
 
 
 @differentiable
@@ -119,7 +124,12 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float = 0.0) -
     """
     pad = tuple(int(p) for p in pad)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        checks.fail("pad", "the widths do not fit", expected=f"pairs (before, after) for at most {input.ndim} axes, last axis first", actual=f"pad = {pad}")
+        checks.fail(
+            "pad",
+            "the widths do not fit",
+            expected=f"pairs (before, after) for at most {input.ndim} axes, last axis first",
+            actual=f"pad = {pad}",
+        )
     pairs = [(0, 0)] * (input.ndim - len(pad) // 2) + [pad[k : k + 2] for k in range(len(pad) - 2, -1, -2)]
     size = tuple(n + a + b for n, (a, b) in zip(input.shape, pairs, strict=True))
     if min(size) < 1:
@@ -130,6 +140,13 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float = 0.0) -
         checks.fail("pad", "unknown mode", expected='"constant", "reflect" or "replicate"', actual=repr(mode))
     checks.rank("pad", "input", input, "N C H W")
     if min(pad) < 0 or len(pad) > 4 or (mode == "reflect" and any(max(p) >= n for p, n in zip(pairs, input.shape, strict=True) if max(p))):
-        checks.fail("pad", "the widths do not fit", expected="rows and columns only, not negative, and for reflect less than the image", actual=f"{input.shape}, pad = {pad}")
-    rows, columns = (np.pad(np.arange(n), p, mode="reflect" if mode == "reflect" else "edge") for n, p in zip(input.shape[2:], pairs[2:], strict=True))
+        checks.fail(
+            "pad",
+            "the widths do not fit",
+            expected="rows and columns only, not negative, and for reflect less than the image",
+            actual=f"{input.shape}, pad = {pad}",
+        )
+    rows, columns = (
+        np.pad(np.arange(n), p, mode="reflect" if mode == "reflect" else "edge") for n, p in zip(input.shape[2:], pairs[2:], strict=True)
+    )
     return _take_pad(input, rows, columns)

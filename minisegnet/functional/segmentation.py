@@ -74,7 +74,7 @@ def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int 
     if isinstance(regions, Prototypes):
         points = regions.points.data if isinstance(regions.points, Tensor) else regions.points
         return Tensor(label_kernels.prototypes(x, points, labels, default=default))
-    return checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
+    checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
 
 
 def cross_entropy(
@@ -110,7 +110,7 @@ def cross_entropy(
     Equations ``cross_entropy.forward`` and ``cross_entropy.forward_and_grad``: where a gradient
     will be asked for, it is computed in the same sweep as the loss.
     """
-    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
+    options: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
     short = 4 - input.ndim  # classification and sequences are images of one row or column
     if short > 0 and input.ndim >= 2:
         input = input.reshape(*input.shape, *(1,) * short)

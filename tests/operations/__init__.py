@@ -30,7 +30,9 @@ class Case:
 
     def cast(self, dtype) -> Case:
         """The floating-point arrays in another dtype."""
-        return Case({name: map_arrays(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a, a) for name, a in self.arrays.items()}, self.options)
+        return Case(
+            {name: map_arrays(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a, a) for name, a in self.arrays.items()}, self.options
+        )
 
 
 @dataclass(frozen=True)

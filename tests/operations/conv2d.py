@@ -96,7 +96,25 @@ ROWS = [
         terms=_terms,
         exact=True,
     ),
-    Operation("conv2d.grad_input", _cases("g", "w", extra=["input_size"]), large=_cases("g", "w", extra=["input_size"], **_LARGE), terms=_terms, exact=True),
-    Operation("conv2d.grad_weight", _cases("g", "x", extra=["kernel_size"]), large=_cases("g", "x", extra=["kernel_size"], **_LARGE), terms=_terms, exact=True),
-    Operation("conv2d.grad_bias", _cases("g").map(lambda case: Case(case.arrays)), large=_cases("g", **_LARGE).map(lambda case: Case(case.arrays)), terms=lambda case: case.arrays["g"].size, exact=True),
+    Operation(
+        "conv2d.grad_input",
+        _cases("g", "w", extra=["input_size"]),
+        large=_cases("g", "w", extra=["input_size"], **_LARGE),
+        terms=_terms,
+        exact=True,
+    ),
+    Operation(
+        "conv2d.grad_weight",
+        _cases("g", "x", extra=["kernel_size"]),
+        large=_cases("g", "x", extra=["kernel_size"], **_LARGE),
+        terms=_terms,
+        exact=True,
+    ),
+    Operation(
+        "conv2d.grad_bias",
+        _cases("g").map(lambda case: Case(case.arrays)),
+        large=_cases("g", **_LARGE).map(lambda case: Case(case.arrays)),
+        terms=lambda case: case.arrays["g"].size,
+        exact=True,
+    ),
 ]

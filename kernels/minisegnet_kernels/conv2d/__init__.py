@@ -52,7 +52,12 @@ def _forward(equation, x, w, b, stride, padding, dilation, groups):
     checks.rank(equation, "x", x, "N C H W")
     _check_kernel(equation, w, groups)
     if b is not None and b.shape != w.shape[:1]:
-        checks.fail(equation, "bias and kernel do not fit", expected=f"b (O,) = ({w.shape[0]},)", actual=f"b.shape = {b.shape}, {checks.shape('O C/G U V', w)}")
+        checks.fail(
+            equation,
+            "bias and kernel do not fit",
+            expected=f"b (O,) = ({w.shape[0]},)",
+            actual=f"b.shape = {b.shape}, {checks.shape('O C/G U V', w)}",
+        )
     checks.floats(equation, x=x, w=w, b=b)
     if x.shape[1] != w.shape[1] * groups:
         checks.fail(
@@ -145,7 +150,12 @@ def options(equation: str, input_size, kernel_size, stride, padding, dilation, g
     reach = [d * (u - 1) + 1 for d, u in zip(dilation, kernel_size, strict=True)]
     if isinstance(padding, str):
         if padding != "same":
-            checks.fail(equation, "unknown padding", expected='"same", an int, (rows, columns) or ((top, bottom), (left, right))', actual=f"padding = {padding!r}")
+            checks.fail(
+                equation,
+                "unknown padding",
+                expected='"same", an int, (rows, columns) or ((top, bottom), (left, right))',
+                actual=f"padding = {padding!r}",
+            )
         missing = [max((-(-h // s) - 1) * s + r - h, 0) for h, s, r in zip(input_size, stride, reach, strict=True)]
         padding = tuple((m // 2, m - m // 2) for m in missing)
     elif not np.isscalar(padding) and len(padding) == 2 and not np.isscalar(padding[0]):
@@ -166,7 +176,12 @@ def options(equation: str, input_size, kernel_size, stride, padding, dilation, g
 def _check_kernel(equation, w, groups):
     checks.rank(equation, "w", w, "O C/G U V")
     if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
-        checks.fail(equation, "groups do not fit", expected="groups ≥ 1 that divides the output channels O", actual=f"groups = {groups!r}, {checks.shape('O C/G U V', w)}")
+        checks.fail(
+            equation,
+            "groups do not fit",
+            expected="groups ≥ 1 that divides the output channels O",
+            actual=f"groups = {groups!r}, {checks.shape('O C/G U V', w)}",
+        )
 
 
 def _check_gradient(equation, g, channels, input_size, kernel_size, fitted):

@@ -38,8 +38,7 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    N, O, P, Q = g.shape
-    (_, Cg, U, V), (H, W), (sh, sw) = w.shape, input_size, stride
+    (N, O, _, _), (_, Cg, U, V), (H, W), (sh, sw) = g.shape, w.shape, input_size, stride
     (top, _), (left, _) = padding
     x = np.empty((N, Cg * groups, H, W), g.dtype)
     nothing = np.zeros(Cg * groups, g.dtype)
@@ -65,7 +64,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
-    (N, O, P, Q), (U, V) = g.shape, kernel_size
+    (_, O, P, Q), (U, V) = g.shape, kernel_size
     lines, offsets, pitch = _input_lines(x, (P, Q), kernel_size, stride, padding, dilation, groups)
     cotangents = _lay_down(g, groups, (1, 1), (0, 0), (P, pitch))
     offsets = np.pad(offsets, (0, -len(offsets) % COLS), mode="edge")
@@ -108,7 +107,7 @@ def _input_lines(x, output, kernel_size, stride, padding, dilation, groups):
 
 def _lay_down(x, groups, stride, before, size):
     """The planes of x with `before` cells of padding, dealt onto phase planes of `size`: (N, G, lines)."""
-    N, C, H, W = x.shape
+    N, C, _, _ = x.shape
     Cg, phases = C // groups, stride[0] * stride[1]
     length = Cg * phases * size[0] * size[1]
     slack = (COLS + 1) * REGISTER_BYTES // x.itemsize  # the last tile reads past the last line

@@ -28,7 +28,7 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    (N, O, P, Q), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
+    (N, _, P, Q), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
     (sh, sw), ((pt, pb), (pl, pr)), (dh, dw) = stride, padding, dilation
     products = np.einsum("gocuv,ngoij->ngcuvij", _grouped(w, groups), g.reshape(N, groups, -1, P, Q), optimize=True)
     products = products.reshape(N, groups * Cg, U, V, P, Q)
@@ -43,9 +43,9 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     windows = _windows(x, kernel_size, stride, padding, dilation, groups)
-    N, O, P, Q = g.shape
+    N, _, P, Q = g.shape
     w = np.einsum("ngoij,ngcijuv->gocuv", g.reshape(N, groups, -1, P, Q), windows, optimize=True)
-    return w.reshape(O, *w.shape[2:])
+    return w.reshape(-1, *w.shape[2:])
 
 
 def grad_bias(g):
