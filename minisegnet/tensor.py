@@ -8,7 +8,7 @@ chain rule: for ``L = f(h)``, ``h = h(x)``,
     ∂L/∂x = ∂L/∂h · ∂h/∂x
 
 read from left to right, a row vector times a Jacobian at each step, so that no Jacobian
-is ever built. The operators (``+``, ``@``, ``[]``, ...) come from ``functional/arithmetic.py``.
+is ever built. The operators (``+``, ``@``, ``[]``, ...) come from ``functional/arithmetic.py`` and ``shape.py``.
 """
 
 from __future__ import annotations

@@ -9,11 +9,9 @@ from .arithmetic import (
     add,
     amax,
     argmax,
-    cat,
     clip,
     div,
     exp,
-    flatten,
     log,
     matmul,
     max,
@@ -21,18 +19,12 @@ from .arithmetic import (
     mean,
     mul,
     neg,
-    permute,
     pow,
-    reshape,
     sigmoid,
     sqrt,
-    squeeze,
-    stack,
     sub,
     sum,
     tanh,
-    transpose,
-    unsqueeze,
     where,
 )
 from .convolution import conv2d, conv2d_relu, conv_transpose2d
@@ -40,6 +32,7 @@ from .normalisation import batch_norm, batch_norm_relu, dropout, dropout2d, loca
 from .pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .resize import interpolate, pad
 from .segmentation import ArgmaxRegions, Intervals, Prototypes, cross_entropy, label
+from .shape import cat, flatten, permute, reshape, squeeze, stack, transpose, unsqueeze
 
 __all__ = [
     "ArgmaxRegions",

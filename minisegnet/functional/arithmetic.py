@@ -1,4 +1,4 @@
-"""Arithmetic on tensors, as a table of values and pullbacks; the operators of `Tensor`.
+"""Arithmetic on tensors, as a table of values and pullbacks, and with it the operators of `Tensor`.
 
 These are no equations of the registry: each is one function of the array's own module
 (NumPy or CuPy). Names and arguments are PyTorch's. Where a pullback returns a gradient in
@@ -7,7 +7,6 @@ the shape of a broadcast, the engine sums it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,149 +176,6 @@ def matmul(a, b):
     return a @ b, lambda g: (lambda: g @ b.swapaxes(-1, -2), lambda: a.swapaxes(-1, -2) @ g)
 
 
-# --- shape ---------------------------------------------------------------------------------
-
-
-@differentiable
-def _reshape(a, shape):
-    return a.reshape(shape), lambda g: (lambda: g.reshape(a.shape),)
-
-
-def _one_or_many(values: tuple) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
-    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], Sequence) else values
-
-
-def reshape(a: Tensor, *shape: Any) -> Tensor:
-    return _reshape(a, _one_or_many(shape))
-
-
-@differentiable
-def _permute(a, dims):
-    return a.transpose(dims), lambda g: (lambda: g.transpose(np.argsort(dims)),)
-
-
-def permute(a: Tensor, *dims: Any) -> Tensor:
-    return _permute(a, _one_or_many(dims))
-
-
-def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
-    dims = list(range(a.ndim))
-    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
-    return _permute(a, dims)
-
-
-def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    end = end_dim % a.ndim + 1
-    return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
-
-
-def squeeze(a: Tensor, dim: int) -> Tensor:
-    """Without axis `dim`, if its length is 1."""
-    return _reshape(a, a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :]) if a.shape[dim] == 1 else a
-
-
-def unsqueeze(a: Tensor, dim: int) -> Tensor:
-    return _reshape(a, np.expand_dims(a.data, dim).shape)
-
-
-@differentiable
-def index(a, key):
-    basic = all(isinstance(k, (int, slice, type(None), type(Ellipsis))) for k in (key if isinstance(key, tuple) else (key,)))
-
-    def grad(g):
-        back = np.zeros_like(a)
-        if basic:
-            back[key] = g
-        else:  # an element may be taken several times
-            np.add.at(back, key, g)
-        return back
-
-    return a[key], lambda g: (lambda: grad(g),)
-
-
-def _getitem(a: Tensor, key: Any) -> Tensor:
-    plain = (
-        tuple(k.data if isinstance(k, Tensor) else k for k in key)
-        if isinstance(key, tuple)
-        else key.data
-        if isinstance(key, Tensor)
-        else key
-    )
-    return index(a, plain)
-
-
-def _setitem(a: Tensor, key: Any, value: Any) -> None:
-    if a.requires_grad:
-        raise TypeError(
-            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write under x.detach()"
-        )
-    a.data[key] = value.data if isinstance(value, Tensor) else value
-    a._version += 1
-
-
-@differentiable
-def _cat(*arrays, dim):
-    edges = np.cumsum([0, *(a.shape[dim] for a in arrays)])
-    along = lambda k: (slice(None),) * (dim % arrays[0].ndim) + (slice(edges[k], edges[k + 1]),)
-    return np.concatenate(arrays, axis=dim), lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one after another along an axis; all other sizes must be equal."""
-    shapes = [t.shape for t in tensors]
-    others = {s[: dim % len(s)] + s[dim % len(s) + 1 :] for s in shapes}
-    if len(others) != 1:
-        raise ValueError(f"cat: all sizes but that of axis {dim} must be equal, got {', '.join(map(str, shapes)) or 'no tensor'}")
-    return _cat(*tensors, dim=dim)
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis."""
-    return cat([unsqueeze(t, dim) for t in tensors], dim)
-
-
-@differentiable
-def _to(a, dtype, device):
-    y = a
-    if device is not None and device != _device(a):
-        y = _move(a, device)
-    if dtype is not None:
-        y = y.astype(dtype, copy=False)
-    return y, lambda g: (lambda: _move(g, _device(a)),)
-
-
-def _device(a: Any) -> str:
-    return "cuda" if hasattr(a, "__cuda_array_interface__") else "cpu"
-
-
-def _move(a: Any, device: str) -> Any:
-    if device == _device(a):
-        return a
-    if device == "cpu":
-        return a.get()
-    if device != "cuda":
-        raise ValueError(f'no device {device!r}: expected "cpu" or "cuda"')
-    try:
-        import cupy
-    except ImportError as error:
-        from minisegnet_kernels.backends import BackendError
-
-        raise BackendError('device "cuda" needs CuPy: pip install "minisegnet[cuda12]"') from error
-    return cupy.asarray(a)
-
-
-def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Another dtype or device: ``x.to("cuda")``, ``x.to("float64")``, ``x.to(np.float32)``. Differentiable."""
-    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
-        device = target.partition(":")[0]
-    elif target is not None:
-        dtype = target
-    if (dtype is None or np.dtype(dtype) == a.dtype) and (device is None or device == a.device):
-        return a
-    return _to(a, dtype, device)
-
-
 def _compare(name: str) -> Any:
     def compare(a: Tensor, b: Any) -> Tensor:
         return Tensor(getattr(a.data, name)(b.data if isinstance(b, Tensor) else b))
@@ -331,29 +187,13 @@ def _swapped(function: Any) -> Any:
     return lambda a, b: function(b, a)
 
 
-_METHODS = {
-    **{
-        f"__{name}__": function
-        for name, function in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()
-    },
-    **{
-        f"__r{name}__": _swapped(f)
-        for name, f in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}.items()
-    },
-    **{name: _compare(name) for name in ("__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__")},
-    "__neg__": neg,
-    "__abs__": abs,
-    "__getitem__": _getitem,
-    "__setitem__": _setitem,
-    **{f.__name__: f for f in (exp, log, sqrt, abs, sigmoid, tanh, clip, sum, mean, max, amax, argmax)},
-    **{f.__name__: f for f in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to)},
-    "view": reshape,
-    "clamp": clip,
-    "cpu": lambda a: to(a, "cpu"),
-    "cuda": lambda a: to(a, "cuda"),
-    "float": lambda a: to(a, np.float32),
-    "double": lambda a: to(a, np.float64),
-    "T": property(lambda a: _permute(a, tuple(range(a.ndim))[::-1])),
-}
-for _name, _method in _METHODS.items():
-    setattr(Tensor, _name, _method)
+_BINARY = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}
+for _name, _function in _BINARY.items():
+    setattr(Tensor, f"__{_name}__", _function)
+    setattr(Tensor, f"__r{_name}__", _swapped(_function))
+for _name in ("__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"):
+    setattr(Tensor, _name, _compare(_name))
+for _function in (exp, log, sqrt, abs, sigmoid, tanh, clip, sum, mean, max, amax, argmax):
+    setattr(Tensor, _function.__name__, _function)
+for _name, _function in {"__neg__": neg, "__abs__": abs, "clamp": clip}.items():
+    setattr(Tensor, _name, _function)

@@ -1,0 +1,168 @@
+"""The same values in another shape, place or type; methods and indexing of `Tensor`.
+
+Names and arguments are PyTorch's. Most pullbacks here just undo what the function did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, differentiable
+
+
+@differentiable
+def _reshape(a, shape):
+    return a.reshape(shape), lambda g: (lambda: g.reshape(a.shape),)
+
+
+def _one_or_many(values: tuple) -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], Sequence) else values
+
+
+def reshape(a: Tensor, *shape: Any) -> Tensor:
+    return _reshape(a, _one_or_many(shape))
+
+
+@differentiable
+def _permute(a, dims):
+    return a.transpose(dims), lambda g: (lambda: g.transpose(np.argsort(dims)),)
+
+
+def permute(a: Tensor, *dims: Any) -> Tensor:
+    return _permute(a, _one_or_many(dims))
+
+
+def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
+    dims = list(range(a.ndim))
+    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return _permute(a, dims)
+
+
+def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    end = end_dim % a.ndim + 1
+    return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
+
+
+def squeeze(a: Tensor, dim: int) -> Tensor:
+    """Without axis `dim`, if its length is 1."""
+    return _reshape(a, a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :]) if a.shape[dim] == 1 else a
+
+
+def unsqueeze(a: Tensor, dim: int) -> Tensor:
+    return _reshape(a, np.expand_dims(a.data, dim).shape)
+
+
+@differentiable
+def index(a, key):
+    basic = all(isinstance(k, (int, slice, type(None), type(Ellipsis))) for k in (key if isinstance(key, tuple) else (key,)))
+
+    def grad(g):
+        back = np.zeros_like(a)
+        if basic:
+            back[key] = g
+        else:  # an element may be taken several times
+            np.add.at(back, key, g)
+        return back
+
+    return a[key], lambda g: (lambda: grad(g),)
+
+
+def _getitem(a: Tensor, key: Any) -> Tensor:
+    plain = (
+        tuple(k.data if isinstance(k, Tensor) else k for k in key)
+        if isinstance(key, tuple)
+        else key.data
+        if isinstance(key, Tensor)
+        else key
+    )
+    return index(a, plain)
+
+
+def _setitem(a: Tensor, key: Any, value: Any) -> None:
+    if a.requires_grad:
+        raise TypeError(
+            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write under x.detach()"
+        )
+    a.data[key] = value.data if isinstance(value, Tensor) else value
+    a._version += 1
+
+
+@differentiable
+def _cat(*arrays, dim):
+    edges = np.cumsum([0, *(a.shape[dim] for a in arrays)])
+    along = lambda k: (slice(None),) * (dim % arrays[0].ndim) + (slice(edges[k], edges[k + 1]),)
+    return np.concatenate(arrays, axis=dim), lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors one after another along an axis; all other sizes must be equal."""
+    shapes = [t.shape for t in tensors]
+    others = {s[: dim % len(s)] + s[dim % len(s) + 1 :] for s in shapes}
+    if len(others) != 1:
+        raise ValueError(f"cat: all sizes but that of axis {dim} must be equal, got {', '.join(map(str, shapes)) or 'no tensor'}")
+    return _cat(*tensors, dim=dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis."""
+    return cat([unsqueeze(t, dim) for t in tensors], dim)
+
+
+@differentiable
+def _to(a, dtype, device):
+    y = a
+    if device is not None and device != _device(a):
+        y = _move(a, device)
+    if dtype is not None:
+        y = y.astype(dtype, copy=False)
+    return y, lambda g: (lambda: _move(g, _device(a)),)
+
+
+def _device(a: Any) -> str:
+    return "cuda" if hasattr(a, "__cuda_array_interface__") else "cpu"
+
+
+def _move(a: Any, device: str) -> Any:
+    if device == _device(a):
+        return a
+    if device == "cpu":
+        return a.get()
+    if device != "cuda":
+        raise ValueError(f'no device {device!r}: expected "cpu" or "cuda"')
+    try:
+        import cupy
+    except ImportError as error:
+        from minisegnet_kernels.backends import BackendError
+
+        raise BackendError('device "cuda" needs CuPy: pip install "minisegnet[cuda12]"') from error
+    return cupy.asarray(a)
+
+
+def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None = None) -> Tensor:
+    """Another dtype or device: ``x.to("cuda")``, ``x.to("float64")``, ``x.to(np.float32)``. Differentiable."""
+    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
+        device = target.partition(":")[0]
+    elif target is not None:
+        dtype = target
+    if (dtype is None or np.dtype(dtype) == a.dtype) and (device is None or device == a.device):
+        return a
+    return _to(a, dtype, device)
+
+
+_METHODS: dict[str, Any] = {
+    **{function.__name__: function for function in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to)},
+    "view": reshape,
+    "__getitem__": _getitem,
+    "__setitem__": _setitem,
+    "cpu": lambda a: to(a, "cpu"),
+    "cuda": lambda a: to(a, "cuda"),
+    "float": lambda a: to(a, np.float32),
+    "double": lambda a: to(a, np.float64),
+    "T": property(lambda a: _permute(a, tuple(range(a.ndim))[::-1])),
+}
+for _name, _method in _METHODS.items():
+    setattr(Tensor, _name, _method)
