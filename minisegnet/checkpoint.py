@@ -140,7 +140,7 @@ def find(path: str | os.PathLike, names: tuple[str, ...] = ("best", "last")) -> 
     raise FileNotFoundError(f"no checkpoint in the folder {path}: expected {' or '.join(f'{n}.safetensors' for n in names)}")
 
 
-def pack_optimizer(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack_optimizer(state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The ``state_dict`` of an optimiser as tensors, by ``NUMBER/NAME``, and the rest, which JSON can hold."""
     tensors, numbers = {}, {}
     for key, kept in state_dict["state"].items():

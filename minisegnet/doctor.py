@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("minisegnet", "numpy", "numba", "llvmlite", "pillow", "matplotlib", "tqdm", "safetensors")
 _EXTRAS = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch")
@@ -120,8 +121,9 @@ def _numba() -> list[tuple[str, str]]:
         return [("numba", f"cannot be imported: {error}. To mend it: pip install --force-reinstall numba")]
     import minisegnet_kernels
 
-    rows = [("threads", f"{numba.config.NUMBA_NUM_THREADS} (set NUMBA_NUM_THREADS for another number)")]
-    rows.append(("cache", _cache_folder(Path(minisegnet_kernels.__file__).parent, numba.config.CACHE_DIR)))
+    config: Any = numba.config
+    rows = [("threads", f"{config.NUMBA_NUM_THREADS} (set NUMBA_NUM_THREADS for another number)")]
+    rows.append(("cache", _cache_folder(Path(minisegnet_kernels.__file__).parent, config.CACHE_DIR)))
     return rows
 
 

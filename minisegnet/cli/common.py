@@ -92,7 +92,7 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
         count = classes if isinstance(classes, int) else len(classes) if classes else 4
         # Seeds of their own, so that no scene is in both parts.
         return data.Shapes(200, classes=count, seed=1) if part == "train" else data.Shapes(20, classes=count, seed=2)
-    whole = data.Folder(
+    whole: Any = data.Folder(
         name,
         classes=classes,
         masks=settings["masks"],

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from ..training import evaluate
     from ..viz import predictions, write_atomically
 
-    model = load_model(args.checkpoint)
-    about: Any = model.about
+    model: Any = load_model(args.checkpoint)
+    about = model.about
     dataset = _dataset(args, about)
     with compiling():
         confusion = evaluate(model, dataset, args.batch_size)

@@ -45,7 +45,8 @@ class Run:
         self.optimizer = make_optimizer(optimizer, parameters, options.learning_rate)
         self.schedule = SCHEDULES[options.schedule](self.optimizer, options.steps) if options.schedule else None
         self.dtype, self.device = parameters[0].dtype, parameters[0].device
-        self.history, self.folder = History(), None
+        self.history = History()
+        self.folder: RunFolder | None = None
         random.manual_seed(options.seed)  # for dropout
 
     # --- before the first step ---------------------------------------------------------
