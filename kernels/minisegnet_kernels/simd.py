@@ -6,12 +6,12 @@ is named here. In a kernel it reads like this, for a tile of ``ROWS × COLS`` re
 
     tile = zeros(x)
     for t in range(terms):
-        tile = add_outer(tile, w, t * ROWS, x, offsets[t])   # tile[r, q] += w[r] · x[q]
-    store(tile, y, start, pitch)
+        tile = add_outer(tile, w, t * ROWS, x, starts, h, offset[t])   # tile[r, q] += w[r] · x[q]
 
-One register holds ``LANES = REGISTER_BYTES // itemsize`` neighbouring numbers of an array. ``ROWS`` weights times
-``COLS`` registers of pixels is chosen so that all accumulators fit in the register file:
-32 registers of 64 bytes with AVX-512, 16 of 32 bytes with AVX2, 32 of 16 with NEON.
+A register holds two *runs* of neighbouring numbers, each with a start of its own, so that
+rows that are shorter than a register fill it too. ``ROWS`` weights times ``COLS`` registers
+of pixels is chosen so that all accumulators fit in the register file: 32 registers of
+64 bytes with AVX-512, 16 of 32 bytes with AVX2, 32 of 16 with NEON.
 """
 
 import platform
@@ -51,10 +51,24 @@ def _pointer(context, builder, array_type, array, index):
 
 
 def _load(context, builder, array_type, array, index):
-    """One register with the LANES numbers from ``array[index]`` on."""
+    """One register with the numbers from ``array[index]`` on."""
+    return _load_vector(context, builder, array_type, array, index, _register(array_type.dtype))
+
+
+def _load_vector(context, builder, array_type, array, index, vector):
     address = _pointer(context, builder, array_type, array, index)
+    return builder.load(builder.bitcast(address, vector.as_pointer()), align=array_type.dtype.bitwidth // 8)
+
+
+def _load_runs(context, builder, array_type, array, starts_type, starts, h, offset):
+    """One register with the run at ``starts[h] + offset`` and the one at ``starts[h + 1] + offset``."""
     register = _register(array_type.dtype)
-    return builder.load(builder.bitcast(address, register.as_pointer()), align=array_type.dtype.bitwidth // 8)
+    run = ir.VectorType(register.element, register.count // 2)
+    halves = []
+    for k in range(2):
+        start = builder.load(_pointer(context, builder, starts_type, starts, _shifted(builder, h, k)))
+        halves.append(_load_vector(context, builder, array_type, array, builder.add(start, offset), run))
+    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(ir.IntType(32), register.count), list(range(register.count))))
 
 
 def _all_lanes(builder, number, register):
@@ -89,13 +103,16 @@ def zeros(typing, like):
 
 
 @intrinsic
-def add_outer(typing, tile, w, i, x, j):
-    """``tile[r, q] += w[i + r] · x[j + q·LANES : j + (q+1)·LANES]``: an outer product."""
+def add_outer(typing, tile, w, i, x, starts, h, offset):
+    """``tile[r, q] += w[i + r] · x[runs starts[h + 2q], starts[h + 2q + 1], each + offset]``."""
 
     def generate(context, builder, signature, arguments):
-        acc, w_value, i_value, x_value, j_value = arguments
+        acc, w_value, i_value, x_value, starts_value, h_value, offset_value = arguments
         register = _register(x.dtype)
-        pixels = [_load(context, builder, x, x_value, _shifted(builder, j_value, q * register.count)) for q in range(COLS)]
+        pixels = [
+            _load_runs(context, builder, x, x_value, starts, starts_value, _shifted(builder, h_value, 2 * q), offset_value)
+            for q in range(COLS)
+        ]
         for r in range(ROWS):
             weight = builder.load(_pointer(context, builder, w, w_value, _shifted(builder, i_value, r)))
             weight = _all_lanes(builder, weight, register)
@@ -104,16 +121,16 @@ def add_outer(typing, tile, w, i, x, j):
                 acc = builder.insert_value(acc, _fma(builder, weight, pixels[q], old), r * COLS + q)
         return acc
 
-    return tile(tile, w, types.intp, x, types.intp), generate
+    return tile(tile, w, types.intp, x, starts, types.intp, types.intp), generate
 
 
 @intrinsic
-def add_inner(typing, tile, g, i, pitch, x, j0, j1, j2):
-    """``tile[r, q] += g[i + r·pitch :] · x[j_q :]``, lane by lane: the terms of inner products."""
+def add_inner(typing, tile, g, i, pitch, x, starts, h, j0, j1, j2):
+    """``tile[r, q] += g[i + r·pitch :] · x[runs starts[h], starts[h + 1], each + j_q]``, lane by lane."""
 
     def generate(context, builder, signature, arguments):
-        acc, g_value, i_value, pitch_value, x_value, *starts = arguments
-        pixels = [_load(context, builder, x, x_value, start) for start in starts]
+        acc, g_value, i_value, pitch_value, x_value, starts_value, h_value, *offsets = arguments
+        pixels = [_load_runs(context, builder, x, x_value, starts, starts_value, h_value, offset) for offset in offsets]
         for r in range(ROWS):
             row = _load(context, builder, g, g_value, builder.add(i_value, builder.mul(pitch_value, ir.Constant(pitch_value.type, r))))
             for q in range(COLS):
@@ -121,43 +138,70 @@ def add_inner(typing, tile, g, i, pitch, x, j0, j1, j2):
                 acc = builder.insert_value(acc, _fma(builder, row, pixels[q], old), r * COLS + q)
         return acc
 
-    return tile(tile, g, types.intp, types.intp, x, types.intp, types.intp, types.intp), generate
+    integer = types.intp
+    return tile(tile, g, integer, integer, x, starts, integer, integer, integer, integer), generate
 
 
 @intrinsic
-def store(typing, tile, y, i, pitch):
-    """``y[i + r·pitch + q·LANES + lane] = tile[r, q]``."""
+def store(typing, tile, rows, y, to, h, plane, b, o, relu):
+    """``y[run to[h + m], + r·plane] = tile[r, run m] + b[o + r]`` for r < rows; 0 for what is negative if `relu`."""
+
+    def generate(context, builder, signature, arguments):
+        acc, rows_value, y_value, to_value, h_value, plane_value, b_value, o_value, relu_value = arguments
+        register = _register(y.dtype)
+        run = ir.VectorType(register.element, register.count // 2)
+        zero = ir.Constant(register, None)
+        halves = [ir.Constant(ir.VectorType(ir.IntType(32), run.count), [k * run.count + j for j in range(run.count)]) for k in range(2)]
+        rectify = builder.trunc(relu_value, ir.IntType(1))
+        for r in range(ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(rows_value.type, r), rows_value), likely=True):
+                bias = _all_lanes(builder, builder.load(_pointer(context, builder, b, b_value, _shifted(builder, o_value, r))), register)
+                below = builder.mul(plane_value, ir.Constant(plane_value.type, r))
+                for q in range(COLS):
+                    value = builder.fadd(builder.extract_value(acc, r * COLS + q), bias)
+                    negative = builder.fcmp_ordered("<", value, zero)  # a NaN is not, and stays
+                    value = builder.select(rectify, builder.select(negative, zero, value), value)
+                    for k, half in enumerate(halves):
+                        start = builder.load(_pointer(context, builder, to, to_value, _shifted(builder, h_value, 2 * q + k)))
+                        address = _pointer(context, builder, y, y_value, builder.add(start, below))
+                        part = builder.shuffle_vector(value, zero, half)
+                        builder.store(part, builder.bitcast(address, run.as_pointer()), align=y.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(tile, types.intp, y, to, types.intp, types.intp, b, types.intp, types.boolean), generate
+
+
+@intrinsic
+def spill(typing, tile, y):
+    """``y[k] =`` all numbers of the tile, row by row."""
+
+    def generate(context, builder, signature, arguments):
+        acc, y_value = arguments
+        register = _register(y.dtype)
+        for k in range(ROWS * COLS):
+            address = _pointer(context, builder, y, y_value, ir.Constant(ir.IntType(64), k * register.count))
+            builder.store(builder.extract_value(acc, k), builder.bitcast(address, register.as_pointer()), align=y.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(tile, y), generate
+
+
+@intrinsic
+def add_sums(typing, tile, y, i, pitch):
+    """``y[i + r·pitch + q] += Σ_lanes tile[r, q]``."""
 
     def generate(context, builder, signature, arguments):
         acc, y_value, i_value, pitch_value = arguments
         register = _register(y.dtype)
+        suffix = f"v{register.count}f{y.dtype.bitwidth}"
+        kind = ir.FunctionType(register.element, [register.element, register])
+        total = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.{suffix}")
         for r in range(ROWS):
             row = builder.add(i_value, builder.mul(pitch_value, ir.Constant(pitch_value.type, r)))
             for q in range(COLS):
-                address = _pointer(context, builder, y, y_value, _shifted(builder, row, q * register.count))
-                builder.store(
-                    builder.extract_value(acc, r * COLS + q), builder.bitcast(address, register.as_pointer()), align=y.dtype.bitwidth // 8
-                )
+                address = _pointer(context, builder, y, y_value, _shifted(builder, row, q))
+                add = builder.call(total, [builder.load(address), builder.extract_value(acc, r * COLS + q)], fastmath=("reassoc",))
+                builder.store(add, address)
         return context.get_dummy_value()
 
     return types.none(tile, y, types.intp, types.intp), generate
-
-
-@intrinsic
-def add_sums(typing, tile, y, i):
-    """``y[i + r·COLS + q] += Σ_lanes tile[r, q]``."""
-
-    def generate(context, builder, signature, arguments):
-        acc, y_value, i_value = arguments
-        register, number = _register(y.dtype), _register(y.dtype).element
-        suffix = f"v{register.count}f{y.dtype.bitwidth}"
-        total = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(number, [number, register]), f"llvm.vector.reduce.fadd.{suffix}"
-        )
-        for k in range(ROWS * COLS):
-            address = _pointer(context, builder, y, y_value, _shifted(builder, i_value, k))
-            add = builder.call(total, [builder.load(address), builder.extract_value(acc, k)], fastmath=("reassoc",))
-            builder.store(add, address)
-        return context.get_dummy_value()
-
-    return types.none(tile, y, types.intp), generate

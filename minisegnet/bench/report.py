@@ -73,6 +73,9 @@ def table(results: list[Result]) -> str:
                 f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours
             )
         lines.append(line)
+    if len({case for case, _ in rows}) == 1:  # of several cases, nobody could say whose the largest was
+        peaks = {name: max(r.peak_mib for r in results if r.library == name) for name in libraries}
+        lines += ["", "peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items())]
     return "\n".join(lines)
 
 

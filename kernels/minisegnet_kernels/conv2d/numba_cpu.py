@@ -5,25 +5,28 @@ Lay the padded planes of the input one after another in memory. Then the cell
 
     start(i, j) + offset(c, u, v),        start(i, j) = i · pitch + j
 
-and a convolution with stride 1 is, for all pixels of the plane at once,
+and a convolution with stride 1 is, for all pixels of the plane,
 
     y[o, start] = b[o] + Σ_t w[o, t] · x[start + offset[t]],        t = (c, u, v)
 
-one long loop over lines of memory. The cells between Q and the pitch compute values that
-nobody reads: the price of having no border and no row ends. A stride s is taken out when
-the input is laid down: rows and columns are dealt onto s_h × s_w *phase* planes, each of
-which is walked with stride 1. So one program serves every stride, dilation and kernel.
+a sum of shifted lines, without a test for the border: the padding lies in the lines. A
+stride s is taken out when the input is laid down: rows and columns are dealt onto s_h × s_w
+*phase* planes, each of which is walked with stride 1. So one program serves every stride,
+dilation and kernel.
 
 The input gradient is the same program: for each phase of the input, a sum of shifted lines
 of g. The weight gradient is the inner product of the lines of g with the shifted lines of x.
 
-The arithmetic happens in tiles of vector registers, see ``simd.py``.
+The arithmetic happens in tiles of vector registers, see ``simd.py``: ROWS output channels
+times COLS registers of pixels, each filled with two *runs* of neighbouring columns. Rows of
+pixels are counted through all images, so that small images fill the registers too and share
+the weights while these are in the cache.
 """
 
 import numpy as np
 
-from ..jit import kernel, prange
-from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, store, zeros
+from ..jit import inline, kernel, prange
+from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, spill, store, zeros
 
 _BAND = 1024  # about how many pixels a task computes: their sums stay in the cache
 _TASKS = 32  # work is cut into at least so many tasks if it can be; never by the number of threads
@@ -38,43 +41,46 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    (N, O, _, _), (_, Cg, U, V), (H, W), (sh, sw) = g.shape, w.shape, input_size, stride
-    (top, _), (left, _) = padding
+    (N, O, _, _), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
     x = np.empty((N, Cg * groups, H, W), g.dtype)
-    nothing = np.zeros(Cg * groups, g.dtype)
-    for a in range(sh):
-        for e in range(sw):
-            # The taps that reach the rows ≡ a, the columns ≡ e of the padded input, and their shifts.
-            us = [u for u in range(U) if u * dilation[0] % sh == a]
-            vs = [v for v in range(V) if v * dilation[1] % sw == e]
-            up, across = [u * dilation[0] // sh for u in us], [v * dilation[1] // sw for v in vs]
-            first = (a - top, e - left)
+    rows = _phases(U, dilation[0], stride[0], padding[0][0], H)
+    columns = _phases(V, dilation[1], stride[1], padding[1][0], W)
+    before = [max(0, *(-s for phase in axis for s in phase[3])) for axis in (rows, columns)]
+    height, pitch = (max(p[2] + s + z for p in axis for s in p[3]) for axis, z in zip((rows, columns), before, strict=True))
+    lines = _lay_down(g, groups, (1, 1), before, (height, pitch))
+    nothing, channel = np.zeros(Cg * groups, g.dtype), np.arange(O // groups) * height * pitch
+    for us, k, P, up in rows:
+        for vs, l, Q, across in columns:
             if not us or not vs:  # a stride wider than the kernel leaves cells that no window meets
-                x[:, :, first[0] % sh :: sh, first[1] % sw :: sw] = 0
-                continue
-            over, before = max(up), max(across)
-            P1, Q1 = -(-(H - first[0]) // sh), -(-(W - first[1]) // sw)
-            rows, pitch = P1 + over, Q1 + before
-            lines = _lay_down(g, groups, (1, 1), (over, before), (rows, pitch))
-            shifts = [(over - r) * pitch + before - c for r in up for c in across]
-            offsets = np.add.outer(np.arange(O // groups) * rows * pitch, np.array(shifts, np.int64)).ravel()
-            weights = _tile_order(w, groups, us, vs, swap=True)
-            _sum_of_lines(lines, offsets, weights, nothing, x, pitch, P1, Q1, first[0], sh, first[1], sw, False)
+                x[:, :, k :: stride[0], l :: stride[1]] = 0
+            elif P and Q:
+                shifts = [(r + before[0]) * pitch + c + before[1] for r in up for c in across]
+                offsets = np.add.outer(channel, np.array(shifts)).ravel()
+                weights = _tile_order(w, groups, us, vs, swap=True)
+                _sum_of_lines(lines, offsets, weights, nothing, x, pitch, P, Q, k, stride[0], l, stride[1], False)
     return x
+
+
+def _phases(kernel_size, dilation, stride, padding, size):
+    """For each residue of the padded axis: taps that reach it, its first cell in the input, how many, shifts of the taps."""
+    found = []
+    for a in range(stride):
+        taps = [u for u in range(kernel_size) if u * dilation % stride == a]
+        skipped = max(0, -((a - padding) // stride))  # cells of the padding, whose gradient nobody asks for
+        first = a - padding + skipped * stride
+        found.append((taps, first, max(0, -(-(size - first) // stride)), [skipped - u * dilation // stride for u in taps]))
+    return found
 
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (_, O, P, Q), (U, V) = g.shape, kernel_size
     lines, offsets, pitch = _input_lines(x, (P, Q), kernel_size, stride, padding, dilation, groups)
-    cotangents = _lay_down(g, groups, (1, 1), (0, 0), (P, pitch))
-    offsets = np.pad(offsets, (0, -len(offsets) % COLS), mode="edge")
-    slabs = _inner_products(lines, offsets, cotangents, O // groups, P, pitch)
+    T = len(offsets)
+    slabs = _inner_products(lines, np.pad(offsets, (0, -T % COLS), mode="edge"), g, pitch)
     w = slabs[0]
     for slab in slabs[1:]:  # always in this order, so that the sum is the same from run to run
         w += slab
-    # (group, block of ROWS channels, COLS taps together) → (O, C/G, U, V)
-    w = w.reshape(groups, -1, len(offsets) // COLS, ROWS, COLS).transpose(0, 1, 3, 2, 4).reshape(groups, -1, len(offsets))
-    return np.ascontiguousarray(w[:, : O // groups, : x.shape[1] // groups * U * V]).reshape(O, -1, U, V)
+    return np.ascontiguousarray(w[:, : O // groups, :T]).reshape(O, -1, U, V)
 
 
 def grad_bias(g):
@@ -136,17 +142,19 @@ def _fill_weights(w, us, vs, swap, ordered):
     rows = w.shape[1] if swap else O
     for task in prange(groups * blocks):
         group, block = divmod(np.int64(task), blocks)
-        for r in range(ROWS):
-            row, t = block * ROWS + r, 0
-            if row >= rows:
-                ordered[group, block, :, r] = 0
-                continue
-            for k in range(channels):
-                o, c = (group * O + k, row) if swap else (group * O + row, k)
-                for u in us:
-                    for v in vs:
-                        ordered[group, block, t, r] = w[o, c, u, v]
-                        t += 1
+        t = 0
+        for k in range(channels):
+            for u in us:
+                for v in vs:
+                    for r in range(ROWS):
+                        row = block * ROWS + r
+                        if row >= rows:
+                            ordered[group, block, t, r] = 0
+                        elif swap:
+                            ordered[group, block, t, r] = w[group * O + k, row, u, v]
+                        else:
+                            ordered[group, block, t, r] = w[group * O + row, k, u, v]
+                    t += 1
 
 
 @kernel
@@ -165,8 +173,11 @@ def _fill_lines(x, lines, Cg, sh, sw, top, left, rows, pitch):
                     k, here = i * sh + a - top, start + i * pitch
                     if 0 <= k < H:
                         line[here : here + first] = 0
-                        for j in range(first, end):
-                            line[here + j] = x[n, c, k, j * sw + e - left]
+                        if sw == 1:
+                            line[here + first : here + end] = x[n, c, k, first + e - left : end + e - left]
+                        else:
+                            for j in range(first, end):
+                                line[here + j] = x[n, c, k, j * sw + e - left]
                         line[here + end : here + pitch] = 0
                     else:
                         line[here : here + pitch] = 0
@@ -177,80 +188,89 @@ def _fill_lines(x, lines, Cg, sh, sw, top, left, rows, pitch):
 
 @kernel
 def _sum_of_lines(lines, offsets, w, b, y, pitch, P, Q, row0, row_step, column0, column_step, relu):
-    N, groups, _ = lines.shape
-    _, blocks, T, _ = w.shape
-    O, H, W = y.shape[1] // groups, y.shape[2], y.shape[3]
-    step = COLS * (REGISTER_BYTES // y.itemsize)
-    band = max(1, _BAND // pitch)  # rows that are computed together
-    bands = (P + band - 1) // band  # in one image
-    together = max(1, _BAND // (pitch * P))  # small images share the weights while these are in the cache
-    chunks = (N * bands + together - 1) // together
+    """y[r at a pixel] = b[r] + Σ_t w[t, r] · lines[start of the pixel + offsets[t]]."""
+    N, groups, size = lines.shape
+    _, channels, H, W = y.shape
+    O, plane = channels // groups, H * W
+    blocks, run = (O + ROWS - 1) // ROWS, REGISTER_BYTES // y.itemsize // 2
+    runs = (Q + run - 1) // run  # in a row of pixels
+    together = max(1, _BAND // (runs * run))  # rows of a chunk; of small images several share the weights
+    chunks = (N * P + together - 1) // together
     splits = min(blocks, (_TASKS + groups * chunks - 1) // (groups * chunks))
-    length = (min(band, P) * pitch + step - 1) // step * step
-    j0, j1 = max(0, -(column0 // column_step)), min(Q, (W - 1 - column0) // column_step + 1)
+    whole = Q % run == 0 and column_step == 1  # every run is one store
+    flat, out = lines.reshape(-1), y.reshape(-1)
     for task in prange(groups * chunks * splits):
         group, rest = divmod(np.int64(task), chunks * splits)
         chunk, split = divmod(rest, splits)
-        sums = np.empty(ROWS * length, y.dtype)
+        first, last = chunk * together, min(N * P, (chunk + 1) * together)
+        starts, to = _places(first, last, P, runs, run, groups * size, pitch, channels * plane, row_step * W, column_step)
+        starts += group * size
+        to += group * O * plane + row0 * W + column0
+        count, spilled = (last - first) * runs, np.empty(ROWS * COLS * 2 * run, y.dtype)
         for block in range(split * blocks // splits, (split + 1) * blocks // splits):
-            weights = w[group, block].reshape(-1)
-            for number in range(chunk * together, min((chunk + 1) * together, N * bands)):
-                n, place = divmod(number, bands)
-                i0, i1 = place * band, min(P, (place + 1) * band)
-                line = lines[n, group]
-                for start in range(0, (i1 - i0) * pitch, step):
-                    tile = zeros(y)
-                    for t in range(T):
-                        tile = add_outer(tile, weights, t * ROWS, line, i0 * pitch + start + offsets[t])
-                    store(tile, sums, start, length)
-                for r in range(min(ROWS, O - block * ROWS)):
-                    o = group * O + block * ROWS + r
-                    for i in range(i0, i1):
-                        k, here = i * row_step + row0, r * length + (i - i0) * pitch
-                        if 0 <= k < H:
-                            for j in range(j0, j1):
-                                value = sums[here + j] + b[o]
-                                y[n, o, k, j * column_step + column0] = max(value, 0) if relu else value
+            weights, o, rows = w[group, block].reshape(-1), group * O + block * ROWS, min(ROWS, O - block * ROWS)
+            for h in range(0, count, 2 * COLS):
+                tile = zeros(y)
+                for t in range(offsets.size):
+                    tile = add_outer(tile, weights, t * ROWS, flat, starts, h, offsets[t])
+                if whole and h + 2 * COLS <= count:
+                    store(tile, rows, out[block * ROWS * plane :], to, h, plane, b, o, relu)
+                    continue
+                spill(tile, spilled)
+                for r in range(rows):
+                    for m in range(min(2 * COLS, count - h)):
+                        here = to[h + m] + (block * ROWS + r) * plane
+                        for j in range(min(run, Q - (h + m) % runs * run)):
+                            value = spilled[(r * 2 * COLS + m) * run + j] + b[o + r]
+                            out[here + j * column_step] = 0 if relu and value < 0 else value
+
+
+@inline
+def _places(first, last, P, runs, run, image, pitch, out_image, out_row, out_column):
+    """Where each run of pixels starts in the lines, and where it goes; rows are counted over all images."""
+    count = (last - first) * runs
+    starts, to = np.zeros(count + 2 * COLS, np.int64), np.zeros(count + 2 * COLS, np.int64)
+    for h in range(count):
+        n, i = divmod(first + h // runs, P)
+        starts[h] = n * image + i * pitch + h % runs * run
+        to[h] = n * out_image + i * out_row + h % runs * run * out_column
+    return starts, to
 
 
 @kernel
-def _inner_products(lines, offsets, cotangents, O, P, pitch):
+def _inner_products(lines, offsets, g, pitch):
     N, groups, size = lines.shape
-    blocks, T = (O + ROWS - 1) // ROWS, offsets.size
-    plane, lane = P * pitch, REGISTER_BYTES // lines.itemsize
-    band = max(1, 2 * _BAND // pitch)
-    bands = (P + band - 1) // band
-    together = max(1, 2 * _BAND // (pitch * P))  # small images share one sum over the lanes
-    slabs = min(N * bands, (_TASKS + groups * blocks - 1) // (groups * blocks))
-    partial = np.zeros((slabs, groups, blocks, T * ROWS), lines.dtype)
+    _, channels, P, Q = g.shape
+    O, T = channels // groups, offsets.size
+    blocks, run = (O + ROWS - 1) // ROWS, REGISTER_BYTES // g.itemsize // 2
+    runs = (Q + run - 1) // run
+    together = max(1, 2 * _BAND // (runs * run))
+    chunks = (N * P + together - 1) // together
+    slabs = min(chunks, (_TASKS + groups * blocks - 1) // (groups * blocks))
+    partial = np.zeros((slabs, groups, blocks * ROWS, T), g.dtype)
+    length = (together * runs + 1) // 2 * 2 * run
     flat = lines.reshape(-1)
     for task in prange(slabs * groups * blocks):
         slab, rest = divmod(np.int64(task), groups * blocks)
         group, block = divmod(rest, blocks)
-        out = partial[slab, group, block]
-        length = (min(band, P) * pitch + lane - 1) // lane * lane
-        rows = np.zeros(ROWS * together * length, lines.dtype)
-        begin, end = slab * N * bands // slabs, (slab + 1) * N * bands // slabs
-        for some in range(begin, end, together):
-            some_end = min(some + together, end)
-            for number in range(some, some_end):
-                n, place = divmod(number, bands)
-                first, last = place * band * pitch, min(P, (place + 1) * band) * pitch
-                for r in range(min(ROWS, O - block * ROWS)):
-                    source, target = (block * ROWS + r) * plane, (r * together + number - some) * length
-                    rows[target : target + last - first] = cotangents[n, group, source + first : source + last]
-                    rows[target + last - first : target + length] = 0
+        out, rows = partial[slab, group].reshape(-1), np.zeros(ROWS * length, g.dtype)
+        for chunk in range(slab * chunks // slabs, (slab + 1) * chunks // slabs):
+            first, last = chunk * together, min(N * P, (chunk + 1) * together)
+            count = (last - first) * runs
+            starts, _ = _places(first, last, P, runs, run, groups * size, pitch, 0, 0, 0)
+            starts += group * size
+            for r in range(min(ROWS, O - block * ROWS)):
+                here = r * length
+                for row in range(first, last):
+                    n, i = divmod(row, P)
+                    rows[here : here + Q] = g[n, group * O + block * ROWS + r, i]  # beyond Q it stays 0
+                    here += runs * run
+                rows[here : (r + 1) * length] = 0
             for t in range(0, T, COLS):
-                tile = zeros(lines)
-                for number in range(some, some_end):
-                    n, place = divmod(number, bands)
-                    first, last = place * band * pitch, min(P, (place + 1) * band) * pitch
-                    here = (n * groups + group) * size + first
-                    a, e, f = here + offsets[t], here + offsets[t + 1], here + offsets[t + 2]
-                    row = (number - some) * length
-                    for q in range(0, last - first, lane):
-                        tile = add_inner(tile, rows, row + q, together * length, flat, a + q, e + q, f + q)
-                add_sums(tile, out, t * ROWS)
+                tile = zeros(g)
+                for h in range(0, count, 2):
+                    tile = add_inner(tile, rows, h * run, length, flat, starts, h, offsets[t], offsets[t + 1], offsets[t + 2])
+                add_sums(tile, out, block * ROWS * T + t, T)
     return partial
 
 
