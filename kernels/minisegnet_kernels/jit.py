@@ -3,9 +3,15 @@
 from functools import partial
 
 import numba
+import numpy as np
 
 # No "nnan" or "ninf": NaN tests, infinite values and anomaly mode must keep their meaning.
-_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+# No "reassoc": it lets the compiler choose the order of a sum, and it chooses differently in the
+# process that compiles a kernel and in one that loads it from the cache (tests/test_reproducible.py).
+# Sums that have to be fast are written as partial sums side by side: `total`.
+_FASTMATH = {"contract", "arcp", "nsz"}
+
+_LANES = 64  # partial sums of `total`: a few registers of any processor
 
 #: ``@kernel``: a parallel, cached program. One thread pool, ``numba.prange`` over tasks
 #: that never share an output, so that the result does not depend on the number of threads.
@@ -15,3 +21,23 @@ kernel = partial(numba.njit, parallel=True, cache=True, error_model="numpy", fas
 inline = partial(numba.njit, inline="always", error_model="numpy", fastmath=_FASTMATH)
 
 prange = numba.prange
+
+
+@inline
+def total(a):
+    """Σ a of a one-dimensional array, in an order that never changes; a float64.
+
+    Element i goes to partial sum i mod 64, in the dtype of a: neighbours are added side by side,
+    as vector instructions can, and the partial sums one after another at the end, in float64.
+    """
+    sums = np.zeros(_LANES, a.dtype)
+    whole = a.size - a.size % _LANES
+    for start in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            sums[lane] += a[start + lane]
+    for i in range(whole, a.size):
+        sums[i - whole] += a[i]
+    result = 0.0
+    for lane in range(_LANES):
+        result += sums[lane]
+    return result

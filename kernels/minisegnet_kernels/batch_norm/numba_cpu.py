@@ -4,13 +4,14 @@ Arithmetic is free here and memory is dear, so each kernel makes one sweep over 
 and one task is one channel: its values are still in the cache when the second half of the
 work needs them. The ReLU costs no sweep of its own: ``floor`` is 0 with it and −∞ without.
 
-Sums are taken slab by slab, 4096 values at most, and the slabs are added in order in
-float64. So they lose no digits in float32 and do not depend on the number of threads.
+Sums are taken slab by slab, 4096 values at most, in an order that never changes (`total` in
+``jit.py``), and the slabs are added in order in float64. So they lose no digits in float32,
+and do not depend on the number of threads or on the process.
 """
 
 import numpy as np
 
-from ..jit import kernel, prange
+from ..jit import kernel, prange, total
 
 _SLAB = 4096  # values; 16 KiB of float32, which stay in the L1 cache
 
@@ -18,23 +19,20 @@ _SLAB = 4096  # values; 16 KiB of float32, which stay in the L1 cache
 @kernel
 def _forward(x, gamma, beta, eps, floor, y, mu, rho):
     N, C, M = x.shape
-    zero = x.dtype.type(0)
     for c in prange(C):
+        deviations, squared = np.empty(min(_SLAB, M), x.dtype), np.empty(min(_SLAB, M), x.dtype)
         count, mean, spread = 0.0, 0.0, 0.0  # number, mean, and sum of squared deviations so far
         for n in range(N):
             for start in range(0, M, _SLAB):
                 slab = x[n, c, start : start + _SLAB]
-                total = zero
+                size = float(slab.size)
+                rough = x.dtype.type(total(slab) / size)
                 for i in range(slab.size):
-                    total += slab[i]
-                rough = total / x.dtype.type(slab.size)
-                rest, squares = zero, zero
-                for i in range(slab.size):
-                    d = slab[i] - rough
-                    rest += d
-                    squares += d * d
+                    deviations[i] = slab[i] - rough
+                    squared[i] = deviations[i] * deviations[i]
                 # What rounding left in the mean of the slab is taken out of both moments.
-                size, error = float(slab.size), float(rest) / slab.size
+                rest, squares = total(deviations[: slab.size]), total(squared[: slab.size])
+                error = rest / size
                 # Chan, Golub & LeVeque (1979): moments of a union from the moments of its parts.
                 step = rough + error - mean
                 spread += squares - error * rest + step * step * count * size / (count + size)
@@ -68,18 +66,17 @@ def _sums(g, x, gamma, beta, mu, rho, floor, gammabar, betabar):
     zero = x.dtype.type(0)
     for c in prange(C):
         centre, scale, shift = mu[c], gamma[c] * rho[c], beta[c]
+        passed, product = np.empty(min(_SLAB, M), x.dtype), np.empty(min(_SLAB, M), x.dtype)
         products, ones = 0.0, 0.0
         for n in range(N):
             for start in range(0, M, _SLAB):
                 slab, seed = x[n, c, start : start + _SLAB], g[n, c, start : start + _SLAB]
-                product, one = zero, zero
                 for i in range(slab.size):
                     d = slab[i] - centre
-                    passed = zero if scale * d + shift <= floor else seed[i]
-                    product += passed * d
-                    one += passed
-                products += product
-                ones += one
+                    passed[i] = zero if scale * d + shift <= floor else seed[i]
+                    product[i] = passed[i] * d
+                products += total(product[: slab.size])
+                ones += total(passed[: slab.size])
         gammabar[c] = products * rho[c]
         betabar[c] = ones
 

@@ -25,7 +25,7 @@ the weights while these are in the cache.
 
 import numpy as np
 
-from ..jit import inline, kernel, prange
+from ..jit import inline, kernel, prange, total
 from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, spill, store, zeros
 
 _BAND = 1024  # about how many pixels a task computes: their sums stay in the cache
@@ -276,11 +276,7 @@ def _inner_products(lines, offsets, g, pitch):
 
 @kernel
 def _plane_sums(g, b):
-    N, O, P, Q = g.shape
-    for o in prange(O):
-        total = 0.0  # in float64 for either dtype
-        for n in range(N):
-            for i in range(P):
-                for j in range(Q):
-                    total += g[n, o, i, j]
-        b[o] = total
+    for o in prange(b.size):
+        b[o] = 0
+        for n in range(g.shape[0]):
+            b[o] += total(g[n, o].reshape(-1))

@@ -11,7 +11,7 @@ innermost loop has no test for padding, no jump and no gap, and becomes vector c
 
 import numpy as np
 
-from ..jit import inline, kernel, prange
+from ..jit import inline, kernel, prange, total
 from .formula import pooled_size
 
 
@@ -251,10 +251,7 @@ def grad_bias(g):
 @kernel
 def _grad_bias(g, b):
     for t in prange(g.shape[0]):
-        total = 0.0  # a float64, whatever g is
-        for place in range(g.shape[1]):
-            total += g[t, place]
-        b[t] = total
+        b[t] = total(g[t])
 
 
 # --- averages -------------------------------------------------------------------------------
