@@ -87,7 +87,7 @@ class Optimizer:
                 gradients = [p.grad.data if p.grad.data.flags.c_contiguous else p.grad.data.copy(order="C") for p in params]  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
-                    parameter._version += 1  # a graph that used the old values must not be used any more
+                    parameter._changed()  # a graph that used the old values must not be used any more
 
     def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps", "momentum"):

@@ -91,7 +91,7 @@ class Tensor(Values):
 
     Parameters
     ----------
-    data : array
+    data : array or Tensor
         NumPy or CuPy; it is not copied.
     requires_grad : bool
         Whether ``backward()`` shall compute ``grad``, the gradient for this tensor.
@@ -107,11 +107,12 @@ class Tensor(Values):
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False):
+        data = data.data if isinstance(data, Tensor) else data
         self.data = data if hasattr(data, "dtype") and hasattr(data, "ndim") and not isinstance(data, np.generic) else np.asarray(data)
         self.grad: Tensor | None = None
         self._node: Node | None = None
         self._retains_grad = False
-        self._version = 0  # counts changes in place
+        self._changes = [0]  # a count of the changes in place, one for all tensors that share the memory
         self._requires_grad = False
         if requires_grad:
             self.requires_grad_()
@@ -133,7 +134,13 @@ class Tensor(Values):
 
     def detach(self) -> Tensor:
         """The same memory, without a history."""
-        return Tensor(self.data)
+        other = Tensor(self.data)
+        other._changes = self._changes
+        return other
+
+    def _changed(self) -> None:
+        """Every change of the values in place is told, lest `backward` compute with the wrong ones."""
+        self._changes[0] += 1
 
     def copy_(self, source: Any) -> Tensor:
         """Overwrite the values in place (not recorded); a graph that used the old ones will refuse `backward`."""
@@ -141,7 +148,7 @@ class Tensor(Values):
         if np.shape(source) != self.shape:
             raise ValueError(f"copy_: expected shape {self.shape}, got {np.shape(source)}")
         self.data[...] = source
-        self._version += 1
+        self._changed()
         return self
 
     def __repr__(self) -> str:
@@ -252,6 +259,7 @@ def differentiable(function: Callable) -> Callable:
     def apply(*args: Any, **options: Any) -> Any:
         if options:  # tensors may come by keyword too
             bound = signature.bind(*args, **options)
+            bound.apply_defaults()  # without them, an argument behind one that is left out would not count as positional
             args, options = bound.args, bound.kwargs
         value, pullback = function(*map(_array, args), **options)
         value, constants = (value[0], value[1:]) if isinstance(value, tuple) else (value, ())
@@ -263,7 +271,7 @@ def differentiable(function: Callable) -> Callable:
             if any(nodes):
                 result._requires_grad = True
                 result._node = Node(result, function.__name__, nodes, pullback)
-                result._node.versions = [(weakref.ref(a), a._version) for a in args if isinstance(a, Tensor)]
+                result._node.versions = [(a._changes, a._changes[0], a.shape) for a in args if isinstance(a, Tensor)]
                 result._node.where = _caller() if _mode["anomaly"] else ""
         return (result, *map(Tensor, constants)) if constants else result
 
@@ -281,11 +289,10 @@ def _products(node: Node, g: Any, retain_graph: bool) -> tuple:
         raise RuntimeError(
             f"backward() a second time through {node.name}, whose graph was freed: call the first backward(retain_graph=True)"
         )
-    for reference, version in node.versions:
-        changed = reference()
-        if changed is not None and changed._version != version:
+    for changes, before, shape in node.versions:
+        if changes[0] != before:
             raise RuntimeError(
-                f"a tensor of shape {changed.shape} that {node.name} needs was changed in place since: call backward() before the change"
+                f"a tensor of shape {shape} that {node.name} needs was changed in place since: call backward() before the change"
             )
     products = node.pullback(g)
     if not retain_graph:

@@ -20,6 +20,7 @@ CASES = {
     "pow": (lambda m, a, b: a**b, [(2, 3), (3,)], 0.5),
     "pow number": (lambda m, a: a**3, [(2, 3)], -2),
     "rpow": (lambda m, a: 2**a, [(2, 3)], -2),
+    "pow 0": (lambda m, a: a**0, [(2, 3)], -2),
     "neg": (lambda m, a: -a, [(3,)], -2),
     "exp": (lambda m, a: a.exp(), [(2, 3)], -2),
     "log": (lambda m, a: a.log(), [(2, 3)], 0.5),
@@ -35,6 +36,9 @@ CASES = {
     "sum dims": (lambda m, a: a.sum((0, -1), keepdim=True), [(2, 3, 2)], -2),
     "mean": (lambda m, a: a.mean(), [(2, 3)], -2),
     "mean dims": (lambda m, a: a.mean((0, 2)), [(2, 3, 2)], -2),
+    "mean list": (lambda m, a: a.mean([0, -1], keepdim=True), [(2, 3, 2)], -2),
+    "sum list": (lambda m, a: a.sum([1]), [(2, 3, 2)], -2),
+    "amax list": (lambda m, a: a.amax([0, -1]), [(2, 3, 2)], -2),
     "max": (lambda m, a: a.max(), [(2, 3)], -2),
     "max dim": (lambda m, a: a.max(1).values, [(2, 3)], -2),
     "max keepdim": (lambda m, a: a.max(0, keepdim=True)[0], [(2, 3)], -2),
@@ -44,11 +48,14 @@ CASES = {
     "reshape": (lambda m, a: a.reshape(3, -1), [(2, 3)], -2),
     "view": (lambda m, a: a.view((3, 2)), [(2, 3)], -2),
     "permute": (lambda m, a: a.permute(2, 0, 1), [(2, 3, 4)], -2),
+    "permute negative": (lambda m, a: a.permute(-1, 0, -2), [(3, 3, 3)], -2),
     "transpose": (lambda m, a: a.transpose(0, -1), [(2, 3, 4)], -2),
     "flatten": (lambda m, a: a.flatten(1), [(2, 3, 4)], -2),
     "flatten middle": (lambda m, a: a.flatten(0, 1), [(2, 3, 4)], -2),
     "unsqueeze": (lambda m, a: a.unsqueeze(1), [(2, 3)], -2),
     "squeeze": (lambda m, a: a.squeeze(1), [(2, 1, 3)], -2),
+    "squeeze all": (lambda m, a: a.squeeze(), [(1, 2, 1, 3)], -2),
+    "flatten number": (lambda m, a: a.sum().flatten(), [(2, 3)], -2),
     "index": (lambda m, a: a[1, 1:], [(3, 4)], -2),
     "index none": (lambda m, a: a[:, None, ..., 0], [(3, 4, 2)], -2),
     "index list": (lambda m, a: a[[0, 2, 0, 0]], [(3, 4)], -2),
@@ -109,6 +116,22 @@ def test_ties_share_the_gradient_as_in_pytorch():
     a.max().backward()
     b.max().backward()
     np.testing.assert_array_equal(a.grad.data, b.grad.numpy())
+
+
+def test_powers_at_zero_have_the_gradients_of_pytorch():
+    torch = pytest.importorskip("torch")
+    bases, powers = [0.0, 0.0, 2.0, -1.0], [0.0, 2.0, 0.0, 2.0]
+    a, b = tensor(bases, requires_grad=True), tensor(powers, requires_grad=True)
+    c, d = torch.tensor(bases, requires_grad=True), torch.tensor(powers, requires_grad=True)
+    with np.errstate(invalid="ignore"):  # the logarithm of −1
+        (a**b).sum().backward()
+    (c**d).sum().backward()
+    np.testing.assert_allclose(a.grad.data, c.grad.numpy())
+    np.testing.assert_allclose(b.grad.data, d.grad.numpy(), rtol=1e-6)
+    x = tensor([0.0], requires_grad=True)
+    with np.errstate(all="raise"):
+        (x**0).sum().backward()
+    assert x.grad.tolist() == [0.0]
 
 
 def test_integers_divide_to_float32():

@@ -178,6 +178,22 @@ def test_a_change_in_place_is_noticed():
         y.backward()
 
 
+@pytest.mark.parametrize("how", ["detach", "no_grad"])
+def test_a_change_by_another_name_is_noticed(how):
+    x = leaf(3.0)
+    y = (x * x).sum()
+    if how == "detach":
+        x.detach()[0] = 4.0
+    else:
+        with no_grad():
+            x[0] = 4.0
+    assert x.data[0] == 4.0
+    with pytest.raises(RuntimeError, match="in place"):
+        y.backward()
+    with pytest.raises(TypeError, match="no_grad"):
+        x[0] = 5.0
+
+
 def test_only_needed_products_are_computed():
     computed = []
 
@@ -203,6 +219,22 @@ def test_keywords_reach_the_graph():
     a, b = leaf(2.0), leaf(3.0)
     arithmetic.mul(b=b, a=a).sum().backward()
     assert (a.grad.item(), b.grad.item()) == (3.0, 2.0)
+
+
+def test_arguments_behind_one_that_is_left_out_reach_the_graph():
+    x, b = tensor(np.arange(8.0).reshape(2, 1, 2, 2)), leaf(0.0)
+    F.batch_norm(x, None, None, bias=b, training=True).sum().backward()
+    assert b.grad.item() == 8.0
+    y = leaf(1.0, 5.0)
+    F.clip(y, max=tensor([2.0, 2.0])).sum().backward()
+    assert y.grad.tolist() == [1.0, 0.0]
+
+
+def test_a_tensor_of_a_tensor_and_a_loop_over_a_number():
+    assert isinstance(Tensor(tensor([1.0])).data, np.ndarray)
+    assert [row.tolist() for row in tensor([[1.0], [2.0]])] == [[1.0], [2.0]]
+    with pytest.raises(TypeError, match="no length"):
+        list(tensor(1.0))
 
 
 def test_numpy_protocols():

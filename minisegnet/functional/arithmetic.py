@@ -42,7 +42,8 @@ def div(a, b):
 @differentiable
 def pow(a, b):
     y = a**b
-    return y, lambda g: (lambda: g * b * a ** (b - 1), lambda: g * y * np.log(a))
+    # At b = 0, and at a = 0, the gradient is 0, although a^(b − 1) or ln a is infinite there.
+    return y, lambda g: (lambda: g * b * a ** (b - 1 + (b == 0)), lambda: g * y * np.log(a + ((a == 0) & (b >= 0))))
 
 
 @differentiable
@@ -107,6 +108,11 @@ def where(condition, a, b):
 # --- sums over axes ------------------------------------------------------------------------
 
 
+def _axes(dim):
+    """NumPy wants several axes as a tuple; PyTorch takes a list too."""
+    return tuple(dim) if isinstance(dim, list) else dim
+
+
 def _back_over(g, shape, dim):
     """A gradient of a reduction, with the reduced axes put back as 1."""
     axes = range(len(shape)) if dim is None else [d % len(shape) for d in ([dim] if np.isscalar(dim) else dim)]
@@ -115,12 +121,14 @@ def _back_over(g, shape, dim):
 
 @differentiable
 def sum(a, dim=None, keepdim=False):
+    dim = _axes(dim)
     y = a.sum(axis=dim, keepdims=keepdim)
     return y, lambda g: (lambda: np.broadcast_to(_back_over(g, a.shape, dim), a.shape),)
 
 
 @differentiable
 def mean(a, dim=None, keepdim=False):
+    dim = _axes(dim)
     y = a.mean(axis=dim, keepdims=keepdim, dtype=a.dtype if a.dtype.kind == "f" else np.float32)
     share = y.size / a.size if a.size else 0.0
     return y, lambda g: (lambda: np.broadcast_to(_back_over(g * share, a.shape, dim), a.shape),)
@@ -136,6 +144,7 @@ class MaxResult(NamedTuple):
 @differentiable
 def amax(a, dim=None, keepdim=False):
     """The largest value over all axes or some; equal ones share the gradient."""
+    dim = _axes(dim)
     y = a.max(axis=dim, keepdims=keepdim)
 
     def pullback(g):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, differentiable
+from ..tensor import Tensor, differentiable, is_grad_enabled
 
 
 @differentiable
@@ -33,7 +33,7 @@ def _permute(a, dims):
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
-    return _permute(a, _one_or_many(dims))
+    return _permute(a, tuple(dim % a.ndim if -a.ndim <= dim < 0 else dim for dim in _one_or_many(dims)))
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -43,12 +43,14 @@ def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    end = end_dim % a.ndim + 1
+    end = end_dim % max(a.ndim, 1) + 1  # of a number, one axis is made
     return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
 
 
-def squeeze(a: Tensor, dim: int) -> Tensor:
-    """Without axis `dim`, if its length is 1."""
+def squeeze(a: Tensor, dim: int | None = None) -> Tensor:
+    """Without axis `dim`, if its length is 1; by default without all such axes."""
+    if dim is None:
+        return _reshape(a, tuple(size for size in a.shape if size != 1))
     return _reshape(a, a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :]) if a.shape[dim] == 1 else a
 
 
@@ -83,12 +85,12 @@ def _getitem(a: Tensor, key: Any) -> Tensor:
 
 
 def _setitem(a: Tensor, key: Any, value: Any) -> None:
-    if a.requires_grad:
+    if a.requires_grad and is_grad_enabled():
         raise TypeError(
-            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write under x.detach()"
+            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write inside ms.no_grad()"
         )
     a.data[key] = value.data if isinstance(value, Tensor) else value
-    a._version += 1
+    a._changed()
 
 
 @differentiable

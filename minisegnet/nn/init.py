@@ -40,7 +40,7 @@ def _fill(parameter: Tensor, values: np.ndarray) -> Tensor:
 def constant_(parameter: Tensor, value: float) -> Tensor:
     """Every element is ``value``."""
     parameter.data[...] = value
-    parameter._version += 1
+    parameter._changed()
     return parameter
 
 
