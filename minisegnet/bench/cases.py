@@ -34,6 +34,13 @@ def _conv(channels: int, outputs: int, size: int, kernel: int = 3) -> Case:
     return Case(lambda F, x, w: F.conv2d(x, w, padding=padding), (_image(channels, size), (outputs, channels, kernel, kernel)))
 
 
+def _norm_relu(F: Any, x: Any, w: Any, b: Any) -> Any:
+    """As each library's network computes it: here in one function, in PyTorch in two."""
+    if hasattr(F, "batch_norm_relu"):
+        return F.batch_norm_relu(x, None, None, w, b, True)
+    return F.relu(F.batch_norm(x, None, None, w, b, True))
+
+
 # The layers of a U-Net with 16 channels at the top on 128² images, from top to bottom.
 CASES: dict[str, Case] = {
     "conv 3×3  1→16, 128²": _conv(1, 16, 128),
@@ -44,9 +51,7 @@ CASES: dict[str, Case] = {
     "conv 3×3  256→256, 8²": _conv(256, 256, 8),
     "conv 1×1  16→2, 128²": _conv(16, 2, 128, 1),
     "conv transposed 2×2  32→16, 64²": Case(lambda F, x, w, b: F.conv_transpose2d(x, w, b, 2), (_image(32, 64), (32, 16, 2, 2), (16,))),
-    "batch norm + ReLU  16, 128²": Case(
-        lambda F, x, w, b: F.relu(F.batch_norm(x, None, None, w, b, True)), (_image(16, 128), (16,), (16,))
-    ),
+    "batch norm + ReLU  16, 128²": Case(_norm_relu, (_image(16, 128), (16,), (16,))),
     "max pool 2×2  16, 128²": Case(lambda F, x: F.max_pool2d(x, 2), (_image(16, 128),)),
     "average pool 2×2  16, 128²": Case(lambda F, x: F.avg_pool2d(x, 2), (_image(16, 128),)),
     "bilinear ×2  32, 64²": Case(lambda F, x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True), (_image(32, 64),)),
