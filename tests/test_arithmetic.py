@@ -139,6 +139,40 @@ def test_integers_divide_to_float32():
     assert tensor([1, 2]).mean().dtype == np.float32
 
 
+OPERANDS = {
+    "bool": np.array([True, False]),
+    "uint8": np.array([1, 2], np.uint8),
+    "int64": np.array([1, 2]),
+    "float32": np.array([1, 2], np.float32),
+    "float64": np.array([1.0, 2.0]),
+    "int64 number": np.array(2),
+    "float32 number": np.array(2, np.float32),
+    "float64 number": np.array(2.0),
+    "int": 2,
+    "float": 2.0,
+}
+
+
+@pytest.mark.parametrize("right", OPERANDS)
+@pytest.mark.parametrize("left", [name for name in OPERANDS if name not in ("int", "float")])
+def test_dtypes_of_results_are_those_of_pytorch(left, right):
+    torch = pytest.importorskip("torch")
+    a, b = OPERANDS[left], OPERANDS[right]
+    c, d = (torch.tensor(v) if isinstance(v, np.ndarray) else v for v in (a, b))
+    ours, expected = Tensor(a), Tensor(b) if isinstance(b, np.ndarray) else b
+    functions = (lambda x, y: x + y, lambda x, y: x * y, lambda x, y: y * x, lambda x, y: x / (y + 1), lambda x, y: (x + 1.0) ** y)
+    for function in functions:
+        assert str(function(ours, expected).dtype) == str(function(c, d).dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "sigmoid", "tanh"])
+def test_functions_of_integers_are_float32(name):
+    assert getattr(F, name)(tensor([1, 2])).dtype == np.float32
+    assert F.softmax(tensor([1, 2]), 0).dtype == F.log_softmax(tensor([1, 2]), 0).dtype == np.float32
+    assert F.clip(tensor([1, 2]), 1.5).dtype == np.float32
+    assert F.where(tensor([True, False]), tensor([1.0, 2.0]), tensor([1, 2])).dtype == np.float32
+
+
 def test_cast_is_differentiable():
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
     x.to("float64").sum().backward()

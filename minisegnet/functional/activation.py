@@ -7,6 +7,7 @@ import numpy as np
 from minisegnet_kernels import activation as kernels
 
 from ..tensor import differentiable
+from .arithmetic import floating
 
 
 @differentiable
@@ -26,6 +27,7 @@ def leaky_relu(input, negative_slope=0.01):
 @differentiable
 def softmax(input, dim):
     """``exp(x) / Σ exp(x)`` along an axis: positive numbers that sum to 1."""
+    input = floating(input)
     e = np.exp(input - input.max(axis=dim, keepdims=True))
     y = e / e.sum(axis=dim, keepdims=True)
     return y, lambda g: (lambda: y * (g - (g * y).sum(axis=dim, keepdims=True)),)
@@ -34,6 +36,7 @@ def softmax(input, dim):
 @differentiable
 def log_softmax(input, dim):
     """``log(softmax(x))``, without the loss of precision of the two steps."""
+    input = floating(input)
     shifted = input - input.max(axis=dim, keepdims=True)
     y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=dim, keepdims=True),)

@@ -13,26 +13,57 @@ import numpy as np
 
 from ..tensor import Tensor, differentiable
 
+# --- dtypes -----------------------------------------------------------------------------------
+
+
+def promoted(*operands):
+    """Operands in the dtype of their result, by PyTorch's rules, so that float32 stays float32.
+
+    Floats decide over integers and these over truth values; then arrays with axes over those without
+    and over Python's numbers. (NumPy would make float64 of int64 with float32.)
+    """
+    arrays = [v for v in operands if hasattr(v, "dtype")]
+    if len({v.dtype for v in arrays}) == 1 and arrays[0].dtype.kind == "f":
+        return operands
+    floats, integers = ([v for v in arrays if v.dtype.kind in kinds] for kinds in ("f", "iu"))
+    if not floats and any(isinstance(v, float) for v in operands):
+        dtype = np.dtype(np.float32)
+    elif deciding := floats or integers:
+        dtype = np.result_type(*{v.dtype for v in [v for v in deciding if v.ndim] or deciding})
+    else:
+        return operands
+    return tuple(v.astype(dtype, copy=False) if hasattr(v, "dtype") else v for v in operands)
+
+
+def floating(a):
+    """Integers as float32, for functions whose values are no integers."""
+    return a if a.dtype.kind == "f" else a.astype(np.float32)
+
+
 # --- element by element --------------------------------------------------------------------
 
 
 @differentiable
 def add(a, b):
+    a, b = promoted(a, b)
     return a + b, lambda g: (lambda: g, lambda: g)
 
 
 @differentiable
 def sub(a, b):
+    a, b = promoted(a, b)
     return a - b, lambda g: (lambda: g, lambda: -g)
 
 
 @differentiable
 def mul(a, b):
+    a, b = promoted(a, b)
     return a * b, lambda g: (lambda: g * b, lambda: g * a)
 
 
 @differentiable
 def div(a, b):
+    a, b = promoted(a, b)
     y = a / b
     if not any(getattr(v, "dtype", np.dtype(int)).kind == "f" for v in (a, b)):
         y = y.astype(np.float32)  # integers divide to the default dtype, as in PyTorch
@@ -41,6 +72,7 @@ def div(a, b):
 
 @differentiable
 def pow(a, b):
+    a, b = promoted(a, b)
     y = a**b
     # At b = 0, and at a = 0, the gradient is 0, although a^(b − 1) or ln a is infinite there.
     return y, lambda g: (lambda: g * b * a ** (b - 1 + (b == 0)), lambda: g * y * np.log(a + ((a == 0) & (b >= 0))))
@@ -53,17 +85,20 @@ def neg(a):
 
 @differentiable
 def exp(a):
+    a = floating(a)
     y = np.exp(a)
     return y, lambda g: (lambda: g * y,)
 
 
 @differentiable
 def log(a):
+    a = floating(a)
     return np.log(a), lambda g: (lambda: g / a,)
 
 
 @differentiable
 def sqrt(a):
+    a = floating(a)
     y = np.sqrt(a)
     return y, lambda g: (lambda: g / (2 * y),)
 
@@ -75,18 +110,22 @@ def abs(a):
 
 @differentiable
 def sigmoid(a):
+    a = floating(a)
     y = (np.tanh(a / 2) + 1) / 2  # no overflow for large negative a
     return y, lambda g: (lambda: g * y * (1 - y),)
 
 
 @differentiable
 def tanh(a):
+    a = floating(a)
     y = np.tanh(a)
     return y, lambda g: (lambda: g * (1 - y * y),)
 
 
 @differentiable
 def clip(a, min=None, max=None):
+    a, min, max = promoted(a, min, max)
+
     def inside():
         return (True if min is None else a >= min) & (True if max is None else a <= max)
 
@@ -96,12 +135,14 @@ def clip(a, min=None, max=None):
 @differentiable
 def maximum(a, b):
     """The larger of two; at a tie each gets half of the gradient."""
+    a, b = promoted(a, b)
     return np.maximum(a, b), lambda g: (lambda: g * ((a > b) + 0.5 * (a == b)), lambda: g * ((b > a) + 0.5 * (a == b)))
 
 
 @differentiable
 def where(condition, a, b):
     """``a`` where the condition holds, ``b`` elsewhere."""
+    a, b = promoted(a, b)
     return np.where(condition, a, b), lambda g: (None, lambda: np.where(condition, g, 0), lambda: np.where(condition, 0, g))
 
 
@@ -180,6 +221,7 @@ def argmax(a: Tensor, dim: int | None = None) -> Tensor:
 
 @differentiable
 def matmul(a, b):
+    a, b = promoted(a, b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: expected (..., n, k) @ (..., k, m), got {a.shape} @ {b.shape}")
     return a @ b, lambda g: (lambda: g @ b.swapaxes(-1, -2), lambda: a.swapaxes(-1, -2) @ g)
