@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from .files import replaced
 from .tensor import Tensor
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -27,15 +27,14 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x
 def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors to a file; it is complete or it is not there.
 
-    The new file is written beside the old one and then takes its name in one step, so that
-    a crash or a full disk leaves the old one as it was.
+    A crash or a full disk leaves the file that was there before as it was (see `files.replaced`).
 
     Parameters
     ----------
     obj : Module, or mapping of str to Tensor or array
         Of a module its ``state_dict()`` is saved.
     path : path
-        Ends in ``.safetensors``.
+        Ends in ``.safetensors``. Missing folders are made.
     metadata : mapping of str to str, optional
         What `load_metadata` gives back.
 
@@ -45,6 +44,8 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
         If a value is no tensor, or a name or a piece of metadata no string; names it.
     ValueError
         If the path has the ending of a pickle.
+    OSError
+        If the file cannot be written; names it.
     """
     path = Path(path)
     if path.suffix.lower() in _PICKLES:
@@ -57,17 +58,11 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"save: metadata maps strings to strings, and {key!r} is {text!r}: use str() or json.dumps()")
 
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        temporary.touch()
-        usual = temporary.stat().st_mode  # safetensors makes files that only their owner can read
-        save_file(arrays, temporary, dict(metadata or {}))
-        temporary.chmod(usual)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # the numbers are on the disk before the name is
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as temporary:
+        try:
+            save_file(arrays, temporary, dict(metadata or {}))
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def load(path: str | os.PathLike) -> dict[str, Tensor]:

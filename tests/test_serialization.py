@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minisegnet import nn, serialization
+from minisegnet import files, nn
 from minisegnet.serialization import load, load_metadata, save
 from minisegnet.tensor import Tensor
 
@@ -82,7 +82,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     def full_disk(source, target):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(serialization.os, "replace", full_disk)
+    monkeypatch.setattr(files.os, "replace", full_disk)
     with pytest.raises(OSError, match="no space"):
         save({"a": np.ones(3)}, path)
     assert load(path)["a"].tolist() == [0, 0, 0]

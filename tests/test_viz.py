@@ -225,35 +225,6 @@ def test_smoothing_is_a_weighted_mean_of_the_neighbours(length, width, seed):
 # --- writing ----------------------------------------------------------------------------
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "deep" / "er" / "file.bin"
-    assert viz.write_atomically(path, lambda stream: stream.write(b"first")) == path
-
-    def interrupted(stream):
-        stream.write(b"sec")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        viz.write_atomically(path, interrupted)
-    assert path.read_bytes() == b"first" and os.listdir(path.parent) == ["file.bin"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")
-def test_whoever_has_the_old_file_open_keeps_it(tmp_path):
-    viz.write_atomically(tmp_path / "f", lambda stream: stream.write(b"old"))
-    with (tmp_path / "f").open("rb") as reader:
-        viz.write_atomically(tmp_path / "f", lambda stream: stream.write(b"new"))
-        assert reader.read() == b"old"
-    assert (tmp_path / "f").read_bytes() == b"new"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_a_written_file_has_the_usual_permissions(tmp_path):
-    (tmp_path / "plain").write_text("x")
-    viz.write_atomically(tmp_path / "ours", lambda stream: None)
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     labels = np.zeros((2, 2), int)

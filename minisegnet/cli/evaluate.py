@@ -35,10 +35,11 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
+    from ..files import write_atomically
     from ..inference import load_model, predict
     from ..progress import compiling
     from ..training import evaluate
-    from ..viz import predictions, write_atomically
+    from ..viz import predictions
 
     model: Any = load_model(args.checkpoint)
     about = model.about

@@ -94,8 +94,9 @@ def _segment(model: Any, source: Path, target: Path, args: argparse.Namespace) -
     from PIL import Image
 
     from ..data import read_image, standardise
+    from ..files import write_atomically
     from ..inference import segment_prepared
-    from ..viz import overlay, save_label_png, write_atomically
+    from ..viz import overlay, save_label_png
 
     about, (target, over, sure) = model.about, _files(target)
     image = read_image(source, about.in_channels)

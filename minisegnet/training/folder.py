@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
-from ..viz import write_atomically
+from ..files import write_atomically
 
 FILES = ("config.json", "log.csv", "last.safetensors", "best.safetensors", "curves.png", "predictions.png")
 

@@ -5,11 +5,11 @@ Matplotlib is imported when something is drawn with it, never before, and its gl
 """
 
 from minisegnet.data.colours import class_palette, palette
+from minisegnet.files import write_atomically
 from minisegnet.viz.diagram import graph, graph_dot
 from minisegnet.viz.pictures import colourise, overlay, save_label_png
 from minisegnet.viz.progress import curves
 from minisegnet.viz.sheet import predictions
-from minisegnet.viz.writing import write_atomically
 
 __all__ = [
     "class_palette",

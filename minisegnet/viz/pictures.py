@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minisegnet.data.colours import palette as voc_palette
-from minisegnet.viz.writing import write_atomically
+from minisegnet.files import write_atomically
 
 IGNORED = (224, 224, 192)  # the colour that Pascal VOC gives to the label 255
 
