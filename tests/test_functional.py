@@ -177,11 +177,13 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
         (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3), np.float32))), r"dtypes differ(?s:.)*float64(?s:.)*float32"),
         (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 9, 9)))), "larger than the padded input"),
         (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3))), stride=0), "stride"),
-        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3))), padding="valid"), '"same"'),
+        (lambda x: F.conv2d(x, Tensor(np.ones((2, 4, 3, 3))), padding="full"), '"same"'),
         (lambda x: F.conv2d(x, Tensor(np.ones((3, 2, 3, 3))), groups=2), "groups"),
         (lambda x: F.conv2d(x.to(int), Tensor(np.ones((2, 4, 3, 3)))), "int64"),
         (lambda x: F.conv_transpose2d(x, Tensor(np.ones((3, 2, 2, 2)))), "equal C"),
         (lambda x: F.conv_transpose2d(x, Tensor(np.ones((4, 2, 2, 2))), stride=2, output_padding=2), "output_padding"),
+        (lambda x: F.conv_transpose2d(x, Tensor(np.ones((4, 2, 2, 2))), Tensor(np.ones(1))), r"bias \(O,\) = \(2,\)"),
+        (lambda x: F.conv_transpose2d(x, Tensor(np.ones((4, 2, 2, 2))), Tensor(np.ones(2, np.float32))), "bias: float32"),
         (lambda x: F.max_pool2d(x, 2, weight=Tensor(np.ones((3, 3)))), "kernel_size"),
         (lambda x: F.interpolate(x), "exactly one"),
         (lambda x: F.interpolate(x, 4, mode="cubic"), "cubic"),
@@ -202,6 +204,11 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(Tensor(np.ones(IMAGE)))
+
+
+def test_valid_padding_is_none_and_groups_may_be_numpys():
+    x, w = Tensor(np.ones(IMAGE)), Tensor(np.ones((4, 1, 3, 3)))
+    np.testing.assert_array_equal(F.conv2d(x, w, padding="valid", groups=np.int64(4)).data, F.conv2d(x, w, groups=4).data)
 
 
 def test_labels_of_three_kinds_of_region():

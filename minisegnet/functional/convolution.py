@@ -18,7 +18,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     weight : Tensor, (O, C/groups, U, V)
     bias : Tensor, (O,), optional
     stride, dilation : int or (int, int)
-    padding : int, (int, int), ((top, bottom), (left, right)) or "same"
+    padding : int, (int, int), ((top, bottom), (left, right)), "valid" or "same"
     groups : int
 
     Returns
@@ -91,6 +91,14 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     if input.shape[1] != weight.shape[0]:
         shapes = f"input {checks.shape('N C P Q', input)}, weight {checks.shape('C O/G U V', weight)}"
         checks.fail(name, "input and weight do not fit", expected="equal C (the first axis of the weight)", actual=shapes)
+    if bias is not None and tuple(bias.shape) != (weight.shape[1] * groups,):
+        checks.fail(
+            name,
+            "bias and weight do not fit",
+            expected=f"bias (O,) = ({weight.shape[1] * groups},)",
+            actual=f"bias.shape = {tuple(bias.shape)}, weight {checks.shape('C O/G U V', weight)}, groups = {groups}",
+        )
+    checks.floats(name, input=input, weight=weight, bias=bias)
     s, d = checks.pair(name, "stride", stride, least=1), checks.pair(name, "dilation", dilation, least=1)
     p, extra = checks.pair(name, "padding", padding, least=0), checks.pair(name, "output_padding", output_padding, least=0)
     if any(e >= max(a, b) for e, a, b in zip(extra, s, d, strict=True)):

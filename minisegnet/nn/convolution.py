@@ -102,8 +102,7 @@ class Conv2d(_Convolution):
 
     def run(self, convolution: Callable, x: Tensor) -> Tensor:
         """Apply ``functional.conv2d``, or a function with its arguments, with this layer's parameters."""
-        padding = 0 if self.padding == "valid" else self.padding
-        return convolution(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return convolution(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(_Convolution):

@@ -26,8 +26,8 @@ def forward(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     w : array, (O, C/G, U, V)
     b : array, (O,), optional
     stride, dilation : int or (rows, columns)
-    padding : int, (rows, columns), ((top, bottom), (left, right)) or "same"
-        ``"same"`` is TensorFlow's: the output has ⌈H/stride⌉ rows, and an odd cell of
+    padding : int, (rows, columns), ((top, bottom), (left, right)), "valid" or "same"
+        ``"valid"`` is none. ``"same"`` is TensorFlow's: the output has ⌈H/stride⌉ rows, and an odd cell of
         padding goes to the bottom and the right.
     groups : int
 
@@ -149,14 +149,15 @@ def options(equation: str, input_size, kernel_size, stride, padding, dilation, g
     dilation = checks.pair(equation, "dilation", dilation, least=1)
     reach = [d * (u - 1) + 1 for d, u in zip(dilation, kernel_size, strict=True)]
     if isinstance(padding, str):
-        if padding != "same":
+        if padding not in ("valid", "same"):
             checks.fail(
                 equation,
                 "unknown padding",
-                expected='"same", an int, (rows, columns) or ((top, bottom), (left, right))',
+                expected='"valid", "same", an int, (rows, columns) or ((top, bottom), (left, right))',
                 actual=f"padding = {padding!r}",
             )
-        missing = [max((-(-h // s) - 1) * s + r - h, 0) for h, s, r in zip(input_size, stride, reach, strict=True)]
+        wanted = [max((-(-h // s) - 1) * s + r - h, 0) for h, s, r in zip(input_size, stride, reach, strict=True)]
+        missing = wanted if padding == "same" else (0, 0)
         padding = tuple((m // 2, m - m // 2) for m in missing)
     elif not np.isscalar(padding) and len(padding) == 2 and not np.isscalar(padding[0]):
         padding = tuple(checks.pair(equation, "padding", side, least=0) for side in padding)
@@ -175,7 +176,7 @@ def options(equation: str, input_size, kernel_size, stride, padding, dilation, g
 
 def _check_kernel(equation, w, groups):
     checks.rank(equation, "w", w, "O C/G U V")
-    if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
+    if not isinstance(groups, int | np.integer) or groups < 1 or w.shape[0] % groups:
         checks.fail(
             equation,
             "groups do not fit",
