@@ -94,7 +94,7 @@ def scores(model: Module, images: Any) -> Tensor:
         around = [(b, p - n - b) for b, p, n in zip(before, padded, size, strict=True)]
         images = np.pad(images, [(0, 0), (0, 0), *around], mode="reflect")
     with evaluating(model), no_grad():
-        result = model(Tensor(images.astype(dtype, copy=False)).to(device))  # type: ignore[attr-defined]
+        result = model(Tensor(images.astype(dtype, copy=False)).to(device))
     # A network without padding loses as much on one side as on the other.
     start = [b - (p - out) // 2 for b, p, out in zip(before, padded, result.shape[2:], strict=True)]
     if any(s < 0 or s + n > out for s, n, out in zip(start, size, result.shape[2:], strict=True)):
@@ -125,7 +125,7 @@ def predict(model: Module, images: Any) -> np.ndarray:
     Equation ``label.argmax``.
     """
     single = len(images.shape) == 3
-    labels = F.label(scores(model, images[None] if single else images)).cpu().data  # type: ignore[attr-defined]
+    labels = F.label(scores(model, images[None] if single else images)).cpu().data
     return labels[0] if single else labels
 
 
@@ -159,10 +159,10 @@ def segment_image(model: Module, image: np.ndarray, confidence: bool = False) ->
 def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False) -> Any:
     """As `segment_image`, for an image (C, H, W) that `prepare` has made."""
     found = scores(model, image[None])
-    labels = F.label(found).cpu().data[0]  # type: ignore[attr-defined]
+    labels = F.label(found).cpu().data[0]
     if not confidence:
         return labels
-    probabilities = F.softmax(found, dim=1).cpu().data[0]  # type: ignore[attr-defined]
+    probabilities = F.softmax(found, dim=1).cpu().data[0]
     return labels, probabilities.max(axis=0).astype(np.float32)
 
 

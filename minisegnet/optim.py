@@ -145,7 +145,7 @@ def _restored(name: str, value: Any, parameter: Tensor) -> Any:
     array = value.data if isinstance(value, Tensor) else np.asarray(value)
     if tuple(array.shape) != parameter.shape:
         raise ValueError(f"{name} of a parameter of shape {parameter.shape} has shape {tuple(array.shape)}")
-    return Tensor(array.astype(parameter.dtype, order="C")).to(parameter.device)  # type: ignore[attr-defined]
+    return Tensor(array.astype(parameter.dtype, order="C")).to(parameter.device)
 
 
 class SGD(Optimizer):

@@ -239,7 +239,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
     if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
         dtype = np.float32
     array = array if dtype is None else array.astype(dtype, copy=False)
-    made = Tensor(array) if device == "cpu" else Tensor(array).to(device)  # type: ignore[attr-defined]
+    made = Tensor(array) if device == "cpu" else Tensor(array).to(device)
     return made.requires_grad_() if requires_grad else made
 
 

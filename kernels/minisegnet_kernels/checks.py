@@ -65,4 +65,4 @@ def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int
     values = (value, value) if np.isscalar(value) else tuple(value) if isinstance(value, Sequence) else None
     if values is None or len(values) != 2 or any(isinstance(v, bool) or int(v) != v or v < least for v in values):
         fail(operation, f"{name} does not fit", expected=f"{name}: an int ≥ {least}, or two (rows, columns)", actual=f"{name} = {value!r}")
-    return int(values[0]), int(values[1])  # type: ignore[index]
+    return int(values[0]), int(values[1])

@@ -16,7 +16,7 @@ def crop(x: Tensor, rows: int, columns: int, top: int = 0, left: int = 0) -> Ten
     """A window of (N, C, H, W); itself if the window is all of it."""
     if x.shape[2:] == (rows, columns):
         return x
-    return x[:, :, top : top + rows, left : left + columns]  # type: ignore[index]
+    return x[:, :, top : top + rows, left : left + columns]
 
 
 def center_crop(x: Tensor, rows: int, columns: int) -> Tensor:

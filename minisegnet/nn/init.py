@@ -34,7 +34,7 @@ def skip() -> Iterator[None]:
 
 
 def _fill(parameter: Tensor, values: np.ndarray) -> Tensor:
-    return parameter.copy_(Tensor(values).to(parameter.device))  # type: ignore[attr-defined]
+    return parameter.copy_(Tensor(values).to(parameter.device))
 
 
 def constant_(parameter: Tensor, value: float) -> Tensor:

@@ -215,7 +215,7 @@ class Module:
         for name in shared:
             value = state_dict[name]
             value = value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-            own[name].copy_(value.detach().to(own[name].device))  # type: ignore[attr-defined]
+            own[name].copy_(value.detach().to(own[name].device))
         return IncompatibleKeys(missing, unexpected)
 
     # --- changes to the whole ----------------------------------------------------------
@@ -262,7 +262,7 @@ class Module:
             raise TypeError(f"a module can be converted to a floating-point dtype only, not to {np.dtype(dtype)}")
         for value in [*self.parameters(), *self.buffers()]:
             for part in [value] if value.grad is None else [value, value.grad]:
-                part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None).data  # type: ignore[attr-defined]
+                part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None).data
             if value._node is not None:  # gradients arrive in the leaf's dtype
                 value._node.dtype = value.dtype
         return self

@@ -62,7 +62,7 @@ def measure(
         confusion.update(masks, F.label(found))
         if loss is not None:
             counted = int((masks != dataset.ignore_index).sum())
-            total += loss(found, Tensor(masks).to(found.device)).item() * counted  # type: ignore[attr-defined]
+            total += loss(found, Tensor(masks).to(found.device)).item() * counted
             pixels += counted
     return confusion, total / pixels if pixels else float("nan")
 

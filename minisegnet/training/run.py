@@ -114,7 +114,7 @@ class Run:
         """
         self.model.train()
         found = self.model(self._tensor(images))
-        loss = self.loss(found, Tensor(_middle(masks, found.shape[2:])).to(self.device))  # type: ignore[attr-defined]
+        loss = self.loss(found, Tensor(_middle(masks, found.shape[2:])).to(self.device))
         value = loss.item()
         step = self.history.step + 1
         if not math.isfinite(value):
@@ -164,7 +164,7 @@ class Run:
         """
         bad = [
             name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().data).all()
-        ]  # type: ignore[attr-defined]
+        ]
         if bad:
             raise self._diverged(f"{bad[0]} and {len(bad) - 1} other tensors of the network are no longer finite after step {row['step']}")
         history = self.history
@@ -225,7 +225,7 @@ class Run:
     # --- helpers -----------------------------------------------------------------------
 
     def _tensor(self, images: np.ndarray) -> Tensor:
-        return Tensor(images.astype(self.dtype, copy=False)).to(self.device)  # type: ignore[attr-defined]
+        return Tensor(images.astype(self.dtype, copy=False)).to(self.device)
 
     def _columns(self) -> list[str]:
         names = ["step", "loss", "lr", "seconds"]
