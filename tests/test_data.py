@@ -170,6 +170,14 @@ def test_scenes_are_a_dataset(classes, in_channels, size):
     assert seen.tolist() == list(range(classes))
 
 
+def test_names_of_scenes_are_a_sequence():
+    names = data.Shapes(5).names
+    assert len(names) == 5 and names[1] == "scene 1" and names[-1] == "scene 4"
+    assert names[3:9] == ["scene 3", "scene 4"] == list(names)[3:]
+    with pytest.raises(IndexError):
+        names[5]
+
+
 def test_a_scene_depends_on_its_seed_and_number_only():
     short, long = data.Shapes(5, 32, seed=3), data.Shapes(10**6, 32, seed=3)
     long[999_999]

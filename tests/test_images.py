@@ -79,3 +79,10 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "c.png").write_bytes((tmp_path / "c.png").read_bytes()[:700])
     with pytest.raises(OSError, match=r"c\.png: the image cannot be decoded"):
         read_image(tmp_path / "c.png")
+
+
+def test_an_image_that_is_too_large_is_named(tmp_path, monkeypatch):
+    Image.fromarray(grey(64, 64)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(OSError, match=r"a\.png: .*4096 pixels.*cut it into tiles"):
+        read_image(tmp_path / "a.png")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..data import Dataset
 
 MASKS = ("auto", "classes", "binary", "instances", "palette", "colours")
 
@@ -72,7 +75,7 @@ def data_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {"data": name, "classes": args.classes, "masks": args.masks, "ignore_index": args.ignore_index, "boundary": args.boundary}
 
 
-def open_data(settings: dict[str, Any], part: str, in_channels: int | None = None) -> Any:
+def open_data(settings: dict[str, Any], part: str, in_channels: int | None = None) -> Dataset:
     """The dataset that `data_settings` tell.
 
     Parameters
@@ -92,7 +95,7 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
         count = classes if isinstance(classes, int) else len(classes) if classes else 4
         # Seeds of their own, so that no scene is in both parts.
         return data.Shapes(200, classes=count, seed=1) if part == "train" else data.Shapes(20, classes=count, seed=2)
-    whole: Any = data.Folder(
+    whole = data.Folder(
         name,
         classes=classes,
         masks=settings["masks"],

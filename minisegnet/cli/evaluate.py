@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import add_backend, add_command, add_data, data_settings, open_data, positive, use_backend
+
+if TYPE_CHECKING:
+    from ..data import Dataset
 
 EXAMPLES = """\
   minisegnet evaluate runs/mine
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(args: argparse.Namespace, about: Any) -> Any:
+def _dataset(args: argparse.Namespace, about: Any) -> Dataset:
     if args.data is None:
         settings = about.run.get("settings", {})
         if "data" not in settings:

@@ -46,7 +46,9 @@ class Dataset(Protocol):
     palette: np.ndarray
     in_channels: int
     ignore_index: int
-    names: Sequence[str]
+
+    @property
+    def names(self) -> Sequence[str]: ...
 
     def __len__(self) -> int: ...
 

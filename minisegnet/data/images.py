@@ -81,7 +81,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarr
     OSError
         If there is no such file or it cannot be decoded; the message names it.
     """
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         image = _pixels(open_upright(path))
@@ -89,6 +89,8 @@ def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarr
         raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP); or it is damaged") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file") from error
+    except Image.DecompressionBombError as error:  # a damaged header can say so, too
+        raise OSError(f"{path}: {error}; cut it into tiles, or set PIL.Image.MAX_IMAGE_PIXELS if it is meant") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
     return image if channels is None else to_channels(image, channels)

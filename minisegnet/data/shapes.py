@@ -6,7 +6,8 @@ of a camera. Colour and texture say nothing about the class: only the form does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -128,16 +129,14 @@ def _expose(image: np.ndarray, rng: np.random.Generator, i: np.ndarray, j: np.nd
     return image + rng.normal(0, rng.uniform(0.01, 0.05), image.shape)
 
 
-class _Numbers:
+class _Numbers(Sequence):
     """Names of items that are made when asked for: there may be a million."""
 
     def __init__(self, length: int):
-        self._length = length
+        self._items = range(length)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._items)
 
-    def __getitem__(self, k: int) -> str:
-        if not 0 <= k < self._length:
-            raise IndexError(k)
-        return f"scene {k}"
+    def __getitem__(self, k: Any) -> Any:
+        return [f"scene {n}" for n in self._items[k]] if isinstance(k, slice) else f"scene {self._items[k]}"
