@@ -5,7 +5,6 @@ Everything shown here comes from the registry and the files that it points to, s
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from minisegnet_kernels import registry
@@ -132,7 +131,7 @@ def listing() -> str:
         f"{id.ljust(width)}  " + "  ".join(mark.center(len(view)) for mark, view in zip(marks, registry.VIEWS, strict=True))
         for id, marks in rows
     ]
-    return os.linesep.join([head, "─" * len(head), *(line.rstrip() for line in lines)])
+    return "\n".join([head, "─" * len(head), *(line.rstrip() for line in lines)])
 
 
 def _tex(symbol: str) -> str:

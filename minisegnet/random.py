@@ -19,6 +19,8 @@ def manual_seed(seed: int) -> np.random.Generator:
         Not negative.
     """
     global _generator
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, it is {seed}")
     _generator = np.random.default_rng(seed)
     return _generator
 

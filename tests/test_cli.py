@@ -1,5 +1,6 @@
 """The command, run in this process where that says as much, and in one of its own where not."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -171,6 +172,24 @@ def test_segment_never_overwrites_an_image(trained, tmp_path, capsys):
     assert (tmp_path / "a.png").read_bytes() == before and not (tmp_path / "out").exists()
 
 
+def test_segment_refuses_an_overlay_that_another_label_would_overwrite(trained, tmp_path, capsys):
+    for name in ("a.png", "a_overlay.png"):
+        Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / name)
+    both = [tmp_path / "a.png", tmp_path / "a_overlay.png", "--checkpoint", trained, "--out", tmp_path / "out"]
+    assert run("segment", *both, "--overlay") == 2
+    assert "would both be written" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert run("segment", *both) == 0
+
+
+def test_a_terminal_without_the_characters_gets_others():
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
+    done = process(
+        "-c",
+        f"import os, sys; os.execve(sys.executable, [sys.executable, '-m', 'minisegnet', 'equation', 'conv2d.forward'], {{**os.environ, **{environment}}})",
+    )
+    assert done.returncode == 0 and "?? NumPy ??" in done.stdout, done.stderr
+
+
 def test_equation_models_and_doctor(capsys):
     assert run("equation") == 0
     assert "conv2d.forward" in capsys.readouterr().out
@@ -252,7 +271,33 @@ def test_another_number_of_classes_than_the_masks(folder, tmp_path, capsys):
     assert "2 classes" in message and "classes=3" in message
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--classes", 3], "--classes"),
+        (["--masks", "binary", "--ignore-index", 0, "--val-fraction", 0.5], "--masks, --ignore-index, --val-fraction"),
+        (["--data", "shapes", "--boundary"], "--boundary"),
+        (["--data", "shapes", "--classes", "a,b"], "names of their own"),
+    ],
+)
+def test_options_that_the_data_cannot_use_are_refused(tmp_path, capsys, options, words):
+    assert words in refused(capsys, tmp_path, "train", *options, *TINY, "--out", tmp_path / "run")
+
+
+def test_evaluate_refuses_options_without_data_and_runs_that_tell_none(trained, tmp_path, capsys):
+    assert "--classes: that goes with --data" in refused(capsys, tmp_path, "evaluate", trained, "--classes", 2)
+    found = checkpoint.read(trained)
+    about = dataclasses.replace(found.about, run={**found.about.run, "settings": {"data": "mine"}}, resume={"any": 1})
+    model = minisegnet.inference.load_model(trained)
+    checkpoint.write(tmp_path / "last.safetensors", model, about)
+    assert "name the data (--data)" in refused(capsys, tmp_path, "evaluate", tmp_path)
+    assert "not started by minisegnet train" in refused(capsys, tmp_path, "train", "--resume", tmp_path)
+
+
 def test_unknown_model_and_bad_width(tmp_path, capsys):
+    for width in ("nan", "inf"):
+        assert "must be positive and finite" in refused(capsys, tmp_path, "train", "--width", width, "--out", tmp_path / "run")
+    assert "seed must not be negative" in refused(capsys, tmp_path, "train", "--seed", -1, "--out", tmp_path / "run")
     assert "did you mean 'unet'" in refused(capsys, tmp_path, "train", "--model", "unett", "--out", tmp_path / "run")
     assert "must be positive" in refused(capsys, tmp_path, "train", "--width", 0, "--out", tmp_path / "run")
     assert "16 × 16" in refused(capsys, tmp_path, "train", *TINY, "--crop", 8, "--out", tmp_path / "run")
@@ -304,6 +349,7 @@ def test_no_image(trained, tmp_path, capsys):
 
 
 def test_unknown_equation(tmp_path, capsys):
+    assert "begin with conv2d, pool2d" in refused(capsys, tmp_path, "equation", "xyz")
     assert "did you mean conv2d.forward" in refused(capsys, tmp_path, "equation", "conv2d.forwrad")
 
 

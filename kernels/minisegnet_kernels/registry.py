@@ -165,14 +165,15 @@ def get(id: str) -> Equation:
         from difflib import get_close_matches
 
         equations()
-        near = get_close_matches(id, _EQUATIONS, n=3, cutoff=0.4) or sorted(_EQUATIONS)
-        raise KeyError(f"no equation {id!r}; did you mean {', '.join(near)}?")
+        near = get_close_matches(id, _EQUATIONS, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"their ids begin with {', '.join(OPERATIONS)}."
+        raise KeyError(f"no equation {id!r}; {hint}")
     return _EQUATIONS[id]
 
 
 def _python_source(path: Path, name: str) -> Source | None:
     """A module-level function and the private helpers of its file that it reaches, in the file's order."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     if name not in functions:
         return None
@@ -196,7 +197,7 @@ def _first_line(function: ast.FunctionDef) -> int:
 
 def _cuda_source(path: Path, kernel: str) -> Source | None:
     """A ``__global__`` function of this name or ``name__part``, by matching braces."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     spans = []
     for match in re.finditer(rf"(template\s*<[^>]*>\s*)?__global__[^{{;]*?\b{kernel}(__\w+)?\s*\(", text):
         depth, place = 1, text.index("{", match.end()) + 1

@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 2 something that the user can mend, told in one message, and 130 Ctrl-C.
     ``MINISEGNET_DEBUG=1`` shows where an error arose.
     """
+    for stream in (sys.stdout, sys.stderr):  # where "─" or "→" cannot be written, "?" does
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0

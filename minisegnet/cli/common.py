@@ -67,12 +67,38 @@ def add_data(command: argparse.ArgumentParser, default: str) -> None:
     group.add_argument("--boundary", action="store_true", help="from masks of instances, learn their boundaries as a class of its own")
 
 
+_DEFAULTS = {"classes": None, "masks": "auto", "ignore_index": 255, "boundary": False, "val_fraction": 0.2}
+_ALLOWED = {"nuclei": ("boundary",), "shapes": ("classes",)}  # what the data that come along can be told
+
+
+def given(args: argparse.Namespace, but: tuple[str, ...] = ()) -> str:
+    """The arguments about data that were given, as they are typed; "" if none was."""
+    options = [name for name, default in _DEFAULTS.items() if name not in but and getattr(args, name, default) != default]
+    return ", ".join(f"--{name.replace('_', '-')}" for name in options)
+
+
 def data_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_data`, as they are kept in a checkpoint."""
+    """The arguments of `add_data`, as they are kept in a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If one does not go with the data that come along: nothing that was asked for is left out in silence.
+    """
     name = args.data or "nuclei"
-    if name not in ("nuclei", "shapes"):
+    if name in _ALLOWED:
+        if idle := given(args, but=_ALLOWED[name]):
+            raise ValueError(f"{idle}: that is for a folder of your own and does not go with --data {name}")
+        if isinstance(args.classes, list):
+            raise ValueError("--classes: the shapes have names of their own; give a number, from 2 to 8")
+    else:
         name = str(Path(name).resolve())
     return {"data": name, "classes": args.classes, "masks": args.masks, "ignore_index": args.ignore_index, "boundary": args.boundary}
+
+
+def tells_data(settings: dict[str, Any]) -> bool:
+    """Whether the settings in a checkpoint are those of this command, so that `open_data` knows what to open."""
+    return {"data", "classes", "masks", "ignore_index", "boundary", "val_fraction", "seed"} <= settings.keys()
 
 
 def open_data(settings: dict[str, Any], part: str, in_channels: int | None = None) -> Dataset:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from .common import add_backend, add_command, add_data, data_settings, open_data, positive, use_backend
+from .common import add_backend, add_command, add_data, data_settings, given, open_data, positive, tells_data, use_backend
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = _dataset(args, about)
     with compiling():
         confusion = evaluate(model, dataset, args.batch_size)
-    print(f"{len(dataset)} images, {args.checkpoint} after {about.step} steps\n\n{confusion}")
+    print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps\n\n{confusion}")
     if args.json:
         text = (
             json.dumps({"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), **confusion.to_dict()}, indent=2) + "\n"
@@ -74,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _dataset(args: argparse.Namespace, about: Any) -> Dataset:
     if args.data is None:
+        if idle := given(args):
+            raise ValueError(f"{idle}: that goes with --data; without it, the data are those of the run")
         settings = about.run.get("settings", {})
-        if "data" not in settings:
+        if not tells_data(settings):
             raise ValueError("the checkpoint does not tell what was held out of its training: name the data (--data)")
         return open_data(settings, "held out", about.in_channels)
     settings = data_settings(args)

@@ -40,15 +40,15 @@ def run(args: argparse.Namespace) -> int:
     from ..inference import load_model
     from ..progress import compiling
 
-    jobs = _jobs(args.images, Path(args.out))
+    jobs = _jobs(args.images, Path(args.out), args)
     model = load_model(args.checkpoint)
     failures = []
-    for number, (source, target) in enumerate(jobs):
+    for number, (source, files) in enumerate(jobs):
         try:
             start = time.perf_counter()
             with compiling(number == 0):
-                shares = _segment(model, source, target, args)
-            print(f"{source} → {target}: {shares}, {time.perf_counter() - start:.1f} s", flush=True)
+                shares = _segment(model, source, files)
+            print(f"{source} → {files['labels']}: {shares}, {time.perf_counter() - start:.1f} s", flush=True)
         except (ValueError, OSError) as error:  # one bad file among many does not stop the others
             failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")
     for failure in failures:
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
-def _jobs(given: list[str], out: Path) -> list[tuple[Path, Path]]:
-    """Pairs of image and label file; refuses pairs that would overwrite each other or an image."""
+def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[tuple[Path, dict[str, Path]]]:
+    """Images with the files that are made of them; refuses what would overwrite another result or an image."""
     from ..data.images import SUFFIXES
 
     sources: list[Path] = []
@@ -76,20 +76,22 @@ def _jobs(given: list[str], out: Path) -> list[tuple[Path, Path]]:
     taken: dict[Path, Path] = {}
     originals = {source.resolve() for source in sources}
     for source in sources:
-        target = out / f"{source.stem}.png"
-        if target in taken:
-            raise ValueError(f"{taken[target]} and {source} would both be written to {target}: label them in two runs")
-        if originals & {file.resolve() for file in _files(target)}:
-            raise ValueError(f"{target} would overwrite an image: choose another folder (--out)")
-        taken[target] = source
-    return [(source, target) for target, source in taken.items()]
+        for target in _files(out, source, args).values():
+            if target in taken:
+                raise ValueError(f"{taken[target]} and {source} would both be written to {target}: label them in two runs")
+            if target.resolve() in originals:
+                raise ValueError(f"{target} would overwrite an image: choose another folder (--out)")
+            taken[target] = source
+    return [(source, _files(out, source, args)) for source in sources]
 
 
-def _files(target: Path) -> tuple[Path, Path, Path]:
-    return target, target.with_name(f"{target.stem}_overlay.png"), target.with_name(f"{target.stem}_confidence.png")
+def _files(out: Path, source: Path, args: argparse.Namespace) -> dict[str, Path]:
+    """What is written for an image."""
+    wanted = {"labels": "", **{name: f"_{name}" for name in ("overlay", "confidence") if getattr(args, name)}}
+    return {name: out / f"{source.stem}{ending}.png" for name, ending in wanted.items()}
 
 
-def _segment(model: Any, source: Path, target: Path, args: argparse.Namespace) -> str:
+def _segment(model: Any, source: Path, files: dict[str, Path]) -> str:
     import numpy as np
     from PIL import Image
 
@@ -98,7 +100,7 @@ def _segment(model: Any, source: Path, target: Path, args: argparse.Namespace) -
     from ..inference import segment_prepared
     from ..viz import overlay, save_label_png
 
-    about, (target, over, sure) = model.about, _files(target)
+    about = model.about
     image = read_image(source, about.in_channels)
     labels, confidence = segment_prepared(model, standardise(image), confidence=True)
     palette = np.array(about.palette, np.uint8)
@@ -106,11 +108,11 @@ def _segment(model: Any, source: Path, target: Path, args: argparse.Namespace) -
     def save(picture: np.ndarray, path: Path) -> None:
         write_atomically(path, lambda stream: Image.fromarray(picture).save(stream, "PNG"))
 
-    save_label_png(labels, palette, target)
-    if args.overlay:
+    save_label_png(labels, palette, files["labels"])
+    if "overlay" in files:
         background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
-        save(overlay(read_image(source), labels, palette, background=background), over)
-    if args.confidence:
-        save(np.rint(confidence * 255).astype(np.uint8), sure)
+        save(overlay(read_image(source), labels, palette, background=background), files["overlay"])
+    if "confidence" in files:
+        save(np.rint(confidence * 255).astype(np.uint8), files["confidence"])
     counts = np.bincount(labels.ravel(), minlength=len(about.classes)) / labels.size
     return ", ".join(f"{name} {share:.1%}" for name, share in zip(about.classes, counts, strict=True) if share)

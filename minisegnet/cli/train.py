@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_backend, add_command, add_data, data_settings, open_data, positive, use_backend
+from .common import add_backend, add_command, add_data, data_settings, open_data, positive, tells_data, use_backend
 
 EXAMPLES = """\
   minisegnet train
@@ -99,8 +99,8 @@ def _resume(args: argparse.Namespace) -> None:
         raise ValueError("--resume goes on in the folder of the run; it does not go with --out or --overwrite")
     path = checkpoint.find(args.resume, ("last",))
     about = checkpoint.read_about(path)
-    options, args.settings = about.run.get("options"), about.run.get("settings")
-    if not options or "data" not in (args.settings or {}) or about.recipe is None:
+    options, args.settings = about.run.get("options"), about.run.get("settings", {})
+    if not options or not tells_data(args.settings) or about.recipe is None:
         raise ValueError(f"{path}: the run was not started by minisegnet train, so only training.fit(..., resume=...) can go on with it")
     args.resume = str(path.parent)
     args.model, args.width = about.recipe["name"], about.recipe["width"]

@@ -6,6 +6,7 @@ those of the image and of the classes alone: the same drawing, small enough for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -64,8 +65,8 @@ def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float =
         near = get_close_matches(name, _MODELS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"no model {name!r}: {hint}There are {', '.join(_MODELS)}")
-    if in_channels < 1 or num_classes < 1 or width <= 0:
-        raise ValueError(f"in_channels, num_classes and width must be positive, got {in_channels}, {num_classes}, {width}")
+    if in_channels < 1 or num_classes < 1 or not 0 < width < math.inf:
+        raise ValueError(f"in_channels, num_classes and width must be positive and finite, got {in_channels}, {num_classes}, {width}")
     network = _MODELS[name](in_channels, num_classes, width, **options)
     network.recipe = {"name": name, "in_channels": in_channels, "num_classes": num_classes, "width": width, **options}  # type: ignore[attr-defined]
     return network
