@@ -40,7 +40,7 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
     except OSError as error:
-        raise type(error)(f"cannot write {path}: the folder {path.parent} cannot be made or written to ({error.strerror})") from error
+        raise _cannot_write(path, error) from error
     try:
         usual = temporary.stat().st_mode
         yield temporary
@@ -50,6 +50,32 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Find out whether a file could be written, before hours are spent on what it shall hold; nothing stays behind.
+
+    Raises
+    ------
+    OSError
+        As `replaced` would.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
+    there = path.parent
+    while not there.exists():
+        there = there.parent
+    trial = there / f".{uuid4().hex}.part"
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    return type(error)(f"cannot write {path}: the folder {path.parent} cannot be made or written to ({error.strerror})")
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> Path:

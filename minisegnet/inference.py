@@ -46,8 +46,8 @@ def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
             )
         try:
             model = models.create(**found.about.recipe)
-        except TypeError as error:
-            raise ValueError(f"{found.path}: the description of the network is damaged ({error})") from error
+        except (TypeError, ValueError) as error:  # an option or a network that this version does not know
+            raise ValueError(f"{found.path}: the network that it describes cannot be made ({error})") from error
     try:
         model.load_state_dict(found.weights)
     except RuntimeError as error:

@@ -333,6 +333,20 @@ def test_damaged_checkpoint(trained, tmp_path, capsys):
     assert "no checkpoint in the folder" in refused(capsys, tmp_path, "train", "--resume", tmp_path)
 
 
+def test_results_that_cannot_be_written_are_known_before_anything_is_computed(trained, tmp_path, capsys, monkeypatch):
+    for computing in ("minisegnet.inference.scores", "minisegnet.training.evaluation.scores"):
+        monkeypatch.setattr(computing, lambda *a: pytest.fail("computed first"))
+    (tmp_path / "file").write_text("precious")
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
+    nowhere = tmp_path / "file" / "deep"
+    message = refused(capsys, tmp_path, "segment", tmp_path / "a.png", "--checkpoint", trained, "--out", nowhere)
+    assert "cannot write" in message and str(nowhere) in message
+    for option in ("--json", "--pictures"):
+        message = refused(capsys, tmp_path, "evaluate", trained, option, nowhere / "figures")
+        assert "cannot write" in message and str(nowhere) in message
+        assert "name a file in it" in refused(capsys, tmp_path, "evaluate", trained, option, tmp_path)
+
+
 def _pickle(folder):
     (folder / "old.pth").write_bytes(b"PK\x03\x04 and so on")
     return folder / "old.pth"

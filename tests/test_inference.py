@@ -191,3 +191,6 @@ def test_damaged_checkpoints(tmp_path):
     checkpoint.write(path, model, checkpoint.About({"name": "unet", "wdith": 1}, ("a", "b", "c"), [[0, 0, 0]] * 3, 1))
     with pytest.raises(ValueError, match="wdith"):
         inference.load_model(path)
+    checkpoint.write(path, model, checkpoint.About({**model.recipe, "name": "unett"}, ("a", "b", "c"), [[0, 0, 0]] * 3, 1))
+    with pytest.raises(ValueError, match=r"a\.safetensors: .*did you mean 'unet'"):
+        inference.load_model(path)

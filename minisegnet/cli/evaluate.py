@@ -38,12 +38,14 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
-    from ..files import write_atomically
+    from ..files import check_writable, write_atomically
     from ..inference import load_model, predict
     from ..progress import compiling
     from ..training import evaluate
     from ..viz import predictions
 
+    for target in filter(None, (args.json, args.pictures)):
+        check_writable(target)
     model: Any = load_model(args.checkpoint)
     about = model.about
     dataset = _dataset(args, about)

@@ -37,10 +37,12 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
+    from ..files import check_writable
     from ..inference import load_model
     from ..progress import compiling
 
     jobs = _jobs(args.images, Path(args.out), args)
+    check_writable(jobs[0][1]["labels"])
     model = load_model(args.checkpoint)
     failures = []
     for number, (source, files) in enumerate(jobs):
