@@ -13,8 +13,13 @@ from typing import Any
 
 from ..nn import Module
 from .article import ArticleNetwork1, ArticleNetwork2
+from .deeplabv3 import DeepLabV3
+from .deeplabv3plus import DeepLabV3Plus
+from .fcn_resnet import FCNResNet
+from .pspnet import PSPNet, PSPNetSMP
 from .unet import UNet
 from .unet_paper import UNetPaper
+from .unet_resnet import UNetResNet
 
 __all__ = ["create", "list_models"]
 
@@ -22,8 +27,14 @@ __all__ = ["create", "list_models"]
 _MODELS: dict[str, Callable[..., Module]] = {
     "article1": ArticleNetwork1,
     "article2": ArticleNetwork2,
+    "deeplabv3": DeepLabV3,
+    "deeplabv3plus": DeepLabV3Plus,
+    "fcn_resnet": FCNResNet,
+    "pspnet": PSPNet,
+    "pspnet_smp": PSPNetSMP,
     "unet": UNet,
     "unet_paper": UNetPaper,
+    "unet_resnet": UNetResNet,
 }
 
 

@@ -5,7 +5,7 @@ Names, arguments, defaults and ``state_dict`` keys are PyTorch's.
 
 from . import init
 from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax
-from .containers import ModuleList, Sequential
+from .containers import ModuleList, Sequential, chain
 from .convolution import Conv2d, ConvTranspose2d
 from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
 from .loss import CrossEntropyLoss
@@ -40,5 +40,6 @@ __all__ = [
     "Upsample",
     "WeightedMaxPool2d",
     "ZeroPad2d",
+    "chain",
     "init",
 ]

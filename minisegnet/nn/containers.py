@@ -19,6 +19,28 @@ FUSED: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
 }
 
 
+def chain(x: Any, *modules: Module) -> Any:
+    """Apply modules one after another; neighbours that stand in `FUSED` are computed in one pass.
+
+    A `Sequential` does this to all it holds. A module that keeps its layers under names of its own,
+    as the blocks of a ResNet do, calls it with those that follow each other.
+    """
+    waiting = list(modules)
+    while waiting:
+        first = waiting.pop(0)
+        together = _fused(first, waiting[0]) if waiting else None
+        if together is None:
+            x = first(x)
+        else:
+            x = first._located(together, first, x)
+            waiting.pop(0)
+    return x
+
+
+def _fused(first: Module, second: Module) -> Callable | None:
+    return None if first._forward_hooks or second._forward_hooks else FUSED.get((type(first), type(second)))
+
+
 class _Numbered(Module):
     """Modules in an order; their names are mostly "0", "1", ..."""
 
@@ -76,20 +98,7 @@ class Sequential(_Numbered):
             setattr(self, str(name), module)
 
     def forward(self, x: Any) -> Any:
-        modules = list(self)
-        while modules:
-            first = modules.pop(0)
-            together = self._fused(first, modules[0]) if modules else None
-            if together is None:
-                x = first(x)
-            else:
-                x = first._located(together, first, x)
-                modules.pop(0)
-        return x
-
-    @staticmethod
-    def _fused(first: Module, second: Module) -> Callable | None:
-        return None if first._forward_hooks or second._forward_hooks else FUSED.get((type(first), type(second)))
+        return chain(x, *self)
 
     def _part(self, named: list[tuple[str, Module]]) -> Sequential:
         return Sequential(dict(named))
