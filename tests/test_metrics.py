@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from minisegnet import viz
 from minisegnet.metrics import ConfusionMatrix
 from minisegnet.tensor import Tensor
 
@@ -159,6 +161,7 @@ def test_the_table_has_a_line_a_class_and_columns_that_line_up():
     assert lines[6].split()[:2] == ["mean", "0.7412"]
     assert len({len(line) for line in lines[:7]}) == 1
     assert lines[7] == "pixel accuracy 0.9000"
+    assert lines[8] == f"frequency-weighted IoU {(1500 * 1500 / 1700 + 500 * 300 / 500) / 2000:.4f}"
 
 
 def test_the_dictionary_is_plain_json():
@@ -168,3 +171,37 @@ def test_the_dictionary_is_plain_json():
     assert found["matrix"] == [[2, 0], [0, 0]] and found["pixels"] == 2
     cm.reset()
     assert cm.to_dict()["pixel_accuracy"] is None
+
+
+# --- the picture ------------------------------------------------------------------------
+
+
+def test_the_picture_shows_the_shares_of_the_rows(tmp_path):
+    cm = ConfusionMatrix(2, classes=["ground", "cell"]).update(np.repeat([0, 1], [300, 100]), np.repeat([0, 1, 0], [300, 50, 50]))
+    cell, dark = (0.8 * 150) ** 2, np.array([8, 50, 92])  # pixels of a cell; the colour of 100 %
+    areas = {}
+    for of in ("truth", "prediction", "all"):
+        with Image.open(viz.confusion(cm, tmp_path / f"{of}.png", of=of)) as picture:
+            areas[of] = int((np.array(picture.convert("RGB")) == dark).all(-1).sum()) / cell
+    # Of the ground all was found: one dark cell. Of what was called a cell all is one: another one, elsewhere.
+    assert 0.85 < areas["truth"] < 1.1 and 0.85 < areas["prediction"] < 1.1
+    assert 0.85 < areas["all"] < 1.1  # there the darkest is the largest share
+
+
+def test_a_picture_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="nothing was counted"):
+        viz.confusion(ConfusionMatrix(2))
+    with pytest.raises(ValueError, match="of is one of 'truth', 'prediction', 'all', not 'rows'"):
+        viz.confusion(ConfusionMatrix(2).update([0], [0]), of="rows")
+
+
+@pytest.mark.parametrize(("classes", "convention"), [(1, "voc"), (3, "cityscapes"), (40, "nanmean")])
+def test_pictures_of_any_number_of_classes(classes, convention):
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, classes, (2, 50, 50))
+    if convention == "cityscapes":
+        guess[:5] = 255
+    names = [f"a class with a long name, number {k}" for k in range(classes)]
+    shown = np.array(viz.confusion(ConfusionMatrix(classes, classes=names, convention=convention).update(truth, guess)))
+    edges = np.concatenate([shown[:4].reshape(-1, 3), shown[-4:].reshape(-1, 3), shown[:, :4].reshape(-1, 3), shown[:, -4:].reshape(-1, 3)])
+    assert (edges == 255).all(), "something touches the edge of the picture"

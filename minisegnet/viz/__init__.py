@@ -6,6 +6,7 @@ Matplotlib is imported when something is drawn with it, never before, and its gl
 
 from minisegnet.data.colours import class_palette, palette
 from minisegnet.files import write_atomically
+from minisegnet.viz.confusion import confusion
 from minisegnet.viz.diagram import graph, graph_dot
 from minisegnet.viz.pictures import colourise, overlay, save_label_png
 from minisegnet.viz.progress import curves
@@ -14,6 +15,7 @@ from minisegnet.viz.sheet import predictions
 __all__ = [
     "class_palette",
     "colourise",
+    "confusion",
     "curves",
     "graph",
     "graph_dot",

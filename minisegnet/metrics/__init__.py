@@ -1,0 +1,12 @@
+"""How good a segmentation is: figures from counted pixels, and figures of the boundaries.
+
+`ConfusionMatrix` counts every pixel and has the figures that everybody reports; `CONVENTIONS` are the
+ways in which their means are taken. `BoundaryIoU` and `BoundaryF1` look only at the contours, which a
+mean over pixels hardly sees. All of them take label maps one after the other and add in int64.
+"""
+
+from minisegnet.metrics.boundary import BoundaryF1, BoundaryIoU
+from minisegnet.metrics.confusion import ConfusionMatrix
+from minisegnet.metrics.conventions import CONVENTIONS, Convention
+
+__all__ = ["CONVENTIONS", "BoundaryF1", "BoundaryIoU", "ConfusionMatrix", "Convention"]
