@@ -1,0 +1,88 @@
+"""What several losses share: what is true of each pixel, and means over those that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisegnet_kernels import checks
+
+from .. import functional as F
+from ..nn import Module
+from ..tensor import Tensor
+
+
+class Loss(Module):
+    """A loss of scores (N, C, H, W) for labels (N, H, W), a number.
+
+    Parameters
+    ----------
+    ignore_index : int
+        Pixels with this label count nowhere: in no sum, no mean and no gradient.
+    """
+
+    def __init__(self, ignore_index: int = -100):
+        self.ignore_index = ignore_index
+
+    def _named(self, **options: Any) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in {**options, "ignore_index": self.ignore_index}.items())
+
+
+def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[Any, Any]:
+    """Whether a pixel is of a class, and whether it counts: bool arrays (N, C, H, W) and (N, 1, H, W).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a label is no class and not `ignore_index`.
+    """
+    t = target.data if isinstance(target, Tensor) else target
+    checks.rank(name, "scores", scores, "N C H W")
+    checks.rank(name, "target", t, "N H W")
+    if (scores.shape[0], *scores.shape[2:]) != tuple(t.shape) or t.dtype.kind not in "iu":
+        checks.fail(
+            name,
+            "scores and target do not fit",
+            expected=f"integers of shape (N, H, W) = {(scores.shape[0], *scores.shape[2:])}",
+            actual=f"target {t.dtype} {tuple(t.shape)}, {checks.shape('N C H W', scores)}",
+        )
+    counts = t != ignore_index
+    stray = counts & ((t < 0) | (t >= scores.shape[1]))
+    if stray.any():
+        n, i, j = (int(k[0]) for k in stray.nonzero())
+        checks.fail(
+            name,
+            f"a target that is no class, at pixel (n, i, j) = {(n, i, j)}",
+            expected=f"0 ≤ t ≤ {scores.shape[1] - 1}, or ignore_index = {ignore_index}",
+            actual=f"t = {int(t[n, i, j])}",
+        )
+    own = t[:, None] == np.arange(scores.shape[1], like=t)[:, None, None]
+    return own & counts[:, None], counts[:, None]
+
+
+def class_vector(weight: Any) -> Tensor | None:
+    """Weights of the classes as a tensor, from whatever holds numbers."""
+    if weight is None or isinstance(weight, Tensor):
+        return weight
+    return Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
+
+
+def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any) -> Any:
+    """The weight of the class of each pixel (1 without weights), and 0 where a pixel is ignored: an array (N, H, W)."""
+    t = target.data if isinstance(target, Tensor) else target
+    counts = t != ignore_index
+    if weight is None:
+        return counts.astype(dtype)
+    return weight.data.astype(dtype)[np.where(counts, t, 0)] * counts
+
+
+def weighted_mean(losses: Tensor, weights: Any) -> Tensor:
+    """``Σ w·l / Σ w``; 0 if nothing counts."""
+    total = float(weights.sum(dtype=np.float64))
+    return (losses * Tensor(weights)).sum() / (total if total else 1.0)
+
+
+def pixel_cross_entropy(scores: Tensor, target: Any, ignore_index: int, label_smoothing: float = 0.0) -> Tensor:
+    """The cross-entropy of each pixel, (N, H, W), 0 where it is ignored (equation ``cross_entropy.forward``)."""
+    return F.cross_entropy(scores, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")
