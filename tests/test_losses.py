@@ -1,5 +1,7 @@
 """Losses: gradients by central differences, values by definitions of another kind, ignored pixels, names."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -196,7 +198,7 @@ def lovasz_by_thresholds(errors, truth):
     """∫ Δ({pixels with error ≥ t}) dt over 0 ≤ t ≤ 1, with the Jaccard loss Δ(M) = |M| / |truth ∪ M| of wrong pixels M."""
     levels = np.unique(np.concatenate([[0.0], errors]))
     total = 0.0
-    for below, above in zip(levels[:-1], levels[1:], strict=True):
+    for below, above in pairwise(levels):
         wrong = {k for k, e in enumerate(errors) if e >= above}
         total += (above - below) * len(wrong) / len({k for k, t in enumerate(truth) if t} | wrong)
     return total

@@ -1,6 +1,7 @@
 """How the CPU kernels are compiled: the one place where Numba's options are chosen."""
 
 from functools import partial
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,10 +16,10 @@ _LANES = 64  # partial sums of `total`: a few registers of any processor
 
 #: ``@kernel``: a parallel, cached program. One thread pool, ``numba.prange`` over tasks
 #: that never share an output, so that the result does not depend on the number of threads.
-kernel = partial(numba.njit, parallel=True, cache=True, error_model="numpy", fastmath=_FASTMATH)
+kernel: Any = partial(numba.njit, parallel=True, cache=True, error_model="numpy", fastmath=_FASTMATH)
 
 #: ``@inline``: a helper that becomes part of the kernel that calls it.
-inline = partial(numba.njit, inline="always", error_model="numpy", fastmath=_FASTMATH)
+inline: Any = partial(numba.njit, inline="always", error_model="numpy", fastmath=_FASTMATH)
 
 prange = numba.prange
 
