@@ -111,3 +111,190 @@ def test_brightness_and_contrast_are_one_line_for_all_pixels(seed):
     np.testing.assert_allclose(result, slope * image + shift, atol=1e-5)
     assert 0.9 - 1e-5 <= slope <= 1.1 + 1e-5
     assert abs(result.mean() - image.mean()) <= 0.3 + 1e-5
+
+
+# --- rotation ---------------------------------------------------------------------------------
+
+
+def origin(height, width):
+    """An image whose two channels are the row and the column, and a mask with the number of the pixel."""
+    return np.mgrid[:height, :width].astype(np.float32), np.arange(height * width).reshape(height, width)
+
+
+MOVING = [
+    transforms.RandomRotation(180, -1),
+    transforms.RandomRotation(10, -1),
+    transforms.RandomScale(0.5, 2.0),
+    transforms.augmentation((11, 13), -1, scale=(0.5, 2.0), rotate=30),
+    transforms.augmentation(None, -1, rotate=5, flip="horizontal"),
+]
+
+
+@pytest.mark.parametrize("transform", MOVING, ids=repr)
+@given(height=st.integers(2, 16), width=st.integers(2, 16), seed=seeds)
+def test_interpolated_pixels_come_from_where_their_label_says(transform, height, width, seed):
+    """Bilinear interpolation of a ramp is the ramp: the image tells the place exactly, the label that of the nearest pixel."""
+    image, mask = origin(height, width)
+    moved, labels = transform(image, mask, np.random.default_rng(seed))
+    assert moved.shape == (2, *labels.shape) and moved.dtype == np.float32 and labels.dtype == np.int64
+    assert moved.flags.c_contiguous and labels.flags.c_contiguous
+    known = labels != -1
+    assert set(np.unique(labels[known])) <= set(range(height * width))
+    place = np.stack(np.divmod(labels, width))
+    # Within half a pixel; beyond the outermost centres, and where shrinking averages, the ramp is not straight.
+    reach = 0.5 + 1e-4 if not any(isinstance(t, transforms.RandomScale) for t in getattr(transform, "transforms", [transform])) else 1.3
+    straight = known & (place > 0).all(0) & (place[0] < height - 1) & (place[1] < width - 1)
+    assert (abs(moved - place)[:, straight] <= reach).all()
+    np.testing.assert_array_equal(image, origin(height, width)[0])
+    np.testing.assert_array_equal(mask, origin(height, width)[1])
+
+
+@given(seed=seeds)
+def test_an_image_equal_to_its_mask_stays_equal_away_from_edges(seed):
+    """A mask of regions as the image: wherever the four pixels around agree, both show the same; elsewhere they differ by less than 1."""
+    rng = np.random.default_rng(seed)
+    mask = np.kron(rng.integers(0, 2, (4, 4)), np.ones((6, 6), int))
+    moved, labels = transforms.RandomRotation(45, 255)(mask[None].astype(np.float32), mask, rng)
+    known = labels != 255
+    assert set(np.unique(labels[known])) <= {0, 1}
+    assert (abs(moved[0] - labels)[known] <= 0.75 + 1e-5).all()  # of four weights that sum to 1 the nearest pixel's is at least 1/4
+    pure = known & ((moved[0] < 0.2) | (moved[0] > 0.8))
+    assert pure.sum() > 0.5 * known.sum()
+    np.testing.assert_array_equal(np.rint(moved[0])[pure], labels[pure])
+
+
+def test_turning_by_quarters_is_rot90_and_by_0_nothing():
+    image, mask = origin(7, 7)
+    for turns in range(-1, 3):
+        moved, labels = transforms.rotate(image, mask, 90 * turns)
+        np.testing.assert_array_equal(labels, np.rot90(mask, turns))
+        np.testing.assert_allclose(moved, np.rot90(image, turns, (1, 2)), atol=1e-5)
+
+
+def test_corners_from_outside_are_ignored_and_filled_by_reflection():
+    image, mask = origin(20, 20)
+    moved, labels = transforms.rotate(image, mask, 45, 99)
+    assert (labels[[0, 0, -1, -1], [0, -1, 0, -1]] == 99).all() and labels[10, 10] != 99
+    assert 0.1 < (labels == 99).mean() < 0.25  # of a turned square a share of 2(√2 − 1)=0.83 is left
+    assert moved.min() >= 0 and moved.max() <= 19
+
+
+def test_angles_are_drawn_from_the_whole_range():
+    """Where a pixel right of the middle comes from tells the angle."""
+    image, mask = origin(41, 41)
+    rng = np.random.default_rng(0)
+    turned = [transforms.RandomRotation(30)(image, mask, rng)[0][:, 20, 35] - 20 for _ in range(200)]
+    angles = [np.rad2deg(np.arctan2(row, column)) for row, column in turned]
+    assert -30 <= min(angles) < -27 and 27 < max(angles) <= 30
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def test_a_blur_is_the_convolution_with_a_gaussian():
+    image = np.zeros((1, 21, 25), np.float32)
+    image[0, 10, 12] = 1
+    i, j = np.mgrid[-10:11, -12:13]
+    inside = np.maximum(abs(i), abs(j)) <= 5
+    bell = np.exp(-(i**2 + j**2) / (2 * 1.5**2)) * inside
+    np.testing.assert_allclose(transforms.blur(image, 1.5)[0], bell / bell.sum(), atol=1e-6)
+
+
+@given(seeds)
+def test_a_blur_keeps_constants_and_the_mask_and_loses_contrast(seed):
+    rng = np.random.default_rng(seed)
+    image, mask = rng.normal(size=(3, 12, 9)).astype(np.float32), rng.integers(0, 4, (12, 9))
+    soft, labels = transforms.GaussianBlur(1.0, 2.0)(image, mask, rng)
+    np.testing.assert_array_equal(labels, mask)
+    assert soft.dtype == np.float32 and soft.std() < 0.7 * image.std()
+    constant = np.full((2, 5, 6), 3.5, np.float32)
+    np.testing.assert_allclose(transforms.blur(constant, 0.7), constant, rtol=1e-6)
+
+
+def test_noise_has_the_deviation_that_was_drawn_and_no_mean():
+    image, mask = np.zeros((1, 100, 100), np.float32), np.zeros((100, 100), int)
+    found = [transforms.GaussianNoise(0.5)(image, mask, np.random.default_rng(k))[0] for k in range(40)]
+    deviations = [noise.std() for noise in found]
+    assert max(deviations) <= 0.51 and 0.2 < np.mean(deviations) < 0.3
+    assert all(abs(noise.mean()) < 0.03 and noise.dtype == np.float32 for noise in found)
+
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@given(seed=seeds, saturation=st.floats(0, 2), hue=st.floats(-0.5, 0.5))
+def test_colours_turn_about_grey_and_keep_their_brightness(seed, saturation, hue):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(3, 4, 5))
+    moved = transforms.adjust_colour(image, saturation, hue)
+    np.testing.assert_allclose(np.tensordot(LUMA, moved, 1), np.tensordot(LUMA, image, 1), atol=1e-12)
+    grey = np.broadcast_to(image[:1], image.shape)
+    np.testing.assert_allclose(transforms.adjust_colour(grey, saturation, hue), grey, atol=1e-12)
+    # Gain and offset may come before or after: the values need not lie between 0 and 1.
+    np.testing.assert_allclose(transforms.adjust_colour(2 * image + 3, saturation, hue), 2 * moved + 3, atol=1e-9)
+    if abs(saturation) > 1e-3:
+        np.testing.assert_allclose(transforms.adjust_colour(moved, 1 / saturation, -hue), image, atol=1e-9)
+
+
+def test_hues_go_round_and_no_saturation_is_grey():
+    red = np.array([1.0, 0.0, 0.0]).reshape(3, 1, 1)
+    thirds = [transforms.adjust_colour(red, hue=k / 3).ravel() for k in range(4)]
+    np.testing.assert_allclose(thirds[3], thirds[0], atol=1e-12)
+    assert {int(t.argmax()) for t in thirds[:3]} == {0, 1, 2}  # red, then the other two
+    np.testing.assert_allclose(transforms.adjust_colour(red, 0.0).ravel(), [0.299] * 3, atol=1e-12)
+    np.testing.assert_allclose(transforms.adjust_colour(red), red, atol=1e-12)
+
+
+@given(seeds, st.sampled_from([1, 3, 4]))
+def test_colour_jitter_leaves_the_mask_and_of_other_channels_the_colours(seed, channels):
+    rng = np.random.default_rng(seed)
+    image, mask = rng.normal(size=(channels, 6, 5)).astype(np.float32), rng.integers(0, 3, (6, 5))
+    moved, labels = transforms.ColourJitter(0.0, 0.0, 0.5, 0.2)(image, mask, np.random.default_rng(seed))
+    np.testing.assert_array_equal(labels, mask)
+    assert moved.dtype == np.float32
+    assert (abs(moved - image).max() > 1e-3) == (channels == 3)
+
+
+def test_random_apply_is_sometimes_left_out():
+    image, mask = coordinates(4, 4)
+    rng = np.random.default_rng(0)
+    mirror = transforms.RandomApply(lambda a, b, r: (a[..., ::-1], b[..., ::-1]), 0.25)
+    turned = [mirror(image, mask, rng)[1][0, 0] == 3 for _ in range(400)]
+    assert 60 < sum(turned) < 140
+
+
+@given(seeds)
+def test_one_seed_gives_one_result(seed):
+    everything = transforms.augmentation(8, scale=(0.5, 2), rotate=20, jitter=0.3, blur=1.5, noise=0.2)
+    rng = np.random.default_rng(seed)
+    image, mask = rng.normal(size=(3, 10, 12)).astype(np.float32), rng.integers(0, 3, (10, 12))
+    first, second = (everything(image, mask, np.random.default_rng(seed)) for _ in range(2))
+    assert first[0].shape == (3, 8, 8) and first[0].dtype == np.float32
+    assert first[0].tobytes() == second[0].tobytes() and first[1].tobytes() == second[1].tobytes()
+    assert set(np.unique(first[1])) <= {0, 1, 2, 255}
+
+
+def test_augmentation_has_what_was_asked_for_and_no_more():
+    kinds = lambda **options: [type(t).__name__ for t in transforms.augmentation(8, **options).transforms]
+    assert kinds() == ["RandomCrop", "Flip", "QuarterTurn"]
+    assert kinds(flip="none") == ["RandomCrop"] and kinds(flip="horizontal") == ["RandomCrop", "Flip"]
+    assert kinds(scale=(0.5, 2), rotate=10, jitter=0.2, blur=2, noise=0.1, quarter_turns=False) == [
+        "RandomScale", "RandomRotation", "RandomCrop", "Flip", "ColourJitter", "RandomApply", "GaussianNoise",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: transforms.RandomRotation(200), "0 and 180"),
+        (lambda: transforms.ColourJitter(hue=0.7), "hue from 0 to 0.5"),
+        (lambda: transforms.GaussianBlur(2, 1), "low <= high"),
+        (lambda: transforms.GaussianNoise(-1), "std"),
+        (lambda: transforms.RandomApply(transforms.Flip(), 2), "probability"),
+        (lambda: transforms.augmentation(8, flip="left"), "horizontal"),
+        (lambda: transforms.augmentation(8, jitter=2), "contrast and saturation from 0 to 1"),
+    ],
+)
+def test_options_that_make_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,35 +1,12 @@
-"""Augmentation: the image and its mask are changed together.
-
-A transform is called as ``image, mask = transform(image, mask, rng)`` with float32 (C, H, W),
-int64 (H, W) and a `numpy.random.Generator`, its only source of chance. It returns contiguous
-arrays and leaves its arguments as they are.
-"""
+"""Transforms that move pixels: the image and its mask alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-Pair = tuple[np.ndarray, np.ndarray]
-Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
-
-
-def _contiguous(image: np.ndarray, mask: np.ndarray) -> Pair:
-    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
-
-
-@dataclass(frozen=True)
-class Compose:
-    """Several transforms, one after the other."""
-
-    transforms: Sequence[Transform]
-
-    def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-        for transform in self.transforms:
-            image, mask = transform(image, mask, rng)
-        return _contiguous(image, mask)
+from .base import Pair, contiguous
 
 
 @dataclass(frozen=True)
@@ -67,7 +44,7 @@ class RandomCrop:
         top = int(rng.integers(mask.shape[0] - height + 1))
         left = int(rng.integers(mask.shape[1] - width + 1))
         window = slice(top, top + height), slice(left, left + width)
-        return _contiguous(image[:, *window], mask[window])
+        return contiguous(image[:, *window], mask[window])
 
 
 @dataclass(frozen=True)
@@ -83,7 +60,7 @@ class Flip:
             image, mask = image[..., ::-1], mask[..., ::-1]
         if self.vertical and down:
             image, mask = image[..., ::-1, :], mask[::-1]
-        return _contiguous(image, mask)
+        return contiguous(image, mask)
 
 
 @dataclass(frozen=True)
@@ -94,7 +71,7 @@ class QuarterTurn:
         turns = int(rng.integers(4))
         if mask.shape[0] != mask.shape[1]:
             turns = turns // 2 * 2
-        return _contiguous(np.rot90(image, turns, axes=(1, 2)), np.rot90(mask, turns))
+        return contiguous(np.rot90(image, turns, axes=(1, 2)), np.rot90(mask, turns))
 
 
 @dataclass(frozen=True)
@@ -128,25 +105,58 @@ def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
     height, width = size
     channels = [Image.fromarray(np.ascontiguousarray(c, np.float32)).resize((width, height), Image.Resampling.BILINEAR) for c in image]
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, mask.shape, strict=True))
-    return _contiguous(np.stack([np.asarray(c) for c in channels]), mask[np.ix_(rows, columns)])
+    return contiguous(np.stack([np.asarray(c) for c in channels]), mask[np.ix_(rows, columns)])
 
 
 @dataclass(frozen=True)
-class BrightnessContrast:
-    """Stretch the image about its mean by 1 ± `contrast` and shift it by ± `brightness`; the mask stays.
+class RandomRotation:
+    """Turn about the middle by an angle drawn evenly from −`degrees` to `degrees`; the size stays.
 
-    The shift is in units of the image: after standardising, in standard deviations.
+    The image is interpolated (bilinear); a pixel of the mask takes the label of the nearest pixel. Corners that
+    come from outside are filled as in `RandomCrop`: the image by reflection, the mask with `ignore_index`.
+
+    Parameters
+    ----------
+    degrees : float
+        0 to 180.
+    ignore_index : int
     """
 
-    brightness: float = 0.2
-    contrast: float = 0.2
+    degrees: float
+    ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.degrees <= 180:
+            raise ValueError(f"RandomRotation: degrees lie between 0 and 180, not {self.degrees}")
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-        shift, stretch = rng.uniform(-1, 1, 2) * (self.brightness, self.contrast)
-        mean = image.mean(dtype=np.float64)
-        return _contiguous(((image - np.float32(mean)) * np.float32(1 + stretch) + np.float32(mean + shift)), mask)
+        return rotate(image, mask, float(rng.uniform(-self.degrees, self.degrees)), self.ignore_index)
 
 
-def augmentation(crop: int | tuple[int, int], ignore_index: int = 255) -> Compose:
-    """The default for training: a random crop, flips and quarter turns, none of which alters a pixel's value."""
-    return Compose((RandomCrop(crop, ignore_index), Flip(), QuarterTurn()))
+def rotate(image: np.ndarray, mask: np.ndarray, degrees: float, ignore_index: int = 255) -> Pair:
+    """Image (C, H, W), bilinear, and mask (H, W), nearest, turned counter-clockwise about the middle."""
+    height, width = mask.shape
+    middle = (height - 1) / 2, (width - 1) / 2
+    i, j = (grid - m for grid, m in zip(np.mgrid[:height, :width], middle, strict=True))
+    sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+    # Where each pixel comes from: turned back. Rows grow downwards.
+    rows, columns = cosine * i + sine * j + middle[0], cosine * j - sine * i + middle[1]
+    nearest = np.rint(rows).astype(int), np.rint(columns).astype(int)
+    inside = (nearest[0] >= 0) & (nearest[0] < height) & (nearest[1] >= 0) & (nearest[1] < width)
+    labels = np.full_like(mask, ignore_index)
+    labels[inside] = mask[nearest[0][inside], nearest[1][inside]]
+
+    above, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    down, right = (rows - above).astype(np.float32), (columns - left).astype(np.float32)
+    turned = np.zeros_like(image)
+    for a, weight_a in ((above, 1 - down), (above + 1, down)):
+        for b, weight_b in ((left, 1 - right), (left + 1, right)):
+            turned += weight_a * weight_b * image[:, _reflected(a, height), _reflected(b, width)]
+    return contiguous(turned, labels)
+
+
+def _reflected(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices outside 0 … size − 1 mirrored at the first and the last pixel, which are not doubled."""
+    period = max(2 * (size - 1), 1)
+    index = abs(index) % period
+    return np.minimum(index, period - index)
