@@ -7,6 +7,7 @@ from . import init
 from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax
 from .containers import ModuleList, Sequential, chain
 from .convolution import Conv2d, ConvTranspose2d
+from .folding import fold
 from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
 from .loss import CrossEntropyLoss
 from .module import Module
@@ -41,5 +42,6 @@ __all__ = [
     "WeightedMaxPool2d",
     "ZeroPad2d",
     "chain",
+    "fold",
     "init",
 ]

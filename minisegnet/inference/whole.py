@@ -1,4 +1,4 @@
-"""From an image to its labels."""
+"""From an image, taken as a whole, to its labels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from . import checkpoint, models
-from . import functional as F
-from .data import standardise, to_channels
-from .nn import Module
-from .tensor import Tensor, no_grad
+from .. import checkpoint, models
+from .. import functional as F
+from ..data import standardise, to_channels
+from ..nn import Module
+from ..tensor import Tensor, no_grad
 
 
 def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:

@@ -1,0 +1,41 @@
+"""From an image to its labels: whole, in tiles, with augmentation, with a measure of doubt.
+
+=================  ==========================================================================
+`whole`            a checkpoint's network; scores and labels of images taken as a whole
+`tiling`           an image cut into overlapping tiles whose scores are blended: plain NumPy
+`large`            images of any size in bounded memory, from file to file
+`augmented`        scores averaged over flips and scales
+`uncertainty`      confidence, entropy, margin; Monte Carlo dropout
+`speed`            frames a second
+=================  ==========================================================================
+"""
+
+from .augmented import augmented_scores
+from .large import LargeImage, segment_large, tiled_scores
+from .speed import Speed, frames_per_second
+from .tiling import Tiling, blend
+from .uncertainty import Dropouts, confidence, entropy, margin, monte_carlo_dropout
+from .whole import evaluating, load_model, predict, prepare, scores, segment_image, segment_prepared
+
+__all__ = [
+    "Dropouts",
+    "LargeImage",
+    "Speed",
+    "Tiling",
+    "augmented_scores",
+    "blend",
+    "confidence",
+    "entropy",
+    "evaluating",
+    "frames_per_second",
+    "load_model",
+    "margin",
+    "monte_carlo_dropout",
+    "predict",
+    "prepare",
+    "scores",
+    "segment_image",
+    "segment_large",
+    "segment_prepared",
+    "tiled_scores",
+]
