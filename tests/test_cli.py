@@ -150,6 +150,46 @@ def test_segment_every_kind_of_image(trained, tmp_path, form):
         assert np.asarray(confidence).min() >= 127  # of two classes the likelier has at least one half
 
 
+def test_segment_in_tiles_and_with_several_looks(trained, tmp_path, capsys):
+    grey = np.random.default_rng(0).integers(0, 255, (150, 90), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "cell.png")
+    found = {}
+    for name, options in {
+        "whole": ["--tile", 0], "tiles": ["--tile", 64, "--overlay", "--confidence"], "one": ["--tile", 512],
+        "looks": ["--flip", "--scales", "0.5,1"], "both": ["--flip", "--scales", "0.5,1", "--tile", 256],
+    }.items():  # fmt: skip
+        assert run("segment", tmp_path / "cell.png", "--checkpoint", trained, "--out", tmp_path / name, *options) == 0
+        with Image.open(tmp_path / name / "cell.png") as picture:
+            found[name] = np.asarray(picture)
+            assert picture.mode == "P" and picture.size == (90, 150)
+    shown = capsys.readouterr().out
+    assert "6 tiles" in shown and shown.count("1 tile,") == 2
+    assert {p.name for p in (tmp_path / "tiles").iterdir()} == {"cell.png", "cell_overlay.png", "cell_confidence.png"}
+    assert (found["whole"] != found["one"]).mean() < 1e-3 and (found["looks"] != found["both"]).mean() < 1e-3
+    assert (found["whole"] != found["tiles"]).mean() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--tile", 64, "--overlap", 0.9], "cannot advance"),
+        (["--tile", 64, "--margin", 40], "take larger tiles"),
+        (["--tile", 0, "--margin", 40], "do not go with --tile 0"),
+        (["--overlap", 1.5], "overlap < 1"),
+    ],
+)
+def test_tiles_that_make_no_sense(trained, tmp_path, capsys, options, words):
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
+    assert words in refused(capsys, tmp_path, "segment", tmp_path / "a.png", "--checkpoint", trained, "--out", tmp_path / "out", *options)
+
+
+@pytest.mark.parametrize("options", [["--tile", "big"], ["--scales", "a"], ["--scales", "0"], ["--scales", "nan"]])
+def test_tiles_and_scales_are_numbers(options, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run("segment", "a.png", "--checkpoint", "x", *options)
+    assert exit.value.code == 2 and options[0] in capsys.readouterr().err
+
+
 def test_segment_one_bad_file_does_not_stop_the_others(trained, tmp_path, capsys):
     source = tmp_path / "scans"
     source.mkdir()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import minisegnet as ms
-from minisegnet import inference, models, nn, random
 from minisegnet import functional as F
+from minisegnet import inference, models, nn, random
 
 RNG = np.random.default_rng(0)
 
@@ -55,8 +55,21 @@ def test_every_kind_of_convolution(kind, groups, bias, affine):
     ).double()
     x = RNG.standard_normal((2, 4, 9, 11))
     folded = nn.fold(net, x)
-    assert [type(m) for m in folded] == [kind, nn.ReLU]
+    assert [type(m) for m in folded] == [kind, nn.Identity, nn.ReLU]
     np.testing.assert_allclose(outputs(folded, x), outputs(net, x), rtol=1e-12, atol=1e-12)
+
+
+def test_the_convolution_meets_its_relu(monkeypatch):
+    calls = []
+    fused = {pair: lambda *args, pair=pair, run=run: calls.append(pair) or run(*args) for pair, run in nn.containers.FUSED.items()}
+    monkeypatch.setattr(nn.containers, "FUSED", fused)
+    model = models.create("unet", 1, 2, 1 / 32)
+    x = np.zeros((1, 1, 16, 16), np.float32)
+    outputs(model, x)
+    assert calls == [(nn.BatchNorm2d, nn.ReLU)] * 18
+    calls.clear()
+    outputs(nn.fold(model), x)
+    assert calls == [(nn.Conv2d, nn.ReLU)] * 18
 
 
 class Block(nn.Module):

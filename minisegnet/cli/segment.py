@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ EXAMPLES = """\
       writes segmented/cell.png, whose pixels are the labels
   minisegnet segment scans/ --checkpoint runs/mine/best.safetensors --out labels --overlay --confidence
       every image of a folder; beside the labels cell_overlay.png and cell_confidence.png
+  minisegnet segment slide.png --checkpoint runs/mine --tile 512 --overlay
+      an image of any size, with memory for a row of tiles; the overlay is a reduced overview
+  minisegnet segment cell.png --checkpoint runs/mine --flip --scales 0.75,1,1.25
+      the mean of twelve looks at it
 """
+
+_WHOLE = 1 << 22  # pixels, 2048 × 2048: above it an image is cut into tiles unless something else is asked for
+_TILE, _OVERLAP = 512, 0.25
 
 
 def add(subparsers: Any) -> None:
@@ -32,6 +40,22 @@ def add(subparsers: Any) -> None:
     command.add_argument("--out", default="segmented", metavar="DIR", help="where the results go (default: segmented)")
     command.add_argument("--overlay", action="store_true", help="write NAME_overlay.png too: the image under its labels")
     command.add_argument("--confidence", action="store_true", help="write NAME_confidence.png too: probability of the label, 255 for 1")
+    command.add_argument(
+        "--tile",
+        type=_tile,
+        metavar="N",
+        help=f"cut images into overlapping tiles of N × N pixels; 0 for never (default: {_TILE} for images above 4 million pixels)",
+    )
+    command.add_argument(
+        "--overlap", type=float, default=_OVERLAP, metavar="F", help=f"share of a tile that its neighbour covers too (default: {_OVERLAP})"
+    )
+    command.add_argument(
+        "--margin", type=int, default=0, metavar="N", help="pixels at the borders of tiles that count for nothing (default: 0)"
+    )
+    command.add_argument("--flip", action="store_true", help="the mean over both flips and their combination too: 4 times the work")
+    command.add_argument(
+        "--scales", type=_scales, default=(1.0,), metavar="F,F", help="the mean over the image at several sizes (default: 1)"
+    )
     add_backend(command)
 
 
@@ -41,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ..inference import load_model
     from ..progress import compiling
 
+    cut, scorer = _cut(args), _scorer(args)
     jobs = _jobs(args.images, Path(args.out), args)
     check_writable(jobs[0][1]["labels"])
     model = load_model(args.checkpoint)
@@ -49,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             start = time.perf_counter()
             with compiling(number == 0):
-                shares = _segment(model, source, files)
+                shares = _segment(model, source, files, cut, scorer)
             print(f"{source} → {files['labels']}: {shares}, {time.perf_counter() - start:.1f} s", flush=True)
         except (ValueError, OSError) as error:  # one bad file among many does not stop the others
             failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")
@@ -93,28 +118,102 @@ def _files(out: Path, source: Path, args: argparse.Namespace) -> dict[str, Path]
     return {name: out / f"{source.stem}{ending}.png" for name, ending in wanted.items()}
 
 
-def _segment(model: Any, source: Path, files: dict[str, Path]) -> str:
+def _cut(args: argparse.Namespace) -> Callable[[tuple[int, int]], Any]:
+    """A function that tells, from the size of an image, how it is cut into tiles; None is not at all."""
+    from ..inference import Tiling
+
+    if args.tile == 0:
+        if args.overlap != _OVERLAP or args.margin:
+            raise ValueError("--overlap and --margin are about tiles, and do not go with --tile 0")
+        return lambda size: None
+    tiling = Tiling(args.tile or _TILE, args.overlap, args.margin)
+    return lambda size: tiling if args.tile or size[0] * size[1] > _WHOLE else None
+
+
+def _scorer(args: argparse.Namespace) -> Callable[[Any, Any], Any]:
+    from ..inference import augmented_scores, scores
+
+    if not args.flip and args.scales == (1.0,):
+        return scores
+    return lambda model, images: augmented_scores(model, images, "hv" if args.flip else "", args.scales)
+
+
+def _segment(model: Any, source: Path, files: dict[str, Path], cut: Any, scorer: Any) -> str:
+    """Label one image; returns what to say about it."""
+    import numpy as np
+
+    from ..inference import LargeImage
+
+    about = model.about
+    colours = np.array(about.palette, np.uint8)
+    background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
+    with LargeImage(source, about.in_channels) as image:
+        tiling = cut(image.size)
+        if tiling is None:
+            counts, how = _whole(image, model, source, files, colours, background, scorer), ""
+        else:
+            counts = _in_tiles(image, model, files, colours, background, tiling, scorer)
+            how = f", {(number := tiling.count(*image.size))} tile{'s' * (number != 1)}"
+    shares = counts / counts.sum()
+    return ", ".join(f"{name} {share:.1%}" for name, share in zip(about.classes, shares, strict=True) if share) + how
+
+
+def _whole(image: Any, model: Any, source: Path, files: dict[str, Path], colours: Any, background: int | None, scorer: Any) -> Any:
     import numpy as np
     from PIL import Image
 
-    from ..data import read_image, standardise
+    from ..data import read_image
     from ..files import write_atomically
     from ..inference import segment_prepared
     from ..viz import overlay, save_label_png
 
-    about = model.about
-    image = read_image(source, about.in_channels)
-    labels, confidence = segment_prepared(model, standardise(image), confidence=True)
-    palette = np.array(about.palette, np.uint8)
+    labels, confidence = segment_prepared(model, image.rows(0, image.size[0]), confidence=True, scorer=scorer)
 
     def save(picture: np.ndarray, path: Path) -> None:
         write_atomically(path, lambda stream: Image.fromarray(picture).save(stream, "PNG"))
 
-    save_label_png(labels, palette, files["labels"])
+    save_label_png(labels, colours, files["labels"])
     if "overlay" in files:
-        background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
-        save(overlay(read_image(source), labels, palette, background=background), files["overlay"])
+        save(overlay(read_image(source), labels, colours, background=background), files["overlay"])
     if "confidence" in files:
         save(np.rint(confidence * 255).astype(np.uint8), files["confidence"])
-    counts = np.bincount(labels.ravel(), minlength=len(about.classes)) / labels.size
-    return ", ".join(f"{name} {share:.1%}" for name, share in zip(about.classes, counts, strict=True) if share)
+    return np.bincount(labels.ravel(), minlength=len(colours))
+
+
+def _in_tiles(image: Any, model: Any, files: dict[str, Path], colours: Any, background: int | None, tiling: Any, scorer: Any) -> Any:
+    from ..inference import segment_large
+    from ..progress import Bar
+
+    strips = len(tiling.along(image.size[0]))
+    bar = Bar(strips, 0, show=strips > 1)
+    try:
+        return segment_large(
+            model,
+            image,
+            files["labels"],
+            confidence=files.get("confidence"),
+            overview=files.get("overlay"),
+            tiling=tiling,
+            colours=colours,
+            background=background,
+            scorer=scorer,
+            progress=bar.step,
+        )
+    finally:
+        bar.close()
+
+
+def _tile(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, or 0 for no tiles, not {text!r}")
+    return int(text)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        scales = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < scale <= 16 for scale in scales):
+        raise argparse.ArgumentTypeError(f"expected factors up to 16 with commas between them, such as 0.75,1,1.25, not {text!r}")
+    return scales

@@ -51,6 +51,10 @@ class PngReader:
 
     def __init__(self, path: str | os.PathLike):
         self._path = Path(path)
+        self._stream: BinaryIO = self._path.open("rb")
+        self._first = 0  # the row with which `_kept` begins
+        self._kept = np.zeros((0, 0, 0), np.uint8)
+        self._blocks: Iterator[np.ndarray] = iter(())
         self._restart()
 
     def rows(self, start: int, stop: int) -> np.ndarray:
@@ -69,16 +73,13 @@ class PngReader:
         self._stream.close()
 
     def _restart(self) -> None:
-        if hasattr(self, "_stream"):
-            self._stream.close()
-        self._stream = self._path.open("rb")
+        self._stream.seek(0)
+        self._blocks = self._decode(self._chunks())
         try:
-            self._blocks = self._decode(self._chunks())
-            self._kept = next(self._blocks)  # empty, of the right shape and dtype; by then the header is known
+            self._first, self._kept = 0, next(self._blocks)  # empty, of the right shape and dtype; now the header is known
         except BaseException:
             self._stream.close()
             raise
-        self._first = 0
 
     def _chunks(self) -> Iterator[tuple[bytes, bytes]]:
         if self._stream.read(8) != SIGNATURE:

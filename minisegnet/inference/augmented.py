@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,13 @@ def augmented_scores(model: Module, images: Any, flips: str = "hv", scales: Sequ
         raise ValueError(f"scales are positive numbers, one at least; got {list(scales)}")
     size = images.shape[2:]
     total: Any = 0.0
-    looks = list(product(scales, *((None, axis) for axis in (3, 2) if {3: "h", 2: "v"}[axis] in flips)))
-    for scale, *axes in looks:
-        turned = tuple(axis for axis in axes if axis is not None)
+    axes = [axis for name, axis in (("h", 3), ("v", 2)) if name in flips]
+    turns = [turn for count in range(len(axes) + 1) for turn in combinations(axes, count)]  # no axis, one, both
+    for scale, turned in product(scales, turns):
         view = Tensor(np.ascontiguousarray(np.flip(images, turned)))
         scaled = tuple(max(1, round(n * scale)) for n in size)
         found = scores(model, view if scaled == size else F.interpolate(view, scaled, mode="bilinear"))
         found = found if scaled == size else F.interpolate(found, size, mode="bilinear")
         total = total + np.flip(F.softmax(found, dim=1).cpu().data, turned)
-    mean = total / np.asarray(len(looks), total.dtype)
+    mean = total / np.asarray(len(scales) * len(turns), total.dtype)
     return Tensor(np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)))

@@ -47,16 +47,27 @@ class LargeImage:
 
     def __init__(self, source: str | os.PathLike | np.ndarray, channels: int | None = None):
         self._channels = channels
+        self._close: Callable[[], None] = lambda: None
         self._name = "the image" if isinstance(source, np.ndarray) else str(source)
         self._read = self._open(source)
         self._statistics: tuple[float, float] | None = None
+
+    def __enter__(self) -> LargeImage:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; rows that were read stay."""
+        self._close()
 
     def _open(self, source: Any) -> Callable[[int, int], np.ndarray]:
         """The function that reads rows, (h, W) or (h, W, C)."""
         if not isinstance(source, np.ndarray):
             try:
                 reader = PngReader(source)
-                self.size = reader.size
+                self.size, self._close = reader.size, reader.close
                 return reader.rows
             except FileNotFoundError:
                 raise FileNotFoundError(f"{source}: there is no such file") from None
@@ -119,7 +130,8 @@ def tiled_scores(
     image = np.asarray(image)
     if image.ndim != 3:
         raise ValueError(f"an image that is prepared has the shape (C, H, W); got {image.shape}")
-    strips = blend(lambda tile: scorer(model, tile[None]).cpu().data[0], lambda a, b: image[:, a:b], image.shape[1:], tiling or Tiling())
+    size = (image.shape[1], image.shape[2])
+    strips = blend(lambda tile: scorer(model, tile[None]).cpu().data[0], lambda a, b: image[:, a:b], size, tiling or Tiling())
     return np.concatenate([strip for _, strip in strips], axis=1)
 
 
@@ -168,12 +180,12 @@ def segment_large(
     OSError, ValueError
         If the image cannot be read or a file cannot be written. No file is then half written.
     """
-    if not isinstance(image, LargeImage):
-        image = LargeImage(image, getattr(model, "in_channels", None))
-    height, width = image.size
     counts = np.zeros(0, np.int64)
-    glance = _Overview(image.size)
     with ExitStack() as files:
+        if not isinstance(image, LargeImage):
+            image = files.enter_context(LargeImage(image, getattr(model, "in_channels", None)))
+        height, width = image.size
+        glance = _Overview(image.size)
         table = palette(256)
         if colours is not None:
             table[: len(colours)] = colours

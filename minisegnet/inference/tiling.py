@@ -125,7 +125,7 @@ def blend(
     height, width = size
     vertical, horizontal = tiling.along(height), tiling.along(width)
     down, across = tiling.weights(height), tiling.weights(width)
-    begun = np.zeros(0)  # the sum so far, from the row where the next strip begins
+    begun: np.ndarray | None = None  # the sum so far, from the row where the next strip begins
     for (top, bottom), following, v in zip(vertical, [*vertical[1:], (height, height)], down, strict=True):
         band = rows(top, bottom)
         total = None
@@ -135,7 +135,7 @@ def blend(
                 raise ValueError(f"a tile of {bottom - top} × {right - left} pixels got scores of shape {found.shape}, (K, rows, columns)")
             if total is None:
                 total = np.zeros((len(found), bottom - top, width), found.dtype)
-                if begun.size:
+                if begun is not None:
                     total[:, : begun.shape[1]] = begun
             total[:, :, left:right] += found * (v[:, None] * h).astype(found.dtype)
         assert total is not None

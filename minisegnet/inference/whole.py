@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -156,9 +156,9 @@ def segment_image(model: Module, image: np.ndarray, confidence: bool = False) ->
     return segment_prepared(model, prepare(image, getattr(model, "in_channels", None)), confidence)
 
 
-def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False) -> Any:
-    """As `segment_image`, for an image (C, H, W) that `prepare` has made."""
-    found = scores(model, image[None])
+def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False, scorer: Callable[[Module, Any], Tensor] = scores) -> Any:
+    """As `segment_image`, for an image (C, H, W) that `prepare` has made; `scorer` may be `augmented_scores`, for example."""
+    found = scorer(model, image[None])
     labels = F.label(found).cpu().data[0]
     if not confidence:
         return labels

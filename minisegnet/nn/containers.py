@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import functional as F
-from .activation import ReLU
+from .activation import Identity, ReLU
 from .convolution import Conv2d
 from .module import Module
 from .normalisation import BatchNorm2d
@@ -23,9 +23,9 @@ def chain(x: Any, *modules: Module) -> Any:
     """Apply modules one after another; neighbours that stand in `FUSED` are computed in one pass.
 
     A `Sequential` does this to all it holds. A module that keeps its layers under names of its own,
-    as the blocks of a ResNet do, calls it with those that follow each other.
+    as the blocks of a ResNet do, calls it with those that follow each other. An `Identity` is no neighbour.
     """
-    waiting = list(modules)
+    waiting = [module for module in modules if type(module) is not Identity or module._forward_hooks]
     while waiting:
         first = waiting.pop(0)
         together = _fused(first, waiting[0]) if waiting else None

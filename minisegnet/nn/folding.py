@@ -9,7 +9,6 @@ import numpy as np
 
 from ..tensor import Node, Tensor, enable_grad
 from .activation import Identity
-from .containers import Sequential
 from .convolution import Conv2d, ConvTranspose2d
 from .module import Module
 from .normalisation import BatchNorm2d
@@ -25,8 +24,8 @@ def fold(model: Module, example: Any = None) -> Module:
         γ (w∗x + b − μ) / √(σ² + ε) + β  =  (s w)∗x + ((b − μ) s + β),    s = γ / √(σ² + ε)
 
     Which convolution that is, is found by sending an image through: the one that made the very tensor that the
-    normalisation takes, and that nothing else takes. A normalisation of anything else stays. In a `Sequential`
-    the convolution then meets the ReLU behind, and both are computed in one pass.
+    normalisation takes, and that nothing else takes. A normalisation of anything else stays. One that is folded
+    becomes an `Identity`, so that the convolution meets the ReLU behind it, and both are computed in one pass.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def fold(model: Module, example: Any = None) -> Module:
     copy = deepcopy(model).eval()
     for conv, norm in _pairs(copy, _example(copy) if example is None else example):
         _absorb(conv, norm)
-        _remove(copy, norm)
+        _replace(copy, norm)
     return copy
 
 
@@ -58,10 +57,10 @@ def _example(model: Module) -> np.ndarray:
     return np.zeros((1, channels, size, size), np.float32)
 
 
-def _pairs(model: Module, example: Any) -> list[tuple[Any, BatchNorm2d]]:
+def _pairs(model: Module, example: Any) -> list[tuple[Any, Any]]:
     """Convolutions with the normalisation that is the only one to take their output; both used once."""
     made: dict[Node, list[Module]] = {}  # by whom a tensor was made
-    taken: dict[Module, list[Node | None]] = {}  # which tensors a normalisation was given
+    taken: dict[BatchNorm2d, list[Node | None]] = {}  # which tensors a normalisation was given
 
     def watch(module: Module, args: tuple, output: Tensor) -> None:
         if isinstance(module, BatchNorm2d):
@@ -123,12 +122,9 @@ def _absorb(conv: Any, norm: Any) -> None:
         setattr(conv, name, Parameter(Tensor(value.astype(like.dtype)).to(like.device).data))
 
 
-def _remove(model: Module, norm: Module) -> None:
-    """Out of a `Sequential`, so that its neighbours meet; elsewhere an `Identity` takes the place."""
+def _replace(model: Module, norm: Module) -> None:
+    """By an `Identity`, which `chain` passes over, so that its neighbours meet."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if child is norm:
-                if isinstance(parent, Sequential):
-                    delattr(parent, name)
-                else:
-                    setattr(parent, name, Identity())
+                setattr(parent, name, Identity())
