@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,31 @@ def scores(model: Module, images: Any) -> Tensor:
     ValueError
         If shapes do not fit, or the network's output is too small to cover the image.
     """
+    with no_grad():
+        return run(model, images).scores
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through a network: what went in and what came out.
+
+    Attributes
+    ----------
+    input : Tensor, (N, C, H', W')
+        The images, with a border where the network wants one.
+    offset : (int, int)
+        Row and column of `input` where the images begin.
+    scores : Tensor, (N, K, H, W)
+        Cut to the size of the images.
+    """
+
+    input: Tensor
+    offset: tuple[int, int]
+    scores: Tensor
+
+
+def run(model: Module, images: Any, record: bool = False) -> Pass:
+    """What `scores` does; with `record`, the result remembers how it was computed, from `Pass.input` on."""
     images = images.data if isinstance(images, Tensor) else np.asarray(images)
     if images.ndim != 4:
         raise ValueError(f"images have the shape (N, C, H, W); got {tuple(images.shape)}")
@@ -93,8 +119,9 @@ def scores(model: Module, images: Any) -> Tensor:
     if padded != list(size):
         around = [(b, p - n - b) for b, p, n in zip(before, padded, size, strict=True)]
         images = np.pad(images, [(0, 0), (0, 0), *around], mode="reflect")
-    with evaluating(model), no_grad():
-        result = model(Tensor(images.astype(dtype, copy=False)).to(device))
+    given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).data, requires_grad=record)
+    with evaluating(model):
+        result = model(given)
     # A network without padding loses as much on one side as on the other.
     start = [b - (p - out) // 2 for b, p, out in zip(before, padded, result.shape[2:], strict=True)]
     if any(s < 0 or s + n > out for s, n, out in zip(start, size, result.shape[2:], strict=True)):
@@ -102,9 +129,9 @@ def scores(model: Module, images: Any) -> Tensor:
             f"the network's output for {padded[0]} × {padded[1]} pixels is {' × '.join(map(str, result.shape[2:]))}: "
             f"it does not cover the image of {size[0]} × {size[1]}, so it cannot be laid over it pixel by pixel"
         )
-    if result.shape[2:] == tuple(size):
-        return result
-    return Tensor(result.data[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]])
+    if result.shape[2:] != tuple(size):
+        result = result[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
+    return Pass(given, (before[0], before[1]), result)
 
 
 def predict(model: Module, images: Any) -> np.ndarray:

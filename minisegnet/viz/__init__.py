@@ -8,20 +8,29 @@ from minisegnet.data.colours import class_palette, palette
 from minisegnet.files import write_atomically
 from minisegnet.viz.confusion import confusion
 from minisegnet.viz.diagram import graph, graph_dot
+from minisegnet.viz.gallery import Panel, gallery
+from minisegnet.viz.insight import attribution, doubt, features, filters, trace
 from minisegnet.viz.pictures import colourise, overlay, save_label_png
 from minisegnet.viz.progress import curves
 from minisegnet.viz.sheet import predictions
 
 __all__ = [
+    "Panel",
+    "attribution",
     "class_palette",
     "colourise",
     "confusion",
     "curves",
+    "doubt",
+    "features",
+    "filters",
+    "gallery",
     "graph",
     "graph_dot",
     "overlay",
     "palette",
     "predictions",
     "save_label_png",
+    "trace",
     "write_atomically",
 ]

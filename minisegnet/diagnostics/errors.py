@@ -1,0 +1,102 @@
+"""Errors near the boundaries of the truth, and away from them: two kinds that call for different remedies.
+
+A network that is wrong by a pixel along every contour may be as good as those who drew the truth. One that is
+wrong in the middle of an object has missed it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..regions import distance_transform
+
+
+def near_boundary(truth: np.ndarray, width: float, ignore_index: int = 255) -> np.ndarray:
+    """The pixels less than `width` away from a boundary between two classes, bool (H, W).
+
+    Parameters
+    ----------
+    truth : integer array, (H, W)
+    width : float
+        The pixels on both sides of a boundary are at distance 0, their neighbours at 1, and so on (Euclid).
+    ignore_index : int
+        A boundary with ignored pixels is none.
+
+    Raises
+    ------
+    ValueError
+        If `width` is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f"the width of the band must be positive, not {width}")
+    edge = np.zeros(truth.shape, bool)
+    for axis in (0, 1):
+        first, second = (np.moveaxis(edge, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        here, there = (np.moveaxis(truth, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        meet = (here != there) & (here != ignore_index) & (there != ignore_index)
+        first |= meet
+        second |= meet
+    return distance_transform(~edge) < width
+
+
+@dataclass
+class BoundaryErrors:
+    """Pixels and wrong pixels, near a boundary of the truth and elsewhere, pooled over images.
+
+    Attributes
+    ----------
+    width : float
+        See `near_boundary`.
+    ignore_index : int
+    near, near_wrong, far, far_wrong : int
+        Pixels.
+    """
+
+    width: float
+    ignore_index: int = 255
+    near: int = 0
+    near_wrong: int = 0
+    far: int = 0
+    far_wrong: int = 0
+
+    def update(self, truth: np.ndarray, prediction: np.ndarray) -> BoundaryErrors:
+        """Count an image, (H, W); returns itself.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        """
+        if truth.ndim != 2 or truth.shape != prediction.shape:
+            raise ValueError(f"truth and prediction have one shape (H, W); got {truth.shape} and {prediction.shape}")
+        counted = truth != self.ignore_index
+        wrong = counted & (truth != prediction)
+        zone = near_boundary(truth, self.width, self.ignore_index)
+        self.near += int((counted & zone).sum())
+        self.near_wrong += int((wrong & zone).sum())
+        self.far += int((counted & ~zone).sum())
+        self.far_wrong += int((wrong & ~zone).sum())
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of the wrong pixels that lie near a boundary; NaN if none is wrong."""
+        wrong = self.near_wrong + self.far_wrong
+        return self.near_wrong / wrong if wrong else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "ignore_index"}
+
+    def __str__(self) -> str:
+        wrong = self.near_wrong + self.far_wrong
+        if not wrong:
+            return "no pixel is wrong"
+        rate = lambda part, of: f"{part / of:.2%}" if of else "–"
+        return (
+            f"{self.share:.1%} of {wrong:,} wrong pixels lie less than {self.width:g} px from a true boundary; "
+            f"wrong there {rate(self.near_wrong, self.near)}, elsewhere {rate(self.far_wrong, self.far)}"
+        )

@@ -1,0 +1,221 @@
+"""Why a network says what it says: against derivatives by hand, differences, and the geometry of the layers."""
+
+import numpy as np
+import pytest
+
+import minisegnet as ms
+from minisegnet import diagnostics, inference, models, nn, random
+from minisegnet.diagnostics import BoundaryErrors, activations, near_boundary, seg_grad_cam, trace_pixel
+
+RNG = np.random.default_rng(0)
+
+
+def unet(width=1 / 16):
+    random.manual_seed(1)
+    return models.create("unet", 1, 3, width).eval().double()
+
+
+def two_layers():
+    random.manual_seed(0)
+    return nn.Sequential({"first": nn.Conv2d(1, 3, 3, padding=1), "relu": nn.ReLU(), "second": nn.Conv2d(3, 2, 1)}).double()
+
+
+# --- layers ------------------------------------------------------------------------------
+
+
+def test_activations_are_those_of_the_layers_called_one_by_one():
+    net, image = two_layers(), RNG.standard_normal((1, 7, 9))
+    first = net.first(ms.Tensor(image[None]))
+    found = activations(net, image)
+    assert list(found) == ["first", "relu", "second"]
+    np.testing.assert_allclose(found["first"], first.detach().data[0], rtol=1e-12)
+    np.testing.assert_allclose(found["relu"], np.maximum(first.detach().data[0], 0), rtol=1e-12)
+    np.testing.assert_allclose(found["second"], inference.scores(net, image[None]).data[0], rtol=1e-12)
+    assert list(activations(net, image, ["relu"])) == ["relu"]
+    assert not any(module._forward_hooks for module in net.modules())
+    with pytest.raises(ValueError, match=r"no layer 'first\.conv'; there are first"):
+        activations(net, image, ["first.conv"])
+
+
+# --- Seg-Grad-CAM --------------------------------------------------------------------------
+
+
+def test_seg_grad_cam_by_hand():
+    """Behind the ReLU there is one 1×1 convolution: the gradient of a score for A_k is its weight, at the pixels of the mask."""
+    net, image = two_layers(), RNG.standard_normal((1, 6, 8))
+    mask = RNG.random((6, 8)) < 0.3
+    found = seg_grad_cam(net, image, 1, mask, layer="relu")
+    a = activations(net, image)["relu"]
+    alpha = net.second.weight.data[1, :, 0, 0] * mask.sum() / 48
+    expected = np.maximum((alpha[:, None, None] * a).sum(0), 0)
+    assert expected.any() and not expected.all()
+    np.testing.assert_allclose(found.heat, expected, rtol=1e-10, atol=1e-14)
+    assert found.score == pytest.approx(inference.scores(net, image[None]).data[0, 1][mask].sum())
+
+
+def test_seg_grad_cam_takes_the_coarsest_layer_and_the_labelled_pixels():
+    model, image = unet(), RNG.standard_normal((1, 48, 40))
+    scores = inference.scores(model, image[None]).data[0]
+    target = int(np.bincount(scores.argmax(0).ravel()).argmax())
+    found = seg_grad_cam(model, image, target)
+    assert found.layer == "down4.maxpool_conv.1.double_conv.5" and found.heat.shape == (48, 40)
+    assert found.heat.min() >= 0 and found.heat.max() > 0
+    again = seg_grad_cam(model, image, target, scores.argmax(0) == target, layer=found.layer)
+    np.testing.assert_array_equal(again.heat, found.heat)
+    whole = seg_grad_cam(
+        model, image[:, :5, :7], target, np.ones((5, 7), bool)
+    )  # a border is added to so small an image, and cut off again
+    assert whole.heat.shape == (5, 7)
+
+
+def test_a_look_leaves_nothing_behind():
+    model, image = unet().train(), RNG.standard_normal((1, 32, 32))
+    model.inc.double_conv[0].weight.requires_grad_(False)
+    before = {k: v.data.copy() for k, v in model.state_dict().items()}
+    seg_grad_cam(model, image, 0)
+    trace_pixel(model, image, (3, 4))
+    assert all(p.grad is None for p in model.parameters())
+    assert [p.requires_grad for p in model.parameters()].count(False) == 1
+    assert model.training and model.down1.training and not any(module._forward_hooks for module in model.modules())
+    assert all(np.array_equal(v.data, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": 3}, "no class 3: the network tells 3 apart"),
+        ({"target": -1}, "no class -1"),
+        ({"target": 0, "mask": np.zeros((32, 32), bool)}, "not empty"),
+        ({"target": 0, "mask": np.ones((3, 3), bool)}, r"\(3, 3\)"),
+        ({"target": 0, "layer": "down5"}, "no layer 'down5'"),
+    ],
+)
+def test_what_cannot_be_attributed(options, message):
+    with pytest.raises(ValueError, match=message):
+        seg_grad_cam(unet(), RNG.standard_normal((1, 32, 32)), **options)
+
+
+# --- one pixel ------------------------------------------------------------------------------
+
+
+def loss_of(model, image, pixel, target):
+    s = inference.scores(model, image[None]).data[0, :, pixel[0], pixel[1]]
+    return np.log(np.exp(s - s.max()).sum()) + s.max() - s[target]
+
+
+def test_loss_and_gradient_of_a_pixel_against_central_differences():
+    model, image, pixel = unet(), RNG.standard_normal((1, 32, 48)), (20, 17)
+    found = trace_pixel(model, image, pixel, target=2)
+    assert found.loss == pytest.approx(loss_of(model, image, pixel, 2), rel=1e-12)
+    p = np.exp(found.scores) / np.exp(found.scores).sum()
+    np.testing.assert_allclose(found.probabilities, p, rtol=1e-12)
+    np.testing.assert_allclose(found.seed, p - np.eye(3)[2], rtol=1e-12)
+    flow = found.layers[0].flow
+    assert found.layers[0].gradient == pytest.approx(np.linalg.norm(flow))
+    for place in ((20, 17), (19, 16), (22, 12)):
+        moved = [image.copy(), image.copy()]
+        moved[0][(0, *place)] += 1e-5
+        moved[1][(0, *place)] -= 1e-5
+        slope = (loss_of(model, moved[0], pixel, 2) - loss_of(model, moved[1], pixel, 2)) / 2e-5
+        assert flow[place] == pytest.approx(abs(slope), rel=1e-5, abs=1e-9)
+
+
+def test_the_boxes_are_the_receptive_fields():
+    """All positive, so that no ReLU and no maximum shuts anything off: 3×3 and 1×1, twice, around the pixel."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(2, 2, 1),
+    ).double()
+    for parameter in net.parameters():
+        parameter.data[...] = RNG.uniform(0.1, 1, parameter.shape)
+    found = trace_pixel(net, np.ones((1, 40, 40)), (13, 20))
+    boxes = {layer.kind or layer.name: layer.box for layer in found.layers}
+    assert boxes["Upsample"] == (13, 14, 20, 21)
+    assert boxes["AvgPool2d"] == (5, 8, 9, 12)  # around row 6, column 10 of the halved map
+    assert boxes["ReLU"] == (10, 16, 18, 24)
+    assert boxes["image"] == found.receptive_field == (9, 17, 17, 25)
+    values = activations(net, np.ones((1, 40, 40)))["1"][:, 10:16, 18:24]
+    relu = next(layer for layer in found.layers if layer.kind == "ReLU")
+    assert (relu.low, relu.high) == (values.min(), values.max())
+
+
+def test_where_the_network_is_certain_the_receptive_field_still_shows():
+    model, image = unet(), RNG.standard_normal((1, 32, 32))
+    model.outc.conv.bias.data[...] = [0, 2000, 0]
+    found = trace_pixel(model, image, (16, 16))
+    assert (found.label, found.target) == (1, 1) and found.probabilities[1] == 1
+    assert found.loss < 1e-300 and found.layers[0].gradient < 1e-300
+    top, bottom, left, right = found.receptive_field
+    assert bottom - top > 20 and right - left > 20
+
+
+def test_a_border_is_told_apart_from_the_image():
+    model = unet()
+    found = trace_pixel(model, RNG.standard_normal((1, 6, 20)), (0, 10))
+    assert found.layers[0].shape == (1, 16, 20) and found.offset == (5, 0)
+    assert found.receptive_field[0] == found.layers[0].box[0] - 5
+
+
+def test_the_text_tells_pixel_loss_and_layers():
+    found = trace_pixel(two_layers(), RNG.standard_normal((1, 9, 9)), (4, 5), 0)
+    lines = str(found).splitlines()
+    assert "row 4, column 5" in lines[0] and "class 0" in lines[0] and f"{found.loss:.4g}" in lines[1]
+    assert "rows 3 to 5 and columns 4 to 6" in lines[2]
+    assert [line.split()[0] for line in lines[5:]] == ["image", "first", "relu", "second"]
+    assert "3 × 9 × 9" in lines[6] and "1 × 1" in lines[6]
+
+
+@pytest.mark.parametrize(
+    ("pixel", "target", "message"), [((32, 0), None, "outside"), ((0, -1), None, "outside"), ((0, 0), 3, "no class 3")]
+)
+def test_pixels_and_classes_that_are_none(pixel, target, message):
+    with pytest.raises(ValueError, match=message):
+        trace_pixel(unet(), RNG.standard_normal((1, 32, 32)), pixel, target)
+
+
+# --- errors near a boundary --------------------------------------------------------------------
+
+
+def test_the_band_by_measuring_every_distance():
+    truth = RNG.integers(0, 2, (3, 4)).repeat(6, 0).repeat(5, 1)
+    truth[:4, :7] = 255
+    edges = [
+        place for place in np.ndindex(truth.shape)
+        for step in ((0, 1), (1, 0), (0, -1), (-1, 0))
+        if all(0 <= p + s < n for p, s, n in zip(place, step, truth.shape, strict=True))
+        and truth[place] != truth[place[0] + step[0], place[1] + step[1]] and 255 not in (truth[place], truth[place[0] + step[0], place[1] + step[1]])
+    ]  # fmt: skip
+    for width in (1, 1.5, 3):
+        expected = [min(np.hypot(i - a, j - b) for a, b in edges) < width for i, j in np.ndindex(truth.shape)]
+        np.testing.assert_array_equal(near_boundary(truth, width).ravel(), expected)
+    assert not near_boundary(np.zeros((5, 5), int), 3).any()
+    with pytest.raises(ValueError, match="positive, not 0"):
+        near_boundary(truth, 0)
+
+
+def test_errors_are_counted_where_they_are():
+    truth = np.zeros((20, 30), int)
+    truth[:, 15:] = 1
+    truth[0, 0] = 255
+    guess = truth.copy()
+    guess[:, 15] = 0  # a contour one pixel off: 20 wrong pixels at it
+    guess[3, 2] = 1  # and one far away
+    guess[0, 0] = 1  # an ignored one does not count
+    found = BoundaryErrors(2).update(truth, guess)
+    assert (found.near, found.near_wrong, found.far, found.far_wrong) == (80, 20, 599 - 80, 1)
+    assert found.share == 20 / 21
+    assert "95.2% of 21 wrong pixels lie less than 2 px from a true boundary; wrong there 25.00%, elsewhere 0.19%" in str(found)
+    found.update(truth, truth)
+    assert (found.near, found.near_wrong) == (160, 20)
+    assert found.to_dict() == {"width": 2, "near": 160, "near_wrong": 20, "far": 2 * 519, "far_wrong": 1}
+    assert str(BoundaryErrors(2).update(truth, truth)) == "no pixel is wrong"
+    with pytest.raises(ValueError, match=r"\(20, 30\) and \(3, 3\)"):
+        found.update(truth, np.zeros((3, 3), int))
+
+
+def test_everything_public_is_there():
+    assert all(getattr(diagnostics, name).__doc__ for name in diagnostics.__all__)
