@@ -104,6 +104,23 @@ def test_train_on_the_embedded_data(trained, capsys):
         assert picture.size[0] > 100
 
 
+def test_evaluate_by_a_convention_with_boundaries_and_a_picture(trained, tmp_path, capsys):
+    figures, picture = tmp_path / "figures.json", tmp_path / "confusion.png"
+    assert run("evaluate", trained, "--convention", "voc", "--boundaries", "--json", figures, "--confusion", picture) == 0
+    shown, found = capsys.readouterr().out, json.loads(figures.read_text())
+    assert found["convention"] == "voc" and "as voc takes them" in shown
+    for title, name in (("boundary IoU", "boundary_iou"), ("BF score", "bf_score")):
+        assert f"{title} {found[name]['mean']:.4f}" in shown
+        assert found[name]["mean"] == pytest.approx(sum(found[name]["classes"].values()) / 2)
+    with Image.open(picture) as opened:
+        assert opened.format == "PNG" and min(opened.size) > 300
+    assert run("evaluate", trained, "--convention", "voc", "--json", figures) == 0
+    assert "boundary_iou" not in json.loads(figures.read_text())
+    with pytest.raises(SystemExit):
+        run("evaluate", trained, "--convention", "coco")
+    assert "'nanmean'" in capsys.readouterr().err
+
+
 def test_train_prints_a_table_and_the_iou(folder, tmp_path, capsys):
     out = tmp_path / "run"
     assert run("train", "--data", folder, *TINY, "--out", out, "--classes", "ground,box", "--val-fraction", "0.25") == 0

@@ -188,6 +188,12 @@ def test_where_the_conventions_part():
     assert math.isnan(recall["voc"])
 
 
+def test_the_command_offers_every_convention():
+    from minisegnet.cli.evaluate import CONVENTIONS as offered
+
+    assert tuple(CONVENTIONS) == offered
+
+
 def test_only_cityscapes_knows_a_prediction_of_no_class():
     guess = np.repeat([0, 1, 255, 0, 255], [40, 10, 10, 5, 35])
     for name in ("nanmean", "fcn", "voc", "segnet"):

@@ -16,7 +16,10 @@ EXAMPLES = """\
       the best checkpoint of a run, on the images that were held out of it
   minisegnet evaluate runs/mine/last.safetensors --data DIR --json figures.json --pictures errors.png
       on all images of a folder
+  minisegnet evaluate runs/mine --boundaries --confusion confusion.png
+      how well the contours lie, and what was taken for what
 """
+CONVENTIONS = ("nanmean", "fcn", "voc", "cityscapes", "segnet")  # metrics.CONVENTIONS, which --help must not import
 
 
 def add(subparsers: Any) -> None:
@@ -31,7 +34,15 @@ def add(subparsers: Any) -> None:
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
     add_data(command, "default: what was held out of the run")
     command.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images at a time (default: 4)")
+    command.add_argument(
+        "--convention",
+        choices=CONVENTIONS,
+        default="nanmean",
+        help="how means are taken where a class is nowhere; nanmean leaves it out (default: nanmean)",
+    )
+    command.add_argument("--boundaries", action="store_true", help="boundary IoU and BF score, too: how well the contours lie")
     command.add_argument("--json", metavar="FILE", help="write the figures to a file")
+    command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")
     command.add_argument("--pictures", metavar="FILE", help="write a PNG of up to eight images with truth, prediction and errors")
     add_backend(command)
 
@@ -40,23 +51,32 @@ def run(args: argparse.Namespace) -> int:
     use_backend(args)
     from ..files import check_writable, write_atomically
     from ..inference import load_model, predict
+    from ..metrics import BoundaryF1, BoundaryIoU
     from ..progress import compiling
     from ..training import evaluate
+    from ..viz import confusion as confusion_picture
     from ..viz import predictions
 
-    for target in filter(None, (args.json, args.pictures)):
+    for target in filter(None, (args.json, args.confusion, args.pictures)):
         check_writable(target)
     model: Any = load_model(args.checkpoint)
     about = model.about
     dataset = _dataset(args, about)
+    contours: dict[str, Any] = {}
+    if args.boundaries:
+        options = (len(dataset.classes), dataset.ignore_index, dataset.classes)
+        contours = {"boundary_iou": BoundaryIoU(*options), "bf_score": BoundaryF1(*options)}
     with compiling():
-        confusion = evaluate(model, dataset, args.batch_size)
+        confusion = evaluate(model, dataset, args.batch_size, tuple(contours.values())).under(args.convention)
     print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps\n\n{confusion}")
+    for contour in contours.values():
+        print(contour)
     if args.json:
-        text = (
-            json.dumps({"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), **confusion.to_dict()}, indent=2) + "\n"
-        )
+        figures = {"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), **confusion.to_dict()}
+        text = json.dumps(figures | {name: contour.to_dict() for name, contour in contours.items()}, indent=2) + "\n"
         write_atomically(args.json, lambda stream: stream.write(text.encode()))
+    if args.confusion:
+        confusion_picture(confusion, args.confusion)
     if args.pictures:
         items = [dataset[k] for k in range(min(len(dataset), 8))]
         labels = [predict(model, image) for image, _ in items]

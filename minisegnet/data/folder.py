@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from minisegnet.data.base import DataError
-from minisegnet.data.base import standardise as _standardise
 from minisegnet.data.colours import class_palette
-from minisegnet.data.images import Header, header, read_image
-from minisegnet.data.listing import by, explained, listed_files, naming, short, similar
+from minisegnet.data.images import Header, header
+from minisegnet.data.listing import by, explained, listed_files, short, similar
 from minisegnet.data.masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
+from minisegnet.data.pairs import Pairs
 from minisegnet.data.report import Report
 
 _MANY = 64  # more classes than this are believed only when the user says so
 
 
-class Folder:
+class Folder(Pairs):
     """Images in ``images/`` and masks in ``masks/``, paired by their names before the dot.
 
     Everything is checked when it is opened: every image's header, every mask's labels. What is wrong is
@@ -48,6 +48,8 @@ class Folder:
     colours : dict, name → colour, optional
         For masks in RGB: ``{"road": "#804080", "sky": (70, 130, 180)}``, in the order of the classes;
         the name "ignore" stands for pixels without a class.
+    strict : bool
+        Whether a pair that cannot be used is an error; if not, it is left out and `problems` names it.
 
     Attributes
     ----------
@@ -55,6 +57,7 @@ class Folder:
         How the masks are read, and why.
     notes : tuple of str
         What is not wrong but worth knowing.
+    problems : Report
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Folder:
         masks: str = "auto",
         boundary: bool = False,
         colours: Mapping[str, Any] | None = None,
+        strict: bool = True,
     ):
         if masks not in ("auto", *KINDS):
             raise ValueError(f"Folder: masks is 'auto' or one of {', '.join(map(repr, KINDS))}, not {masks!r}")
@@ -86,37 +90,21 @@ class Folder:
         self._guessed = classes is None and masks == "auto"
         self._table = ColourTable(colours, ignore_index) if colours is not None else None
         self._notes: list[str] = []
-        report = Report()
+        self.problems = report = Report()
         images, mask_files = listed_files(self.path, "images", report, self._notes), listed_files(self.path, "masks", report, self._notes)
         self._pair(images, mask_files, report)
         headers, scans = self._opened(report)
         self._choose_kind(masks, classes, scans, report)
         self._check_labels(scans, report)
-        report.raise_if_any(self.path)
+        if strict:
+            report.raise_if_any(self.path)
+        self._leave_out(report)
         self.palette = self._colours_of(scans)
         self._choose_channels(headers, in_channels)
         self.notes = tuple(self._notes)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        image_file, mask_file = self._files[k]
-        try:
-            image = read_image(image_file, self.in_channels)
-            if self.standardise:
-                image = _standardise(image)
-        except (OSError, ValueError) as error:
-            raise DataError(naming(image_file, error)) from error
-        try:
-            mask = decode(read_raw(mask_file, self.kind == "colours"), self.kind, self.boundary, self._table)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(naming(mask_file, error)) from error
-        if image.shape[1:] != mask.shape:
-            raise DataError(
-                f"{mask_file}: the mask is {mask.shape} and its image {image.shape[1:]}: a file has changed since the folder was opened"
-            )
-        return image, mask
+    def _labels(self, file: Path) -> np.ndarray:
+        return decode(read_raw(file, self.kind == "colours"), self.kind, self.boundary, self._table)
 
     def __repr__(self) -> str:
         lines = [
@@ -133,7 +121,7 @@ class Folder:
         for stem in sorted(masks.keys() - images.keys()):
             report.add("no image", short(masks[stem]))
         self.names = sorted(images.keys() & masks.keys())
-        self._files = [(images[stem], masks[stem]) for stem in self.names]
+        self.files = [(images[stem], masks[stem]) for stem in self.names]
         if not self.names:
             report.raise_if_any(self.path)
 
@@ -147,25 +135,33 @@ class Folder:
                 return error
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            image_headers = list(pool.map(lambda pair: attempt(header, pair[0]), self._files))
-            mask_headers = list(pool.map(lambda pair: attempt(header, pair[1]), self._files))
+            image_headers = list(pool.map(lambda pair: attempt(header, pair[0]), self.files))
+            mask_headers = list(pool.map(lambda pair: attempt(header, pair[1]), self.files))
             coloured = self._table is not None
-            mask_scans = list(pool.map(lambda pair: attempt(lambda file: scan(file, coloured), pair[1]), self._files))
+            mask_scans = list(pool.map(lambda pair: attempt(lambda file: scan(file, coloured), pair[1]), self.files))
         headers, scans = [], []
-        for (image, mask), found, opened, labels in zip(self._files, image_headers, mask_headers, mask_scans, strict=True):
+        for (image, mask), found, opened, labels in zip(self.files, image_headers, mask_headers, mask_scans, strict=True):
             for file, result in ((image, found), (mask, opened if isinstance(opened, Exception) else labels)):
                 if isinstance(result, Exception):
-                    report.add("unreadable", f"{short(file)}: {explained(result)}")
+                    report.add("unreadable", f"{short(file)}: {explained(result)}", file=file)
             for file, result in ((image, found), (mask, opened)):
                 if isinstance(result, Header) and result.frames > 1:
-                    report.add("frames", f"{short(file)}: {result.frames} of them")
+                    report.add("frames", f"{short(file)}: {result.frames} of them", file=file)
             if isinstance(found, Header):
                 headers.append(found)
             if isinstance(labels, Scan) and isinstance(opened, Header):
                 scans.append((mask, labels))
                 if isinstance(found, Header) and found.size != labels.size:
-                    report.add("size", f"{short(mask)}: {by(labels.size)}, its image is {by(found.size)}")
+                    report.add("size", f"{short(mask)}: {by(labels.size)}, its image is {by(found.size)}", file=mask)
         return headers, scans
+
+    def _leave_out(self, report: Report) -> None:
+        """Drop the pairs of which a file has a problem."""
+        good = [not {*pair} & report.files for pair in self.files]
+        self.names = [name for name, fine in zip(self.names, good, strict=True) if fine]
+        self.files = [pair for pair, fine in zip(self.files, good, strict=True) if fine]
+        if not self.names:
+            report.raise_if_any(self.path)
 
     def _choose_kind(self, masks: str, classes: Sequence[str] | int | None, scans: list[tuple[Path, Scan]], report: Report) -> None:
         count = classes if isinstance(classes, int) or classes is None else len(classes)
@@ -217,20 +213,24 @@ class Folder:
         for file, s in scans:
             values = s.values
             if file.suffix.lower() in (".jpg", ".jpeg") and not s.coloured and len(values) > 2:
-                report.add("lossy", f"{short(file)}: {len(values)} different values")
+                report.add("lossy", f"{short(file)}: {len(values)} different values", file=file)
             elif self.kind == "colours":
                 stray = values[~np.isin(values, self._table.codes)]  # type: ignore[union-attr]
                 if stray.size:
-                    report.add("unknown colour", f"{short(file)}: {', '.join(map(hexadecimal, stray[:5]))}{' …' if stray.size > 5 else ''}")
+                    report.add(
+                        "unknown colour",
+                        f"{short(file)}: {', '.join(map(hexadecimal, stray[:5]))}{' …' if stray.size > 5 else ''}",
+                        file=file,
+                    )
             elif s.coloured:
-                report.add("colours", short(file))
+                report.add("colours", short(file), file=file)
             elif self.kind in ("classes", "palette"):
                 stray = values[((values < 0) | (values >= count)) & (values != self.ignore_index)]
                 if stray.size:
                     shown = f"{', '.join(map(str, stray[:8]))}{' …' if stray.size > 8 else ''}"
-                    report.add("label", f"{short(file)}: {shown} (classes are 0 to {count - 1}, {self.ignore_index} is ignored)")
+                    report.add("label", f"{short(file)}: {shown} (classes are 0 to {count - 1}, {self.ignore_index} is ignored)", file=file)
             elif self.kind == "binary" and np.count_nonzero(values) > 1:
-                report.add("label", f"{short(file)}: {len(values)} values, a binary mask has 0 and one other")
+                report.add("label", f"{short(file)}: {len(values)} values, a binary mask has 0 and one other", file=file)
             used.update(values.tolist())
         if not report.problems and count < 2:
             report.add("classes", f"all masks together hold the single value {', '.join(map(str, sorted(used)))}")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 from minisegnet.data.base import DataError
 
 _SHOWN = 10
 
 # kind → (what is wrong, what to do)
-_ADVICE = {
+ADVICE = {
     "unreadable": ("cannot be read", "the file is damaged, cut off or no image: export it again, or remove it with its partner"),
     "no mask": ("image without a mask", "a mask has the name of its image before the dot: images/a.jpg and masks/a.png"),
     "no image": ("mask without an image", "an image has the name of its mask before the dot; remove the mask if it is left over"),
+    "missing": (
+        "listed, or half of a pair, and not there",
+        "the archive was unpacked in part, or files were moved: unpack it again, or take the name off the list",
+    ),
     "twice": ("two files with one name before the dot", "keep one of them"),
     "size": (
         "mask of another size than its image",
@@ -38,15 +43,25 @@ _ADVICE = {
 
 
 class Report:
-    """Collects problems; each belongs to a kind, which says what to do about it."""
+    """Collects problems; each belongs to a kind, which says what to do about it.
+
+    Attributes
+    ----------
+    problems : dict, kind → list of str
+    files : set of Path
+        The files that have one.
+    """
 
     def __init__(self) -> None:
         self.problems: dict[str, list[str]] = defaultdict(list)
         self.hints: dict[str, str] = {}
+        self.files: set[Path] = set()
 
-    def add(self, kind: str, what: str, hint: str = "") -> None:
+    def add(self, kind: str, what: str, hint: str = "", file: Path | None = None) -> None:
         """Note that `what` (a file, with details) has a problem of a kind; `hint` is put after its advice."""
         self.problems[kind].append(what)
+        if file is not None:
+            self.files.add(file)
         if hint:
             self.hints.setdefault(kind, hint)
 
@@ -57,7 +72,7 @@ class Report:
         total = sum(map(len, self.problems.values()))
         lines = [f"{root}: {total} {'problem' if total == 1 else 'problems'}"]
         for kind, found in self.problems.items():
-            title, advice = _ADVICE[kind]
+            title, advice = ADVICE[kind]
             lines.append(f"\n{title} ({len(found)}): {advice}")
             if kind in self.hints:
                 lines.append(f"  {self.hints[kind]}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,13 @@ from ..tensor import Tensor
 _PIXELS = 1 << 20  # in a batch of several whole images, so that large ones do not need much memory at once
 
 
-def evaluate(model: Module, dataset: Dataset, batch_size: int = 4) -> ConfusionMatrix:
+class Metric(Protocol):
+    """What can be counted beside the confusion matrix, such as `metrics.BoundaryIoU`."""
+
+    def update(self, target: Any, prediction: Any) -> Any: ...
+
+
+def evaluate(model: Module, dataset: Dataset, batch_size: int = 4, also: Sequence[Metric] = ()) -> ConfusionMatrix:
     """Compare a network's labels with the truth, on whole images, not on crops.
 
     Parameters
@@ -28,13 +34,15 @@ def evaluate(model: Module, dataset: Dataset, batch_size: int = 4) -> ConfusionM
         Images may differ in size.
     batch_size : int
         The result does not depend on it.
+    also : sequence of metrics
+        Each gets the truth and the labels of every batch, in the same pass.
 
     Returns
     -------
     ConfusionMatrix
         Pooled over all images.
     """
-    found = measure(model, dataset, batch_size)
+    found = measure(model, dataset, batch_size, also=also)
     assert found is not None
     return found[0]
 
@@ -45,6 +53,7 @@ def measure(
     batch_size: int,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     go_on: Callable[[], bool] = lambda: True,
+    also: Sequence[Metric] = (),
 ) -> tuple[ConfusionMatrix, float] | None:
     """Confusion matrix and mean loss over the pixels; None if `go_on` said no."""
     if batch_size < 1:
@@ -59,7 +68,9 @@ def measure(
             raise ValueError(
                 f"the network tells {found.shape[1]} classes apart and the data have {len(dataset.classes)}: {', '.join(dataset.classes)}"
             )
-        confusion.update(masks, F.label(found))
+        labels = F.label(found)
+        for metric in (confusion, *also):
+            metric.update(masks, labels)
         if loss is not None:
             counted = int((masks != dataset.ignore_index).sum())
             total += loss(found, Tensor(masks).to(found.device)).item() * counted

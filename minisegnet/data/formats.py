@@ -1,0 +1,84 @@
+"""Which data set lies in a folder: told by its layout, so that one function opens them all."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+from minisegnet.data.base import DataError
+from minisegnet.data.camvid import CamVid
+from minisegnet.data.cityscapes import Cityscapes
+from minisegnet.data.dsb import DSB2018
+from minisegnet.data.folder import Folder
+from minisegnet.data.official import Official
+from minisegnet.data.voc import PascalVOC
+
+OFFICIAL: tuple[type[Official], ...] = (PascalVOC, Cityscapes, CamVid, DSB2018)
+
+
+def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
+    """The class that reads a folder: the first whose layout it has, `Folder` for ``images/`` and ``masks/``.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, or it has none of the layouts; lists them all.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: {'this is a file, not a folder' if folder.exists() else 'there is no such folder'}; expected a folder with images/ and masks/, or a published data set"
+        )
+    for found in OFFICIAL:
+        if found.root(folder) is not None:
+            return found
+    if (folder / "images").is_dir() or (folder / "masks").is_dir():
+        return Folder
+    above = next((hint for found in OFFICIAL if (hint := found.hint(folder))), "")
+    if (folder.absolute().parent / "masks").is_dir():
+        above = f". Perhaps {folder.absolute().parent} is meant"
+    if inner := sorted(p.name for p in folder.iterdir() if (p / "images").is_dir() and (p / "masks").is_dir()):
+        above = f": each of {', '.join(f'{name}/' for name in inner[:5])} is a data set of your own; name one of them"
+    there = ", ".join(sorted(p.name + "/" for p in folder.iterdir() if p.is_dir())[:10]) or "no folders"
+    known = "".join(f"\n  {found.title}: {found.layout}" for found in OFFICIAL)
+    raise DataError(
+        f"{folder}: it holds {there}, which is no layout that is known{above}. Known are:\n  your own: images/ and masks/{known}"
+    )
+
+
+def open(path: str | os.PathLike, split: str | None = None, **options: Any) -> Folder | Official:
+    """The data set in a folder, whichever it is.
+
+    Parameters
+    ----------
+    path : path
+        A folder of your own with ``images/`` and ``masks/``, or Pascal VOC, Cityscapes, CamVid or the
+        nuclei of the Data Science Bowl in their own layouts.
+    split : str, optional
+        Of a published data set; by default the one to train on. A folder of your own has none.
+    **options
+        Those of `Folder`, `PascalVOC`, `Cityscapes`, `CamVid` or `DSB2018`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        As `detect`, and as the class that reads the folder.
+    ValueError
+        If the data set does not take an option; lists those that it takes.
+    """
+    found = detect(path)
+    if issubclass(found, Folder):
+        if split is not None:
+            raise ValueError(f"{path}: a folder of your own has no split {split!r}; divide it with data.split")
+    elif split is not None:
+        options["split"] = split
+    taken = [*inspect.signature(found).parameters][1:]
+    if idle := [name for name in options if name not in taken]:
+        raise ValueError(f"{found.__name__} does not take {', '.join(f'{name}=' for name in idle)}; it takes {', '.join(taken)}")
+    return found(path, **options)

@@ -1,0 +1,93 @@
+"""Images and masks in files, read when they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from minisegnet.data.base import DataError, check_labels
+from minisegnet.data.base import standardise as _standardise
+from minisegnet.data.images import open_upright, read_image
+from minisegnet.data.listing import naming
+
+
+class Pairs:
+    """What `Folder` and the published data sets have in common: a list of files and how one mask is read.
+
+    Attributes
+    ----------
+    names : list of str
+    files : list of (Path, Path)
+        The image and the mask of each item. Where a mask is many files, it is their folder.
+    """
+
+    classes: tuple[str, ...]
+    palette: np.ndarray
+    in_channels: int
+    ignore_index: int
+    standardise: bool
+    names: list[str]
+    files: list[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = self.image(k), self.mask(k)
+        if image.shape[1:] != mask.shape:
+            raise DataError(
+                f"{self.files[k][1]}: the mask is {mask.shape} and its image {image.shape[1:]}; export it at the size of the image"
+            )
+        return _standardise(image) if self.standardise else image, mask
+
+    def image(self, k: int) -> np.ndarray:
+        """The image of item k with its own values, float32 (C, H, W).
+
+        Raises
+        ------
+        DataError
+            If it cannot be read; names the file.
+        """
+        file = self.files[k][0]
+        try:
+            return read_image(file, self.in_channels)
+        except (OSError, ValueError) as error:
+            raise DataError(naming(file, error)) from error
+
+    def mask(self, k: int) -> np.ndarray:
+        """The labels of item k, int64 (H, W).
+
+        Raises
+        ------
+        DataError
+            If they cannot be read or one is no class; names the file.
+        """
+        file = self.files[k][1]
+        try:
+            labels = self._labels(file)
+            check_labels(str(file), labels, len(self.classes), self.ignore_index)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(naming(file, error)) from error
+        return labels
+
+    def _labels(self, file: Path) -> np.ndarray:
+        """The labels in a mask file; int64 (H, W)."""
+        raise NotImplementedError
+
+
+def read_indices(file: Path) -> np.ndarray:
+    """The numbers that a mask file stores, int64 (H, W): indices of its palette, or grey values, never colours.
+
+    Raises
+    ------
+    DataError
+        If the file holds colours: then the indices are lost.
+    """
+    picture = open_upright(file)
+    if picture.mode not in ("P", "L", "1") and not picture.mode.startswith("I"):
+        raise DataError(
+            f"{file}: the mask is {picture.mode}, but the published one holds indices (mode P or L): "
+            "a program has turned them into colours; take the file from the archive again"
+        )
+    return np.asarray(picture).astype(np.int64)
