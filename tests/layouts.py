@@ -106,14 +106,14 @@ def cityscapes(root, cities=(("train", "aachen"), ("train", "bochum"), ("val", "
     return found
 
 
-def camvid_tutorial(root):
+def camvid_tutorial(root, size=SIZE):
     """``train``, ``trainannot`` and so on; returns the masks by split and name."""
     found = {}
     for seed, (split, name) in enumerate(
         (("train", "0001TP_006690"), ("train", "0006R0_f00930"), ("val", "0016E5_07959"), ("test", "Seq05VD_f00000"))
     ):
-        found[split, name] = labels(seed, range(12))
-        put(root / split / f"{name}.png", colour(seed))
+        found[split, name] = labels(seed, range(12), size)
+        put(root / split / f"{name}.png", colour(seed, size))
         put(root / f"{split}annot" / f"{name}.png", found[split, name])
     return found
 

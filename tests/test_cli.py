@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from layouts import camvid_tutorial, dsb, voc
 from PIL import Image
 
 import minisegnet
@@ -131,6 +133,36 @@ def test_train_prints_a_table_and_the_iou(folder, tmp_path, capsys):
     assert run("evaluate", out) == 0
     assert run("evaluate", out, "--data", folder) == 0
     assert "4 images" in capsys.readouterr().out
+
+
+def test_train_and_evaluate_on_a_published_data_set(tmp_path, capsys):
+    camvid_tutorial(tmp_path / "CamVid", (40, 48))
+    out = tmp_path / "run"
+    assert run("train", "--data", tmp_path / "CamVid", *TINY, "--steps", 2, "--out", out, "--quiet") == 0
+    about = checkpoint.read_about(out / "last.safetensors")
+    assert about.classes[0] == "Sky" and len(about.classes) == 11 and about.in_channels == 3
+    capsys.readouterr()
+    for options, names in (((), "0016E5_07959"), (("--data", tmp_path / "CamVid", "--split", "test"), "Seq05VD_f00000")):
+        assert run("evaluate", out, *options, "--json", tmp_path / "f.json") == 0
+        assert "1 image," in capsys.readouterr().out
+        with Image.open(next(tmp_path.rglob(f"*annot/{names}.png"))) as mask:
+            assert json.loads((tmp_path / "f.json").read_text())["pixels"] == int((np.asarray(mask) != 11).sum())
+
+
+def test_options_that_a_layout_decides_are_refused(folder, tmp_path, capsys):
+    voc(tmp_path / "voc")
+    dsb(tmp_path / "dsb")
+    for name, options, words in (
+        ("voc", ["--classes", 3, "--ignore-index", 0], "--classes, --ignore-index: .*is Pascal VOC, whose layout decides that"),
+        ("voc", ["--boundary"], "--boundary: .*Pascal VOC"),
+        ("voc", ["--split", "trainval"], "--split trainval: 1 of its images are in 'val', too, which is held out"),
+        ("voc", ["--split", "tset"], "no split 'tset' here; there are train, trainval, val"),
+        ("dsb", ["--split", "all"], "--split: .*Data Science Bowl 2018"),
+        ("data", ["--split", "val"], "--split val: .*is no published data set"),
+        ("dsb/stage1_train/0000000000000000/masks", [], "no layout that is known"),
+    ):
+        message = refused(capsys, tmp_path, "train", "--data", tmp_path / name, *options, *TINY, "--out", tmp_path / "run")
+        assert re.search(words, message), message
 
 
 def test_resume_goes_on_under_the_same_conditions(folder, tmp_path, capsys):
@@ -334,6 +366,7 @@ def test_another_number_of_classes_than_the_masks(folder, tmp_path, capsys):
         (["--classes", 3], "--classes"),
         (["--masks", "binary", "--ignore-index", 0, "--val-fraction", 0.5], "--masks, --ignore-index, --val-fraction"),
         (["--data", "shapes", "--boundary"], "--boundary"),
+        (["--split", "val"], "--split"),
         (["--data", "shapes", "--classes", "a,b"], "names of their own"),
     ],
 )

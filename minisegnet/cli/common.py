@@ -49,13 +49,15 @@ def use_backend(args: argparse.Namespace) -> None:
     backends.use(args.backend)
 
 
-def add_data(command: argparse.ArgumentParser, default: str) -> None:
+def add_data(command: argparse.ArgumentParser, default: str, split: str) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
         "--data",
         metavar="DATA",
-        help=f'a folder with images/ and masks/; or "nuclei", the field of cells that comes along; or "shapes", synthetic scenes ({default})',
+        help="a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the Data Science Bowl's nuclei in their own "
+        f'layouts; or "nuclei", the field of cells that comes along; or "shapes", synthetic scenes ({default})',
     )
+    group.add_argument("--split", metavar="NAME", help=split)
     group.add_argument(
         "--classes",
         type=_classes,
@@ -67,8 +69,8 @@ def add_data(command: argparse.ArgumentParser, default: str) -> None:
     group.add_argument("--boundary", action="store_true", help="from masks of instances, learn their boundaries as a class of its own")
 
 
-_DEFAULTS = {"classes": None, "masks": "auto", "ignore_index": 255, "boundary": False, "val_fraction": 0.2}
-_ALLOWED = {"nuclei": ("boundary",), "shapes": ("classes",)}  # what the data that come along can be told
+_DEFAULTS = {"split": None, "classes": None, "masks": "auto", "ignore_index": 255, "boundary": False, "val_fraction": 0.2}
+_ALLOWED: dict[str, tuple[str, ...]] = {"nuclei": ("boundary",), "shapes": ("classes",)}  # what the data that come along can be told
 
 
 def given(args: argparse.Namespace, but: tuple[str, ...] = ()) -> str:
@@ -82,18 +84,36 @@ def data_settings(args: argparse.Namespace) -> dict[str, Any]:
 
     Raises
     ------
+    DataError
+        If there is no such folder, or it has no layout that is known.
     ValueError
-        If one does not go with the data that come along: nothing that was asked for is left out in silence.
+        If an argument does not go with the data: nothing that was asked for is left out in silence.
     """
     name = args.data or "nuclei"
     if name in _ALLOWED:
         if idle := given(args, but=_ALLOWED[name]):
-            raise ValueError(f"{idle}: that is for a folder of your own and does not go with --data {name}")
+            raise ValueError(f"{idle}: that is for a folder and does not go with --data {name}")
         if isinstance(args.classes, list):
             raise ValueError("--classes: the shapes have names of their own; give a number, from 2 to 8")
     else:
         name = str(Path(name).resolve())
-    return {"data": name, "classes": args.classes, "masks": args.masks, "ignore_index": args.ignore_index, "boundary": args.boundary}
+        _check_options(args, name)
+    names = ("split", "classes", "masks", "ignore_index", "boundary")
+    return {"data": name, **{n: getattr(args, n) for n in names}}
+
+
+def _check_options(args: argparse.Namespace, folder: str) -> None:
+    """Raise ValueError if the layout of a folder decides what was asked for."""
+    from .. import data
+
+    found = data.detect(folder)
+    if issubclass(found, data.Folder):
+        if args.split is not None:
+            raise ValueError(
+                f"--split {args.split}: {folder} is no published data set; a part of it is held out at random (--val-fraction)"
+            )
+    elif idle := given(args, but=("split",) if found.parts else ("boundary", "val_fraction")):
+        raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides that")
 
 
 def tells_data(settings: dict[str, Any]) -> bool:
@@ -111,6 +131,11 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
     part : {"train", "held out", "all"}
     in_channels : int, optional
         What the images of a folder are converted to.
+
+    Raises
+    ------
+    ValueError
+        If the split to train on has images of the one that is held out.
     """
     from .. import data
 
@@ -121,18 +146,32 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
         count = classes if isinstance(classes, int) else len(classes) if classes else 4
         # Seeds of their own, so that no scene is in both parts.
         return data.Shapes(200, classes=count, seed=1) if part == "train" else data.Shapes(20, classes=count, seed=2)
-    whole = data.Folder(
-        name,
-        classes=classes,
-        masks=settings["masks"],
-        ignore_index=settings["ignore_index"],
-        boundary=settings["boundary"],
-        in_channels=in_channels,
-    )
+    found = data.detect(name)
+    whole: Any
+    if issubclass(found, data.Folder):
+        options = {n: settings[n] for n in ("masks", "ignore_index", "boundary")}
+        whole = found(name, classes=classes, in_channels=in_channels, **options)
+    elif found.parts:
+        return _published(found, settings, part, in_channels or 3)
+    else:
+        whole = data.open(name, boundary=settings["boundary"], in_channels=in_channels or 3)
     if part == "all":
         return whole
     train, held_out = data.split(whole, settings["val_fraction"], settings["seed"])
     return train if part == "train" else held_out
+
+
+def _published(format: Any, settings: dict[str, Any], part: str, in_channels: int) -> Dataset:
+    """A split of a published data set; what "all" means there is the one that is held out, unless another is named."""
+    name, wanted, (train, held_out) = settings["data"], settings.get("split"), format.parts
+    if part == "held out":
+        return format(name, held_out, in_channels=in_channels)
+    found = format(name, wanted or (train if part == "train" else held_out), in_channels=in_channels)
+    if part == "train" and wanted is not None and (shared := {*found.names} & {*format(name, held_out).names}):
+        raise ValueError(
+            f"--split {wanted}: {len(shared)} of its images are in {held_out!r}, too, which is held out to measure what is learned"
+        )
+    return found
 
 
 def _classes(text: str) -> int | list[str]:

@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
         run,
     )
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
-    add_data(command, "default: what was held out of the run")
+    add_data(command, "default: what was held out of the run", "of a published data set (default: val)")
     command.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images at a time (default: 4)")
     command.add_argument(
         "--convention",
@@ -103,6 +103,8 @@ def _dataset(args: argparse.Namespace, about: Any) -> Dataset:
             raise ValueError("the checkpoint does not tell what was held out of its training: name the data (--data)")
         return open_data(settings, "held out", about.in_channels)
     settings = data_settings(args)
+    if args.data in ("nuclei", "shapes"):
+        return open_data(settings, "held out", about.in_channels)
     if args.classes is None and args.masks == "auto" and len(about.classes) > 2:
-        settings["classes"] = list(about.classes)  # a folder need not show every class
-    return open_data(settings, "held out" if args.data in ("nuclei", "shapes") else "all", about.in_channels)
+        settings["classes"] = list(about.classes)  # a folder need not show every class; a published data set knows its own
+    return open_data(settings, "all", about.in_channels)

@@ -29,7 +29,7 @@ def add(subparsers: Any) -> None:
         EXAMPLES,
         run,
     )
-    add_data(command, 'default "nuclei"')
+    add_data(command, 'default "nuclei"', "of a published data set, to train on (default: train; val is held out)")
     group = command.add_argument_group("network")
     group.add_argument("--model", default="unet", metavar="NAME", help="see minisegnet models (default: unet)")
     group.add_argument("--width", type=float, default=0.25, help="multiplies the channels of every layer (default: 0.25)")
