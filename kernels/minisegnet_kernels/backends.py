@@ -12,6 +12,7 @@ backend         on a NumPy array                     on a CuPy array
 ``numba``       ``numba_cpu.py`` (the default)       --
 ``numba_cuda``  ``numba_cuda.py``, simulated         ``numba_cuda.py``
 ``cuda``        ``kernel.cu``, emulated              ``kernel.cu`` (the default)
+``shapes``      ``shapes.py``: no values at all      --
 ==============  ===================================  =========================
 """
 
@@ -27,10 +28,10 @@ import numpy as np
 
 from . import registry
 
-NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda")
+NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda", "shapes")
 _DEFAULT = {"cpu": "numba", "cuda": "cuda"}
 _RUNS_ON = {
-    "cpu": ("formula", "numpy", "numba", "numba_cuda", "cuda"),
+    "cpu": NAMES,
     "cuda": ("numpy", "numba_cuda", "cuda"),
 }
 _selected: str | None = None  # None: the default of the array's device
@@ -57,8 +58,9 @@ class use:
 
     Parameters
     ----------
-    name : {"formula", "numpy", "numba", "numba_cuda", "cuda"} or None
-        None goes back to the default of each device.
+    name : {"formula", "numpy", "numba", "numba_cuda", "cuda", "shapes"} or None
+        None goes back to the default of each device. ``"shapes"`` computes nothing: it tells the
+        sizes of a network's maps (forward only).
 
     Raises
     ------
@@ -133,6 +135,13 @@ def _program(equation: str, backend: str, device: str) -> Callable:
     entry = registry.get(equation)
     if backend not in _RUNS_ON[device]:
         raise BackendError(f"{equation}: backend {backend!r} does not run on {device} arrays; it runs {_RUNS_ON[device]} there")
+    if backend == "shapes":
+        from . import shapes  # which imports the operations, which import this module
+
+        found = shapes.program(equation)
+        if found is None:
+            raise BackendError(f"{equation}: backend 'shapes' knows forward equations of networks only: {', '.join(shapes.equations())}")
+        return found
     if entry.source(backend) is None:
         reason = entry.why_missing(backend) or "the view is missing"
         raise BackendError(f"{equation}: no {backend!r} program for {device} arrays ({reason}). Programs that run: minisegnet doctor")

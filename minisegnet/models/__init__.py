@@ -13,25 +13,40 @@ from typing import Any
 
 from ..nn import Module
 from .article import ArticleNetwork1, ArticleNetwork2
+from .deconvnet import DeconvNet
+from .deeplabv2 import DeepLabV2
 from .deeplabv3 import DeepLabV3
 from .deeplabv3plus import DeepLabV3Plus
+from .dilated import Dilated
+from .fcn import FCN8s, FCN16s, FCN32s
 from .fcn_resnet import FCNResNet
 from .pspnet import PSPNet, PSPNetSMP
+from .receptive import measured_receptive_field, receptive_field
+from .segnet import SegNet, SegNetBasic
+from .summary import summary
 from .unet import UNet
 from .unet_paper import UNetPaper
 from .unet_resnet import UNetResNet
 
-__all__ = ["create", "list_models"]
+__all__ = ["create", "list_models", "measured_receptive_field", "receptive_field", "summary"]
 
 # name -> a class whose arguments begin with (in_channels, num_classes, width)
 _MODELS: dict[str, Callable[..., Module]] = {
     "article1": ArticleNetwork1,
     "article2": ArticleNetwork2,
+    "deconvnet": DeconvNet,
+    "deeplabv2": DeepLabV2,
     "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
+    "dilated": Dilated,
+    "fcn32s": FCN32s,
+    "fcn16s": FCN16s,
+    "fcn8s": FCN8s,
     "fcn_resnet": FCNResNet,
     "pspnet": PSPNet,
     "pspnet_smp": PSPNetSMP,
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
     "unet": UNet,
     "unet_paper": UNetPaper,
     "unet_resnet": UNetResNet,

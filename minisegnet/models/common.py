@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .. import functional as F
@@ -37,3 +38,19 @@ def conv_norm_relu(inputs: int, outputs: int, kernel_size: int, dilation: int = 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """Bilinear interpolation to `size`, (rows, columns); itself if it has them."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
+
+
+def he_normal(module: nn.Module) -> None:
+    """Initial values for a network of convolutions and ReLU: normal with standard deviation √(2/N), biases zero.
+
+    N is the number of inputs of one output (He et al., ICCV 2015; Caffe's "msra"). An output of a 3×3
+    convolution has 9·channels inputs; one of a 2×2 transposed convolution with stride 2 has one
+    pixel, so N is the number of channels. To be given to `Module.apply`.
+    """
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        inputs = module.in_channels // module.groups * math.prod(module.kernel_size)
+        if isinstance(module, nn.ConvTranspose2d):
+            inputs //= math.prod(module.stride)
+        nn.init.normal_(module.weight, std=math.sqrt(2 / inputs))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

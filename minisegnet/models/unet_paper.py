@@ -19,12 +19,10 @@ when divided by 16.
 
 from __future__ import annotations
 
-import math
-
 from .. import functional as F
 from .. import nn
 from ..tensor import Tensor
-from .common import center_crop, widths
+from .common import center_crop, he_normal, widths
 
 MARGIN = 184  # rows in minus rows out
 SMALLEST = 188
@@ -77,7 +75,7 @@ class UNetPaper(nn.Module):
         self.up1 = nn.ConvTranspose2d(c(128), c(64), 2, stride=2)
         self.expand1 = pair_of_convolutions(2 * c(64), c(64))
         self.out = nn.Conv2d(c(64), num_classes, 1)
-        self.apply(he_normal)
+        self.apply(he_normal)  # section 3
 
     @staticmethod
     def size_for(size: int) -> int:
@@ -117,16 +115,3 @@ class UNetPaper(nn.Module):
 def join(skip: Tensor, x: Tensor) -> Tensor:
     """The middle of the skip connection, then the enlarged map, in the channel axis."""
     return F.cat([center_crop(skip, *x.shape[2:]), x], dim=1)
-
-
-def he_normal(module: nn.Module) -> None:
-    """Section 3: normal with standard deviation √(2/N), N the number of inputs of one output.
-
-    An output of a 3×3 convolution has 9·channels inputs. One of the 2×2 up-convolution with
-    stride 2 has one pixel, so N is the number of channels.
-    """
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        inputs = module.in_channels * math.prod(module.kernel_size) // math.prod(module.stride)
-        nn.init.normal_(module.weight, std=math.sqrt(2 / inputs))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
