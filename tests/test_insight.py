@@ -70,7 +70,7 @@ def test_heat_lies_where_it_is():
 
 
 def test_feature_maps_that_vary_are_shown_and_signs_have_colours():
-    values = np.zeros((40, 6, 6))
+    values = RNG.normal(0, 0.01, (40, 6, 6))
     values[:3] = RNG.choice([-1.0, 1.0], (3, 6, 6))
     values[3] = 1000  # constant: nothing to see
     picture = viz.features(values)
@@ -100,4 +100,4 @@ def test_the_trace_of_a_pixel_is_drawn(tmp_path):
     model, image = models.create("unet", 1, 2, 1 / 32), RNG.standard_normal((1, 32, 32)).astype(np.float32)
     path = viz.trace(image, trace_pixel(model, image, (10, 20), 1), tmp_path / "t.png", classes=("ground", "cell"))
     with Image.open(path) as picture:
-        assert picture.size[0] > 1000 and holds(picture, (0, 229, 255), 40) > 500
+        assert picture.size[0] > 1000 and holds(picture, (0, 229, 255), 40) > 200
