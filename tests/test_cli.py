@@ -471,3 +471,52 @@ def test_ctrl_c_before_anything_was_done(monkeypatch, capsys):
     monkeypatch.setattr("minisegnet.equations.listing", interrupt)
     assert run("equation") == 130
     assert "stopped" in capsys.readouterr().err
+
+
+# --- explain ---------------------------------------------------------------------------------
+
+
+def test_explain_draws_and_tells(trained, tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 33), dtype=np.uint8)).save(tmp_path / "cell.png")
+    command = ["explain", tmp_path / "cell.png", "--checkpoint", trained, "--out", tmp_path / "out"]
+    assert run(*command) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        f"cell_{name}.png" for name in ("doubt", "cam", "features", "pixel", "filters")
+    }  # fmt: skip
+    assert "down4.maxpool_conv.1.double_conv.5" in capsys.readouterr().out
+    assert run(*command, "--pixel", "39,0", "--target", "nucleus", "--class", "0", "--layer", "up4.conv") == 0
+    shown = capsys.readouterr().out
+    assert "pixel (row 39, column 0)" in shown and "compared with class 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--pixel", "40,0"], "outside"),
+        (["--target", "car"], "--target: there is no class 'car'; there are 0 background, 1 nucleus"),
+        (["--class", "2"], "--class: there is no class '2'"),
+        (["--layer", "down9"], "no layer 'down9'"),
+        (["--passes", "5"], "no dropout layer"),
+    ],
+)
+def test_what_cannot_be_explained(trained, tmp_path, capsys, options, words):
+    Image.fromarray(np.zeros((40, 33), np.uint8)).save(tmp_path / "cell.png")
+    message = refused(capsys, tmp_path, "explain", tmp_path / "cell.png", "--checkpoint", trained, "--out", tmp_path / "out", *options)
+    assert words in message
+
+
+def test_a_pixel_is_a_row_and_a_column(capsys):
+    with pytest.raises(SystemExit) as exit:
+        run("explain", "a.png", "--checkpoint", "x", "--pixel", "12")
+    assert exit.value.code == 2 and "120,64" in capsys.readouterr().err
+
+
+def test_evaluate_tells_errors_near_boundaries(trained, tmp_path, capsys):
+    assert run("evaluate", trained, "--band", "2", "--json", tmp_path / "f.json", "--pictures", tmp_path / "e.png") == 0
+    assert "less than 2 px from a true boundary" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "f.json").read_text())
+    counted = figures["boundary_errors"]
+    assert counted["near"] + counted["far"] == 512 * 128
+    assert counted["near_wrong"] + counted["far_wrong"] == round((1 - figures["pixel_accuracy"]) * 512 * 128)
+    with pytest.raises(SystemExit):
+        run("evaluate", trained, "--band", "0")

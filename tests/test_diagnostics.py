@@ -5,7 +5,7 @@ import pytest
 
 import minisegnet as ms
 from minisegnet import diagnostics, inference, models, nn, random
-from minisegnet.diagnostics import BoundaryErrors, activations, near_boundary, seg_grad_cam, trace_pixel
+from minisegnet.diagnostics import activations, seg_grad_cam, trace_pixel
 
 RNG = np.random.default_rng(0)
 
@@ -175,46 +175,6 @@ def test_the_text_tells_pixel_loss_and_layers():
 def test_pixels_and_classes_that_are_none(pixel, target, message):
     with pytest.raises(ValueError, match=message):
         trace_pixel(unet(), RNG.standard_normal((1, 32, 32)), pixel, target)
-
-
-# --- errors near a boundary --------------------------------------------------------------------
-
-
-def test_the_band_by_measuring_every_distance():
-    truth = RNG.integers(0, 2, (3, 4)).repeat(6, 0).repeat(5, 1)
-    truth[:4, :7] = 255
-    edges = [
-        place for place in np.ndindex(truth.shape)
-        for step in ((0, 1), (1, 0), (0, -1), (-1, 0))
-        if all(0 <= p + s < n for p, s, n in zip(place, step, truth.shape, strict=True))
-        and truth[place] != truth[place[0] + step[0], place[1] + step[1]] and 255 not in (truth[place], truth[place[0] + step[0], place[1] + step[1]])
-    ]  # fmt: skip
-    for width in (1, 1.5, 3):
-        expected = [min(np.hypot(i - a, j - b) for a, b in edges) < width for i, j in np.ndindex(truth.shape)]
-        np.testing.assert_array_equal(near_boundary(truth, width).ravel(), expected)
-    assert not near_boundary(np.zeros((5, 5), int), 3).any()
-    with pytest.raises(ValueError, match="positive, not 0"):
-        near_boundary(truth, 0)
-
-
-def test_errors_are_counted_where_they_are():
-    truth = np.zeros((20, 30), int)
-    truth[:, 15:] = 1
-    truth[0, 0] = 255
-    guess = truth.copy()
-    guess[:, 15] = 0  # a contour one pixel off: 20 wrong pixels at it
-    guess[3, 2] = 1  # and one far away
-    guess[0, 0] = 1  # an ignored one does not count
-    found = BoundaryErrors(2).update(truth, guess)
-    assert (found.near, found.near_wrong, found.far, found.far_wrong) == (80, 20, 599 - 80, 1)
-    assert found.share == 20 / 21
-    assert "95.2% of 21 wrong pixels lie less than 2 px from a true boundary; wrong there 25.00%, elsewhere 0.19%" in str(found)
-    found.update(truth, truth)
-    assert (found.near, found.near_wrong) == (160, 20)
-    assert found.to_dict() == {"width": 2, "near": 160, "near_wrong": 20, "far": 2 * 519, "far_wrong": 1}
-    assert str(BoundaryErrors(2).update(truth, truth)) == "no pixel is wrong"
-    with pytest.raises(ValueError, match=r"\(20, 30\) and \(3, 3\)"):
-        found.update(truth, np.zeros((3, 3), int))
 
 
 def test_everything_public_is_there():

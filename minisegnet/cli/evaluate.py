@@ -41,6 +41,12 @@ def add(subparsers: Any) -> None:
         help="how means are taken where a class is nowhere; nanmean leaves it out (default: nanmean)",
     )
     command.add_argument("--boundaries", action="store_true", help="boundary IoU and BF score, too: how well the contours lie")
+    command.add_argument(
+        "--band",
+        type=_width,
+        metavar="PX",
+        help="tell errors less than PX pixels from a true boundary from others; --pictures draws them pale",
+    )
     command.add_argument("--json", metavar="FILE", help="write the figures to a file")
     command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")
     command.add_argument("--pictures", metavar="FILE", help="write a PNG of up to eight images with truth, prediction and errors")
@@ -51,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     use_backend(args)
     from ..files import check_writable, write_atomically
     from ..inference import load_model, predict
-    from ..metrics import BoundaryF1, BoundaryIoU
+    from ..metrics import BoundaryErrors, BoundaryF1, BoundaryIoU
     from ..progress import compiling
     from ..training import evaluate
     from ..viz import confusion as confusion_picture
@@ -66,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if args.boundaries:
         options = (len(dataset.classes), dataset.ignore_index, dataset.classes)
         contours = {"boundary_iou": BoundaryIoU(*options), "bf_score": BoundaryF1(*options)}
+    if args.band is not None:
+        contours["boundary_errors"] = BoundaryErrors(args.band, dataset.ignore_index)
     with compiling():
         confusion = evaluate(model, dataset, args.batch_size, tuple(contours.values())).under(args.convention)
     print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps\n\n{confusion}")
@@ -90,8 +98,19 @@ def run(args: argparse.Namespace) -> int:
             args.pictures,
             names=dataset.names[: len(items)],
             ignore_index=dataset.ignore_index,
+            band=args.band,
         )
     return 0
+
+
+def _width(text: str) -> float:
+    try:
+        width = float(text)
+    except ValueError:
+        width = 0.0
+    if not 0 < width < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of pixels above 0, not {text!r}")
+    return width
 
 
 def _dataset(args: argparse.Namespace, about: Any) -> Dataset:

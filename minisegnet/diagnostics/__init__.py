@@ -4,22 +4,18 @@
 `layers`        the output of every layer; parameters at rest while gradients are taken
 `attribution`   Seg-Grad-CAM: which places made the network say a class
 `pixel`         the path of one pixel through all layers, forwards and back
-`errors`        errors near a boundary and away from it
 ==============  ============================================================================
 """
 
 from .attribution import Attribution, seg_grad_cam
-from .errors import BoundaryErrors, near_boundary
 from .layers import activations
 from .pixel import LayerTrace, PixelTrace, trace_pixel
 
 __all__ = [
     "Attribution",
-    "BoundaryErrors",
     "LayerTrace",
     "PixelTrace",
     "activations",
-    "near_boundary",
     "seg_grad_cam",
     "trace_pixel",
 ]

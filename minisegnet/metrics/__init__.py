@@ -2,11 +2,12 @@
 
 `ConfusionMatrix` counts every pixel and has the figures that everybody reports; `CONVENTIONS` are the
 ways in which their means are taken. `BoundaryIoU` and `BoundaryF1` look only at the contours, which a
-mean over pixels hardly sees. All of them take label maps one after the other and add in int64.
+mean over pixels hardly sees; `BoundaryErrors` tells errors near them from others. All of them take label maps one after the other and add in int64.
 """
 
 from minisegnet.metrics.boundary import BoundaryF1, BoundaryIoU
 from minisegnet.metrics.confusion import ConfusionMatrix
 from minisegnet.metrics.conventions import CONVENTIONS, Convention
+from minisegnet.metrics.errors import BoundaryErrors, near_boundary
 
-__all__ = ["CONVENTIONS", "BoundaryF1", "BoundaryIoU", "ConfusionMatrix", "Convention"]
+__all__ = ["CONVENTIONS", "BoundaryErrors", "BoundaryF1", "BoundaryIoU", "ConfusionMatrix", "Convention", "near_boundary"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet.data.colours import class_palette
+from minisegnet.metrics.errors import near_boundary
 from minisegnet.viz.pictures import IGNORED, as_rgb, colourise
 from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
 
@@ -19,15 +20,23 @@ _MARGIN, _GAP, _CAPTION, _HEAD, _LINE = 0.35, 0.14, 0.34, 0.85, 0.27  # inches
 
 
 def error_map(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, *, background: int | None = 0, ignore_index: int = 255
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    background: int | None = 0,
+    ignore_index: int = 255,
+    band: float | None = None,
 ) -> np.ndarray:
     """Where a prediction is right and how it is wrong, uint8 (H, W, 3), over the darkened image.
 
     With a background class: found (TP) green, false alarm (FP) orange, missed (FN) blue, an object of
     another class yellow, and background that was left alone shows the image. With ``background=None``:
-    wrong pixels orange. Pixels labelled `ignore_index` are grey.
+    wrong pixels orange. Pixels labelled `ignore_index` are grey. With a `band`, errors less than so many
+    pixels from a boundary of the truth are pale: those that are not stand out.
     """
-    picture = np.rint(as_rgb(image) * 0.45).astype(np.uint8)
+    base = np.rint(as_rgb(image) * 0.45).astype(np.uint8)
+    picture = base.copy()
     if background is None:
         picture[truth != prediction] = FALSE
     else:
@@ -36,6 +45,9 @@ def error_map(
         picture[is_object & (truth == prediction)] = FOUND
         picture[~is_object & called_object] = FALSE
         picture[is_object & ~called_object] = MISSED
+    if band is not None:
+        pale = near_boundary(truth, band, ignore_index) & (truth != prediction)
+        picture[pale] = (picture[pale].astype(np.uint16) + base[pale]) // 2
     picture[truth == ignore_index] = SKIPPED
     return picture
 
@@ -52,6 +64,7 @@ def predictions(
     title: str = "Predictions",
     background: int | str | None = "auto",
     ignore_index: int = 255,
+    band: float | None = None,
 ) -> Any:
     """One picture with a row for each image: image | truth | prediction | errors, and a legend.
 
@@ -70,6 +83,8 @@ def predictions(
         The class that stands for "nothing there" in the error map (see `error_map`). "auto": class 0
         if there are two classes or it is called background, else None.
     ignore_index : int
+    band : float, optional
+        Errors less than so many pixels from a boundary of the truth are drawn pale.
 
     Returns
     -------
@@ -94,6 +109,8 @@ def predictions(
     ignored = any((truth == ignore_index).any() for _, truth, _ in rows)
     class_key = [*zip(classes, colours, strict=False)] + [("ignored", IGNORED)] * ignored
     error_key = _error_key(background, len(classes), ignored)
+    if band is not None:
+        error_key.append((f"pale: < {band:g} px from a boundary", (235, 235, 235)))
 
     # Everything is placed in inches, from the top, so that nothing overlaps whatever the number of rows.
     aspects = [truth.shape[0] / truth.shape[1] for _, truth, _ in rows]
@@ -116,7 +133,7 @@ def predictions(
             as_rgb(image),
             colourise(truth, colours, ignore_index),
             colourise(guess, colours, ignore_index),
-            error_map(image, truth, guess, background=background, ignore_index=ignore_index),  # type: ignore[arg-type]
+            error_map(image, truth, guess, background=background, ignore_index=ignore_index, band=band),  # type: ignore[arg-type]
         )
         for column, picture in enumerate(shown):
             left = _MARGIN + column * (cell + _GAP)

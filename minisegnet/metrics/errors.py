@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..regions import distance_transform
+from minisegnet.metrics.labels import label_maps
+from minisegnet.regions import distance_transform
 
 
 def near_boundary(truth: np.ndarray, width: float, ignore_index: int = 255) -> np.ndarray:
@@ -62,23 +63,24 @@ class BoundaryErrors:
     far: int = 0
     far_wrong: int = 0
 
-    def update(self, truth: np.ndarray, prediction: np.ndarray) -> BoundaryErrors:
-        """Count an image, (H, W); returns itself.
+    def update(self, target: Any, prediction: Any) -> BoundaryErrors:
+        """Count a label map, (H, W), or a batch of them, (N, H, W); returns itself.
 
         Raises
         ------
         ValueError
-            If the shapes differ.
+            If the shapes differ, or something holds no integers.
         """
-        if truth.ndim != 2 or truth.shape != prediction.shape:
-            raise ValueError(f"truth and prediction have one shape (H, W); got {truth.shape} and {prediction.shape}")
-        counted = truth != self.ignore_index
-        wrong = counted & (truth != prediction)
-        zone = near_boundary(truth, self.width, self.ignore_index)
-        self.near += int((counted & zone).sum())
-        self.near_wrong += int((wrong & zone).sum())
-        self.far += int((counted & ~zone).sum())
-        self.far_wrong += int((wrong & ~zone).sum())
+        targets, predictions = label_maps(target, prediction)
+        size = targets.shape[-2:]
+        for truth, found in zip(targets.reshape(-1, *size), predictions.reshape(-1, *size), strict=True):
+            counted = truth != self.ignore_index
+            wrong = counted & (truth != found)
+            zone = near_boundary(truth, self.width, self.ignore_index)
+            self.near += int((counted & zone).sum())
+            self.near_wrong += int((wrong & zone).sum())
+            self.far += int((counted & ~zone).sum())
+            self.far_wrong += int((wrong & ~zone).sum())
         return self
 
     @property

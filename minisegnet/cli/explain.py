@@ -1,0 +1,118 @@
+"""``minisegnet explain``"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .common import add_backend, add_command, positive, use_backend
+
+EXAMPLES = """\
+  minisegnet explain cell.png --checkpoint runs/mine
+      how sure the network is, what speaks for each class, and the path of the pixel at which it is least sure
+  minisegnet explain cell.png --checkpoint runs/mine --pixel 120,64 --target nucleus
+      the path of the pixel in row 120, column 64, and the gradient of its loss if it were a nucleus
+  minisegnet explain cell.png --checkpoint runs/mine --layer up4.conv --class nucleus
+      feature maps of a layer, and what in them speaks for a class; minisegnet models and print(model) tell the names
+"""
+_MOST = 1 << 22  # pixels: every layer's output is kept in memory
+
+
+def add(subparsers: Any) -> None:
+    command = add_command(
+        subparsers,
+        "explain",
+        "show why an image was labelled so",
+        "Pictures of what goes on in a network: maps of doubt (confidence, entropy, margin), Seg-Grad-CAM,\n"
+        "feature maps, filters, and the path of one pixel through all layers, with the gradient of its loss.",
+        EXAMPLES,
+        run,
+    )
+    command.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP or WebP, up to 4 million pixels")
+    command.add_argument("--checkpoint", required=True, help="a .safetensors file, or the folder of a run")
+    command.add_argument("--out", default="explained", metavar="DIR", help="where the pictures go (default: explained)")
+    command.add_argument(
+        "--pixel", type=_pixel, metavar="ROW,COLUMN", help="whose path is followed (default: the one at which the network is least sure)"
+    )
+    command.add_argument("--target", metavar="CLASS", help="what that pixel should be, by name or number (default: what it was labelled)")
+    command.add_argument("--class", dest="about", metavar="CLASS", help="the class that Seg-Grad-CAM explains (default: the last)")
+    command.add_argument("--layer", metavar="NAME", help="for Seg-Grad-CAM and feature maps (default: the last of the lowest resolution)")
+    command.add_argument(
+        "--passes", type=positive, metavar="N", help="Monte Carlo dropout: N passes, and a map of what they disagree about"
+    )
+    add_backend(command)
+
+
+def run(args: argparse.Namespace) -> int:
+    use_backend(args)
+    from .. import diagnostics, viz
+    from .. import functional as F
+    from ..data import read_image, standardise
+    from ..files import check_writable
+    from ..inference import confidence, entropy, load_model, margin, monte_carlo_dropout, scores
+    from ..progress import compiling
+
+    out, stem = Path(args.out), Path(args.image).stem
+    check_writable(out / f"{stem}_doubt.png")
+    model: Any = load_model(args.checkpoint)
+    about = model.about
+    image = read_image(args.image, about.in_channels)
+    if image.shape[1] * image.shape[2] > _MOST:
+        raise ValueError(
+            f"{args.image}: {image.shape[1]} × {image.shape[2]} pixels are more than 4 million: cut out the part to be explained"
+        )
+    prepared = standardise(image)
+    explained = _class(args.about, about.classes, "--class") if args.about is not None else len(about.classes) - 1
+    target = None if args.target is None else _class(args.target, about.classes, "--target")
+
+    with compiling():
+        probabilities = F.softmax(scores(model, prepared[None]), dim=1).cpu().data[0]
+        measures = {"confidence": confidence(probabilities), "entropy": entropy(probabilities), "margin": margin(probabilities)}
+        if args.passes is not None:
+            measures["information"] = monte_carlo_dropout(model, prepared[None], args.passes).information[0]
+        row, column = args.pixel if args.pixel is not None else divmod(int(measures["margin"].argmin()), image.shape[2])
+        path = diagnostics.trace_pixel(model, prepared, (row, column), target)
+        cam = diagnostics.seg_grad_cam(model, prepared, explained, layer=args.layer)
+        features = diagnostics.activations(model, prepared, [cam.layer])[cam.layer]
+
+    background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
+    name = about.classes[explained]
+    written = [
+        viz.doubt(image, probabilities.argmax(axis=0), measures, about.palette, out / f"{stem}_doubt.png", background=background),
+        viz.attribution(image, cam, name, out / f"{stem}_cam.png"),
+        viz.features(features, out / f"{stem}_features.png", title=f"Feature maps of {cam.layer}"),
+        viz.trace(prepared, path, out / f"{stem}_pixel.png", classes=about.classes),
+    ]
+    if (first := _first_filters(model)) is not None:
+        written.append(viz.filters(first[1], out / f"{stem}_filters.png", title=f"Filters of {first[0]}"))
+    print(path)
+    print("\nclasses: " + ", ".join(f"{k} {name}" for k, name in enumerate(about.classes)))
+    print("\n".join(f"  {picture}" for picture in written))
+    return 0
+
+
+def _first_filters(model: Any) -> tuple[str, Any] | None:
+    """Name and weight of the first convolution that is larger than 1×1."""
+    from ..nn import Conv2d
+
+    for name, module in model.named_modules():
+        if isinstance(module, Conv2d) and module.kernel_size != (1, 1):
+            return name, module.weight.detach().cpu().data
+    return None
+
+
+def _class(text: str, classes: tuple[str, ...], option: str) -> int:
+    """The number of a class that is given by name or by number."""
+    if text in classes:
+        return classes.index(text)
+    if text.isdigit() and int(text) < len(classes):
+        return int(text)
+    raise ValueError(f"{option}: there is no class {text!r}; there are {', '.join(f'{k} {name}' for k, name in enumerate(classes))}")
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    row, _, column = text.partition(",")
+    if not (row.strip().isdigit() and column.strip().isdigit()):
+        raise argparse.ArgumentTypeError(f"expected the row and the column of a pixel, such as 120,64, not {text!r}")
+    return int(row), int(column)
