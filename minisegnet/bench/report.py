@@ -81,7 +81,12 @@ def table(results: list[Result]) -> str:
 
 def save_json(results: list[Result], path: Path, *, threads: int) -> None:
     """The record that tables and pictures of the documentation are made from."""
-    document = {"environment": environment(threads), "results": [asdict(r) for r in results]}
+    save_record({"results": [asdict(r) for r in results]}, path, threads=threads)
+
+
+def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
+    """Figures, with where and with what they were measured, as JSON."""
+    document = {"environment": environment(threads), **results}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 

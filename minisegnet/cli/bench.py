@@ -17,6 +17,10 @@ EXAMPLES = """\
   minisegnet bench --only conv --json conv.json --picture conv.png
   minisegnet bench --breakdown
       where the time of a training step goes
+  minisegnet bench --fps --checkpoint runs/mine --size 512
+      frames a second, with and without folding and fusing
+  minisegnet bench --tiling --size 1024,2048,4096
+      peak memory and time of large images, as a whole and in tiles
 """
 
 
@@ -35,12 +39,26 @@ def add(subparsers: Any) -> None:
     command.add_argument("--who", metavar="NAMES", help="some of numpy,numba,torch (default: all that are here)")
     command.add_argument("--threads", type=positive, default=2, metavar="N", help="for each library (default: 2)")
     command.add_argument("--rounds", type=positive, default=7, metavar="N", help="how often each is asked for 3 timings (default: 7)")
-    command.add_argument("--breakdown", action="store_true", help="where the time of one training step goes, by equation")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument("--breakdown", action="store_true", help="where the time of one training step goes, by equation")
+    other.add_argument("--fps", action="store_true", help="frames a second, layer by layer, fused, and with batch normalisation folded")
+    other.add_argument("--tiling", action="store_true", help="peak memory and time of images as a whole and in tiles")
+    command.add_argument(
+        "--size", type=_sizes, metavar="N,N", help="sides of the images for --fps (default: 256) and --tiling (default: 1024,2048)"
+    )
+    command.add_argument("--frames", type=positive, metavar="N", help="how many are timed by --fps (default: 30)")
+    command.add_argument(
+        "--checkpoint", metavar="RUN", help="the network for --fps and --tiling (default: a U-Net of width 1/4, untrained)"
+    )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the record: timings, processor, versions")
     command.add_argument("--picture", type=Path, metavar="FILE", help="write a picture, PNG")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.fps or args.tiling:
+        return _inference(args)
+    if idle := [f"--{name}" for name in ("size", "frames", "checkpoint") if getattr(args, name) is not None]:
+        raise ValueError(f"{', '.join(idle)}: that goes with --fps or --tiling")
     from .. import bench
     from ..bench import report
     from ..bench.cases import CASES, STEP
@@ -67,3 +85,48 @@ def run(args: argparse.Namespace) -> int:
             write(results, path, threads=args.threads)
             print(f"wrote {path}")
     return 0
+
+
+def _inference(args: argparse.Namespace) -> int:
+    """``--fps`` and ``--tiling``."""
+    if args.only or args.who or args.picture or (args.tiling and args.frames is not None):
+        raise ValueError("--only, --who and --picture do not go with --fps or --tiling, and --frames only with --fps")
+    from ..bench import frames, report, tiles
+    from ..files import check_writable
+
+    if args.json:
+        check_writable(args.json)
+    say = lambda message: print(f"  {message} …", file=sys.stderr)
+    if args.tiling:
+        results = tiles.measure(args.size or [1024, 2048], args.threads, args.checkpoint, say)
+        print(tiles.table(results))
+    else:
+        import numba
+
+        numba.set_num_threads(min(args.threads, numba.get_num_threads()))
+        if len(args.size or [256]) > 1:
+            raise ValueError("--fps measures one --size")
+        results = frames.measure(_network(args.checkpoint), (args.size or [256])[0], args.frames or 30, progress=say)
+        print(frames.table(results))
+    if args.json:
+        report.save_record({"checkpoint": args.checkpoint, **results}, args.json, threads=args.threads)
+        print(f"wrote {args.json}")
+    return 0
+
+
+def _network(checkpoint: str | None) -> Any:
+    from ..inference import load_model
+    from ..models import create
+    from ..random import manual_seed
+
+    if checkpoint is not None:
+        return load_model(checkpoint)
+    manual_seed(0)
+    return create("unet", 1, 2, 0.25).eval()
+
+
+def _sizes(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.strip().isdigit() and int(word) >= 16 for word in words):
+        raise argparse.ArgumentTypeError(f"expected whole numbers from 16 up with commas between them, not {text!r}")
+    return [int(word) for word in words]

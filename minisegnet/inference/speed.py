@@ -32,6 +32,12 @@ class Speed:
     batch: int
     size: tuple[int, int]
 
+    @classmethod
+    def of(cls, times: list[float], batch: int, size: tuple[int, int]) -> Speed:
+        """From the seconds that each batch took."""
+        each = np.asarray(times) / batch
+        return cls(float(np.median(each)), float(np.quantile(each, 0.95)), len(times), batch, (int(size[0]), int(size[1])))
+
     @property
     def fps(self) -> float:
         """Frames a second, by the median."""
@@ -85,5 +91,5 @@ def frames_per_second(
     for _ in range(frames):
         start = time.perf_counter()
         predict(model, images)
-        times.append((time.perf_counter() - start) / batch)
-    return Speed(float(np.median(times)), float(np.quantile(times, 0.95)), frames, batch, (int(size[0]), int(size[1])))
+        times.append(time.perf_counter() - start)
+    return Speed.of(times, batch, size)
