@@ -19,12 +19,13 @@ from . import functional  # isort: skip  (after the names above)
 if TYPE_CHECKING:
     from minisegnet_kernels import backends as backend
 
-    from . import data, inference, losses, metrics, models, nn, optim, training, viz
+    from . import data, inference, losses, metrics, models, nn, optim, training, viz, weights
     from .equations import equation
     from .exercises import check
     from .interchange import from_dlpack
     from .random import manual_seed
     from .serialization import load, save
+    from .weights import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -35,11 +36,12 @@ _LAZY = {
     "equation": ("minisegnet.equations", "equation"),
     "from_dlpack": ("minisegnet.interchange", "from_dlpack"),
     "load": ("minisegnet.serialization", "load"),
+    "load_pretrained": ("minisegnet.weights", "load_pretrained"),
     "manual_seed": ("minisegnet.random", "manual_seed"),
     "save": ("minisegnet.serialization", "save"),
     **{
         name: (f"minisegnet.{name}", None)
-        for name in ("data", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz")
+        for name in ("data", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz", "weights")
     },
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "functional",
     "inference",
     "load",
+    "load_pretrained",
     "losses",
     "manual_seed",
     "metrics",
@@ -68,6 +71,7 @@ __all__ = [
     "tensor",
     "training",
     "viz",
+    "weights",
 ]
 
 
