@@ -13,12 +13,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("train", "evaluate", "segment", "explain", "equation", "models", "bench", "doctor")
+COMMANDS = ("train", "evaluate", "segment", "explain", "data", "equation", "models", "bench", "doctor")
 EXAMPLES = """\
 examples:
   minisegnet train                                     train a U-Net on the data that come along
   minisegnet train --data DIR --out runs/mine          ... on your own images/ and masks/
   minisegnet segment cell.png --checkpoint runs/mine   label an image
+  minisegnet data check DIR                            what is wrong with a data set
   minisegnet equation conv2d.forward                   a formula beside its code
 """
 

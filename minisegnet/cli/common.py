@@ -49,15 +49,26 @@ def use_backend(args: argparse.Namespace) -> None:
     backends.use(args.backend)
 
 
-def add_data(command: argparse.ArgumentParser, default: str, split: str) -> None:
+def add_data(command: argparse.ArgumentParser, default: str | None, split: str | None) -> None:
+    """The arguments about data.
+
+    Parameters
+    ----------
+    default : str or None
+        What happens without ``--data``, in words; None if the command names its data otherwise.
+    split : str or None
+        What ``--split`` means, in words; None if the command has no such argument.
+    """
     group = command.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        metavar="DATA",
-        help="a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the Data Science Bowl's nuclei in their own "
-        f'layouts; or "nuclei", the field of cells that comes along; or "shapes", synthetic scenes ({default})',
-    )
-    group.add_argument("--split", metavar="NAME", help=split)
+    if default is not None:
+        group.add_argument(
+            "--data",
+            metavar="DATA",
+            help="a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the Data Science Bowl's nuclei in their own "
+            f'layouts; or "nuclei", the field of cells that comes along; or "shapes", synthetic scenes ({default})',
+        )
+    if split is not None:
+        group.add_argument("--split", metavar="NAME", help=split)
     group.add_argument(
         "--classes",
         type=_classes,

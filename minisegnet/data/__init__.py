@@ -3,10 +3,12 @@
 from minisegnet.data import transforms
 from minisegnet.data.base import Arrays, DataError, Dataset, Subset, split, standardise
 from minisegnet.data.camvid import CamVid
+from minisegnet.data.checkup import Checkup
 from minisegnet.data.cityscapes import Cityscapes
 from minisegnet.data.colours import class_palette, palette
 from minisegnet.data.dsb import DSB2018
 from minisegnet.data.embedded import nuclei, nuclei_field
+from minisegnet.data.examine import check
 from minisegnet.data.folder import Folder
 from minisegnet.data.formats import detect, open
 from minisegnet.data.images import read_image, to_channels
@@ -21,6 +23,7 @@ __all__ = [
     "DSB2018",
     "Arrays",
     "CamVid",
+    "Checkup",
     "Cityscapes",
     "DataError",
     "Dataset",
@@ -31,6 +34,7 @@ __all__ = [
     "Shapes",
     "Subset",
     "augmentation",
+    "check",
     "class_palette",
     "detect",
     "nuclei",

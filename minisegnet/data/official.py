@@ -97,6 +97,10 @@ class Official(Pairs):
         """The splits that are there."""
         raise NotImplementedError
 
+    def disjoint(self) -> tuple[str, ...]:
+        """Splits that have no image in common and together all of them, the one to train on first."""
+        return tuple(sorted(self.splits(), key=lambda split: (split != (self.parts or ("",))[0], split == "test")))
+
     def _listed(self, split: str) -> list[Item]:
         """The items of a split, as the layout has them."""
         raise NotImplementedError

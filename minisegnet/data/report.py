@@ -27,6 +27,20 @@ ADVICE = {
         "label out of range",
         "correct the mask, or say what the values mean: classes=, ignore_index=, masks='instances' or 'binary'",
     ),
+    "not a label": ("mask that holds something else than labels", "take the file from the published archive again"),
+    "layout": ("part of the layout that is missing", "unpack the archive again, or remove what is left of this part"),
+    "leak": (
+        "the same image in two splits",
+        "take it out of one of them: a network that was trained on it is measured by what it remembers (only exact copies are found)",
+    ),
+    "copy": ("the same image twice", "remove one, lest one be trained on and the other held out (only exact copies are found)"),
+    "disagreement": ("copies of an image with different masks", "find out which mask is right, and remove the others"),
+    "blank": ("mask that is all class 0", "look at the image: if there is something in it, the mask was lost or never drawn"),
+    "void": (
+        "mask in which nothing is labelled",
+        "every pixel is ignored, so it teaches nothing and measures nothing: label it or leave it out",
+    ),
+    "absent": ("class that never occurs", "it cannot be learned, and it has no IoU: check how the masks are read, or leave the class out"),
     "colours": ("mask in RGB colours", "say which colour is which class"),
     "unknown colour": (
         "colour that is no class",
@@ -40,6 +54,10 @@ ADVICE = {
     ),
     "classes": ("nothing to learn", "check the masks, or how they are read (masks=, ignore_index=)"),
 }
+
+
+# What a training survives; everything else in ADVICE is an error.
+WARNINGS = frozenset({"copy", "disagreement", "blank", "void", "absent"})
 
 
 class Report:
@@ -65,13 +83,21 @@ class Report:
         if hint:
             self.hints.setdefault(kind, hint)
 
-    def raise_if_any(self, root: object) -> None:
-        """Raise one `DataError` with everything, or do nothing."""
-        if not self.problems:
-            return
-        total = sum(map(len, self.problems.values()))
-        lines = [f"{root}: {total} {'problem' if total == 1 else 'problems'}"]
-        for kind, found in self.problems.items():
+    def merge(self, other: Report) -> None:
+        """Take over the problems of another report."""
+        for kind, found in other.problems.items():
+            self.problems[kind] += found
+        self.hints = {**other.hints, **self.hints}
+        self.files |= other.files
+
+    def count(self, warnings: bool = False) -> int:
+        """How many problems are errors, or warnings."""
+        return sum(len(found) for kind, found in self.problems.items() if (kind in WARNINGS) == warnings)
+
+    def lines(self) -> list[str]:
+        """Each kind of problem, what to do about it, and the files that have it: errors first."""
+        lines = []
+        for kind, found in sorted(self.problems.items(), key=lambda item: item[0] in WARNINGS):
             title, advice = ADVICE[kind]
             lines.append(f"\n{title} ({len(found)}): {advice}")
             if kind in self.hints:
@@ -79,4 +105,11 @@ class Report:
             lines += [f"  - {what}" for what in found[:_SHOWN]]
             if len(found) > _SHOWN:
                 lines.append(f"  … and {len(found) - _SHOWN} more")
-        raise DataError("\n".join(lines), dict(self.problems))
+        return lines
+
+    def raise_if_any(self, root: object) -> None:
+        """Raise one `DataError` with everything, or do nothing."""
+        if not self.problems:
+            return
+        total = sum(map(len, self.problems.values()))
+        raise DataError("\n".join([f"{root}: {total} {'problem' if total == 1 else 'problems'}", *self.lines()]), dict(self.problems))

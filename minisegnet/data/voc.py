@@ -73,6 +73,9 @@ class PascalVOC(Official):
         lists = tuple(sorted(p.stem for p in (self.path / _LISTS).glob("*.txt") if p.stem not in ("trainaug", "train_aug")))
         return (*lists, "train_aug") if self._more() is not None else lists
 
+    def disjoint(self) -> tuple[str, ...]:
+        return ("train_aug" if "train_aug" in self.splits() else "train", "val")
+
     def _listed(self, split: str) -> list[Item]:
         if split == "train_aug":
             return self._augmented()

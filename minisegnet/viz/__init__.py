@@ -7,6 +7,7 @@ Matplotlib is imported when something is drawn with it, never before, and its gl
 from minisegnet.data.colours import class_palette, palette
 from minisegnet.files import write_atomically
 from minisegnet.viz.confusion import confusion
+from minisegnet.viz.contact import contact_sheet
 from minisegnet.viz.diagram import graph, graph_dot
 from minisegnet.viz.gallery import Panel, gallery
 from minisegnet.viz.insight import attribution, doubt, features, filters, trace
@@ -20,6 +21,7 @@ __all__ = [
     "class_palette",
     "colourise",
     "confusion",
+    "contact_sheet",
     "curves",
     "doubt",
     "features",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,11 @@ def overlay(
     if background is not None:
         strength[labels == background] = 0.0
     return np.rint(base + strength[..., None] * (colours.astype(float) - base)).astype(np.uint8)
+
+
+def background_of(classes: Sequence[str]) -> int | None:
+    """The class that stands for "nothing there": 0 if there are two classes or it is called background, else none."""
+    return 0 if len(classes) == 2 or classes[0].lower().startswith("background") else None
 
 
 def _rims(labels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minisegnet.data.colours import class_palette
 from minisegnet.metrics.errors import near_boundary
-from minisegnet.viz.pictures import IGNORED, as_rgb, colourise
+from minisegnet.viz.pictures import IGNORED, as_rgb, background_of, colourise
 from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
 
 # Okabe and Ito's colours again: told apart with any common colour-blindness.
@@ -104,7 +104,7 @@ def predictions(
                 f"predictions: in row {k} the image is {image.shape}, the truth {truth.shape} and the prediction {guess.shape}"
             )
     if background == "auto":
-        background = 0 if len(classes) == 2 or classes[0].lower().startswith("background") else None
+        background = background_of(classes)
     colours = class_palette(len(classes)) if palette is None else np.asarray(palette)
     ignored = any((truth == ignore_index).any() for _, truth, _ in rows)
     class_key = [*zip(classes, colours, strict=False)] + [("ignored", IGNORED)] * ignored
