@@ -156,8 +156,11 @@ def learn(
     )
 
 
-def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 2, repeats: int = 3) -> float:
-    """Processor seconds of one training step: forward, loss, backward, Adam; the median of some."""
+def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 2, repeats: int = 3, enough: float = 10.0) -> float:
+    """Processor seconds of one training step: forward, loss, backward, Adam.
+
+    The median of `repeats` steps, or of fewer if they take `enough` seconds together; one more before them compiles.
+    """
     size = entry.crop or crop
     random.manual_seed(0)
     model = create(entry.name, 3, 21, width, **entry.options)
@@ -165,14 +168,14 @@ def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 
     rng = np.random.default_rng(0)
     x = Tensor(rng.standard_normal((batch_size, 3, size, size), np.float32))
     times: list[float] = []
-    for _ in range(repeats + 1):
+    while len(times) <= repeats and sum(times[1:]) < enough:
         start = time.process_time()
         y = model(x)
         optimizer.zero_grad()
         F.cross_entropy(y, rng.integers(0, 21, (batch_size, *y.shape[2:]))).backward()
         optimizer.step()
         times.append(time.process_time() - start)
-    return median(times[1:])  # the first one compiles
+    return median(times[1:])
 
 
 def costs(entries: tuple[Entry, ...], width: float, say: Callable[[str], Any]) -> str:
