@@ -10,12 +10,13 @@
 =================  ==========================================================================
 """
 
+from ..nn.modes import evaluating
 from .augmented import augmented_scores
 from .large import LargeImage, segment_large, tiled_scores
 from .speed import Speed, frames_per_second
 from .tiling import Tiling, blend
 from .uncertainty import Dropouts, confidence, entropy, margin, monte_carlo_dropout
-from .whole import evaluating, load_model, predict, prepare, scores, segment_image, segment_prepared
+from .whole import load_model, predict, prepare, scores, segment_image, segment_prepared
 
 __all__ = [
     "Dropouts",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from .. import checkpoint, models
 from .. import functional as F
 from ..data import standardise, to_channels
 from ..nn import Module
+from ..nn.modes import evaluating
 from ..tensor import Tensor, no_grad
 
 
@@ -204,15 +204,3 @@ def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
     planes = planes[: 1 if len(planes) < 3 else 3].astype(np.float32)
     return standardise(planes if channels is None else to_channels(planes, channels))
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each module is in its own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
