@@ -10,6 +10,7 @@ from PIL import Image
 from minisegnet import data, viz
 from minisegnet.cli import main
 from minisegnet.data.report import ADVICE, WARNINGS
+from minisegnet.losses.weights import class_weights
 
 
 def own(root, count=5):
@@ -59,6 +60,18 @@ def test_counts_and_weights_are_those_of_the_pixels(tmp_path):
     assert part.ignored == sum((m == 255).sum() for m in masks) and part.sizes == {SIZE: 5}
     found = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert found["splits"]["all"]["pixels"]["class 1"] == part.pixels[1] and found["classes"] == ["class 0", "class 1", "class 2"]
+
+
+def test_the_weights_are_those_that_a_loss_takes(tmp_path):
+    found = data.check(own(tmp_path))
+    np.testing.assert_allclose(found.weights, class_weights(data.Folder(tmp_path), "median"), rtol=1e-6)
+
+
+def test_equal_pixels_in_another_shape_are_no_copy(tmp_path):
+    for k, size in enumerate(((4, 9), (6, 6), (9, 4))):
+        put(tmp_path / "images" / f"{k}.png", np.full(size, 7, np.uint8))
+        put(tmp_path / "masks" / f"{k}.png", labels(k, [0, 1], size))
+    assert not data.check(tmp_path).report.problems
 
 
 def damage(file, keep=0.5):
