@@ -79,6 +79,27 @@ def damage(file, keep=0.5):
     file.write_bytes(content[: int(len(content) * keep)])
 
 
+@pytest.mark.parametrize("make", [own, voc, dsb])
+def test_no_damage_stops_the_doctor(tmp_path, make):
+    """Bytes are changed at random places: whatever a decoder then does, the report comes, and the other files are read."""
+    make(tmp_path)
+    files = sorted(p for p in tmp_path.rglob("*") if p.suffix in (".png", ".jpg"))
+    whole = [file.read_bytes() for file in files]
+    rng = np.random.default_rng(0)
+    unreadable = 0
+    for k in range(40):
+        which = k % len(files)
+        content = bytearray(whole[which])
+        for place in rng.integers(0, len(content), 1 + k % 5):
+            content[place] = rng.integers(0, 256)
+        files[which].write_bytes(content)
+        found = data.check(tmp_path)
+        unreadable += len(found.report.problems.get("unreadable", []))
+        assert str(found) and sum(part.images for part in found.parts.values()) >= 2
+        files[which].write_bytes(whole[which])
+    assert unreadable > 5
+
+
 # --- faults in a folder of one's own ----------------------------------------------------
 
 

@@ -122,7 +122,7 @@ def _free_folder(model: str, data: str) -> str:
 
 def _introduce(model: Any, train: Any, held_out: Any, name: str, width: float, data: str, out: str) -> None:
     whole = getattr(train, "dataset", train)
-    if hasattr(whole, "kind_reason"):
+    if hasattr(whole, "files"):
         print(whole)
     elif data == "nuclei":
         print("data     nuclei: one field of 125 nuclei; the left three quarters train, the right quarter is held out")

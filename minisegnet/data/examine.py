@@ -18,7 +18,7 @@ from minisegnet.data.base import DataError
 from minisegnet.data.checkup import Checkup, Part
 from minisegnet.data.folder import Folder
 from minisegnet.data.formats import detect
-from minisegnet.data.listing import by
+from minisegnet.data.listing import by, explained
 from minisegnet.data.official import Official
 from minisegnet.data.report import Report
 
@@ -148,6 +148,8 @@ def _read(dataset: Any, k: int) -> _Counts | _Fault:
         # What a reader of labels says about them is a DataError in itself; anything else is a file that cannot be decoded.
         kind = "not a label" if isinstance(error.__cause__, DataError) else "unreadable"
         return _Fault(kind, str(error).replace(f"{dataset.path}{os.sep}", ""), file)
+    except Exception as error:  # a damaged file can make its decoder raise nearly anything, and the others are still to be read
+        return _Fault("unreadable", f"{_relative(dataset, file)}: {explained(error)}", file)
     if image.shape[1:] != mask.shape:
         return _Fault("size", f"{_relative(dataset, file)}: {by(mask.shape)}, its image is {by(image.shape[1:])}", file)
     counted = mask[mask != dataset.ignore_index]
