@@ -250,9 +250,11 @@ def test_cityscapes_with_faults(tmp_path):
     problems = dict(found.report.problems)
     assert "99 is no labelId" in problems["not a label"][0]
     assert problems["missing"][0].startswith("leftImg8bit/train/bochum/bochum_000001_000020_leftImg8bit.png is not there, though gtFine/")
-    assert "train_extra" in problems["layout"][0] and "no gtFine/train_extra/" in problems["layout"][0]
-    assert list(found.parts) == ["train", "val", "test"]
+    assert "layout" not in problems and list(found.parts) == ["train", "val", "test"]  # train_extra has no fine labels
     assert "void" not in problems  # the labels of "test" are secret: its whole split is ignored
+    (gt / "val").rename(gt / "validation")
+    found = data.check(tmp_path)
+    assert "no gtFine/val/ in it" in found.report.problems["layout"][0] and list(found.parts) == ["train", "test"]
 
 
 def test_camvid_and_dsb_with_faults(tmp_path, capsys):

@@ -308,6 +308,7 @@ def test_open_tells_the_layouts_apart(tmp_path):
         assert data.detect(tmp_path / name) is kind and type(data.open(tmp_path / name)) is kind
     for part in ("images", "masks"):
         put(tmp_path / "e" / part / "a.png", labels(0, [0, 1]))
+    (tmp_path / "e" / "JPEGImages").mkdir()  # images/ and masks/ say more
     own = data.open(tmp_path / "e", masks="binary")
     assert isinstance(own, data.Folder) and own.kind == "binary"
     with pytest.raises(ValueError, match="a folder of your own has no split 'val'"):

@@ -104,6 +104,11 @@ class Cityscapes(Official):
         self._needed("leftImg8bit", self.annotation)
         return tuple(sorted(p.name for p in (self.path / "leftImg8bit").iterdir() if p.is_dir()))
 
+    def disjoint(self) -> tuple[str, ...]:
+        # Images without labels, such as those of train_extra without the coarse ones, are nothing to be checked.
+        labelled = {p.name for p in (self.path / self.annotation).iterdir()}
+        return tuple(split for split in super().disjoint() if split in labelled or split in ("train", "val"))
+
     def _listed(self, split: str) -> list[Item]:
         self._needed(f"{self.annotation}/{split}")
         images, masks = self.path / "leftImg8bit" / split, self.path / self.annotation / split

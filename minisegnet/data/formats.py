@@ -19,7 +19,7 @@ OFFICIAL: tuple[type[Official], ...] = (PascalVOC, Cityscapes, CamVid, DSB2018)
 
 
 def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
-    """The class that reads a folder: the first whose layout it has, `Folder` for ``images/`` and ``masks/``.
+    """The class that reads a folder: `Folder` for ``images/`` and ``masks/``, else that of the published layout that it has.
 
     Raises
     ------
@@ -31,10 +31,13 @@ def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
         raise DataError(
             f"{folder}: {'this is a file, not a folder' if folder.exists() else 'there is no such folder'}; expected a folder with images/ and masks/, or a published data set"
         )
+    own = [(folder / part).is_dir() for part in ("images", "masks")]
+    if all(own):
+        return Folder
     for found in OFFICIAL:
         if found.root(folder) is not None:
             return found
-    if (folder / "images").is_dir() or (folder / "masks").is_dir():
+    if any(own):  # which tells what is missing
         return Folder
     above = next((hint for found in OFFICIAL if (hint := found.hint(folder))), "")
     if (folder.absolute().parent / "masks").is_dir():

@@ -90,7 +90,8 @@ class Official(Pairs):
     @classmethod
     def hint(cls, path: Path) -> str:
         """ ". Perhaps … is meant" if the layout begins above the folder, else ""."""
-        above = next((p for p in list(path.absolute().parents)[:3] if cls.root(p) is not None), None)
+        near = list(path.absolute().parents)[:3]
+        above = next((p for p in near if any((p / mark).is_dir() for mark in cls.marks)), None)
         return f". Perhaps {above} is meant" if above else ""
 
     def splits(self) -> tuple[str, ...]:
