@@ -288,6 +288,13 @@ def test_the_command_writes_a_report_and_a_contact_sheet(tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.json", "sheet.png"]
 
 
+def test_a_folder_may_be_called_as_the_data_that_come_along(tmp_path, monkeypatch, capsys):
+    own(tmp_path / "nuclei")
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", "nuclei", "--masks", "instances"]) == 0
+    assert "masks read as instances: masks='instances' was given" in capsys.readouterr().out
+
+
 def test_the_command_says_what_cannot_be_checked(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     own(tmp_path / "mine")

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     for target in filter(None, (args.json, args.sheet)):
         check_writable(target)
-    args.data, args.split = str(Path(args.path)), None
+    args.data, args.split = str(Path(args.path).resolve()), None  # a folder may be called "nuclei", too
     settings = data_settings(args)
     options = {name: settings[name] for name in ("classes", "masks", "ignore_index", "boundary")}
     found = data.detect(args.path)

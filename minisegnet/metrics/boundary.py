@@ -26,6 +26,7 @@ class BoundaryIoU:
     .. math:: \frac{\sum |T_d \cap P_d|}{\sum |T_d \cup P_d|}, \qquad d = \max(1, \mathrm{round}(r \cdot \text{diagonal}))
 
     Both sums go over all images, so each pixel counts the same. What lies beyond the picture is outside.
+    An object narrower than 2d is all boundary, and its boundary IoU is its IoU: then r should be smaller.
 
     Parameters
     ----------
