@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .equations import equation
     from .exercises import check
     from .interchange import from_dlpack
+    from .onnx import export_onnx
     from .random import manual_seed
     from .serialization import load, save
     from .weights import load_pretrained
@@ -34,6 +35,7 @@ _LAZY = {
     "backend": ("minisegnet_kernels.backends", None),
     "check": ("minisegnet.exercises", "check"),
     "equation": ("minisegnet.equations", "equation"),
+    "export_onnx": ("minisegnet.onnx", "export_onnx"),
     "from_dlpack": ("minisegnet.interchange", "from_dlpack"),
     "load": ("minisegnet.serialization", "load"),
     "load_pretrained": ("minisegnet.weights", "load_pretrained"),
@@ -55,6 +57,7 @@ __all__ = [
     "doctor",
     "enable_grad",
     "equation",
+    "export_onnx",
     "from_dlpack",
     "functional",
     "inference",

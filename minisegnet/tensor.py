@@ -28,11 +28,11 @@ import numpy as np
 from .values import Values
 
 _serials = count()
-_mode = {"record": True, "anomaly": False}
+_mode: dict[str, Any] = {"record": True, "anomaly": False, "observer": None}
 
 
 @contextmanager
-def _switched(name: str, value: bool) -> Iterator[None]:
+def _switched(name: str, value: Any) -> Iterator[None]:
     before, _mode[name] = _mode[name], value
     try:
         yield
@@ -63,6 +63,11 @@ def detect_anomaly():
         By the operation that first makes a NaN; names it and the line that called it.
     """
     return _switched("anomaly", True)
+
+
+def observed(observer: Callable[[Callable, tuple, dict, tuple], None]):
+    """Inside, tell ``observer(function, args, options, results)`` of every differentiable function that was applied, in order."""
+    return _switched("observer", observer)
 
 
 class Node:
@@ -273,7 +278,10 @@ def differentiable(function: Callable) -> Callable:
                 result._node = Node(result, function.__name__, nodes, pullback)
                 result._node.versions = [(a._changes, a._changes[0], a.shape) for a in args if isinstance(a, Tensor)]
                 result._node.where = _caller() if _mode["anomaly"] else ""
-        return (result, *map(Tensor, constants)) if constants else result
+        results = (result, *map(Tensor, constants))
+        if _mode["observer"]:
+            _mode["observer"](function, args, options, results)
+        return results if constants else result
 
     return apply
 

@@ -1,0 +1,48 @@
+"""``minisegnet export``"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .common import add_command, positive
+
+EXAMPLES = """\
+  minisegnet export runs/mine --out cells.onnx
+      for onnxruntime and other programs: any number of images, and of rows and columns as far as the network allows
+  minisegnet export runs/mine --out cells.onnx --size 520 696 --fixed --output labels
+      images of one size, and labels (0, 1, ...) in place of scores
+"""
+
+
+def add(subparsers: Any) -> None:
+    command = add_command(
+        subparsers,
+        "export",
+        "write a checkpoint as an ONNX file",
+        "Write the network of a checkpoint as an ONNX file, which onnxruntime, OpenVINO, TensorRT and others run.\n"
+        "Images must be prepared as in training: each minus its mean, divided by its deviation.",
+        EXAMPLES,
+        run,
+    )
+    command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
+    command.add_argument("--out", required=True, metavar="FILE", help="ends in .onnx")
+    command.add_argument(
+        "--size", type=positive, nargs="+", default=[256], metavar="N", help="rows and columns, or one number for both (default: 256)"
+    )
+    command.add_argument("--fixed", action="store_true", help="for one image of that size only; some programs want that")
+    command.add_argument(
+        "--output", choices=("scores", "probabilities", "labels"), default="scores", help="what the file computes (default: scores)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if len(args.size) > 2:
+        raise ValueError(f"--size: rows and columns, or one number for both, not {len(args.size)} numbers")
+    from ..inference import load_model
+    from ..onnx import export_onnx
+
+    model: Any = load_model(args.checkpoint)
+    shape = (1, model.about.in_channels, args.size[0], args.size[-1])
+    print(export_onnx(model, args.out, shape, dynamic=not args.fixed, output=args.output))
+    return 0
