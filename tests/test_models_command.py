@@ -90,6 +90,10 @@ def test_a_comparison_writes_a_record_and_a_picture(folder, tmp_path, capsys):
     said = capsys.readouterr()
     assert f"wrote {picture}" in said.out and "segnet_basic" in said.err
     found = json.loads(record.read_text())
+    assert architectures.main([str(a) for a in arguments]) == 0  # all is there: nothing is trained, the picture is made from the record
+    assert json.loads(record.read_text()) == found
+    assert architectures.main([str(a) for a in [*arguments, "--lr", "0.1"]]) == 2
+    assert "another budget" in capsys.readouterr().err
     assert found["data"] == {"folder": "cells", "train": 4, "held_out": 1, "classes": found["data"]["classes"]}
     assert [r["name"] for r in found["results"]] == ["segnet_basic", "pspnet_smp"]
     for result in found["results"]:

@@ -32,6 +32,7 @@ from ..inference import predict
 from ..models import create, summary
 from ..tensor import Tensor
 from ..training import evaluate, fit
+from .lineup import grey, packed, picture
 from .report import environment
 
 WIDTHS = (1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
@@ -90,6 +91,8 @@ class Outcome:
     seconds : float
         Of the processor, for all steps.
     losses : list of float
+    labels : str
+        What it makes of the sample image; see `lineup.packed`.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Outcome:
     loss: float
     seconds: float
     losses: list[float]
+    labels: str
 
 
 def widest(entry: Entry, in_channels: int, num_classes: int, crop: int, budget: float) -> tuple[float, int]:
@@ -117,8 +121,17 @@ def widest(entry: Entry, in_channels: int, num_classes: int, crop: int, budget: 
 
 
 def learn(
-    entry: Entry, train: Dataset, held_out: Dataset, *, steps: int, batch_size: int, crop: int, budget: float, seed: int
-) -> tuple[Outcome, nn.Module]:
+    entry: Entry,
+    train: Dataset,
+    held_out: Dataset,
+    *,
+    steps: int,
+    batch_size: int,
+    crop: int,
+    budget: float,
+    learning_rate: float,
+    seed: int,
+) -> Outcome:
     """Train one network under the common budget and evaluate it on whole images."""
     channels, classes = train.in_channels, len(train.classes)
     width, multiply_adds = widest(entry, channels, classes, entry.crop or crop, budget)
@@ -130,6 +143,8 @@ def learn(
         train,
         steps=steps,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule="poly",
         crop=entry.crop or crop,
         seed=seed,
         progress=False,
@@ -139,20 +154,18 @@ def learn(
     foreground = confusion.iou[1:]
     # The first step is left out: it compiles, or finds compiled, what it needs.
     seconds = (ticks[-1] - ticks[0]) * steps / (steps - 1)
-    return (
-        Outcome(
-            entry.name,
-            entry.options,
-            width,
-            sum(p.numel() for p in model.parameters() if p.requires_grad),
-            multiply_adds,
-            entry.crop or crop,
-            float(np.nanmean(foreground)),
-            float(np.mean(history.losses[-max(1, steps // 10) :])),
-            seconds,
-            [round(value, 5) for value in history.losses],
-        ),
-        model,
+    return Outcome(
+        entry.name,
+        entry.options,
+        width,
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+        multiply_adds,
+        entry.crop or crop,
+        float(np.nanmean(foreground)),
+        float(np.mean(history.losses[-max(1, steps // 10) :])),
+        seconds,
+        [round(value, 5) for value in history.losses],
+        packed(predict(model, held_out[0][0])),
     )
 
 
@@ -194,9 +207,30 @@ def costs(entries: tuple[Entry, ...], width: float, say: Callable[[str], Any]) -
 
 
 def save(outcomes: list[Outcome], path: Path, about: dict[str, Any]) -> None:
-    """The record, from which the page and the picture are made."""
+    """The record, from which the picture is made."""
     text = json.dumps({**about, "results": [asdict(outcome) for outcome in outcomes]}, indent=1, ensure_ascii=False)
     write_atomically(path, lambda file: file.write((text + "\n").encode()))
+
+
+def load(path: Path, about: dict[str, Any]) -> list[Outcome]:
+    """What a record holds already, to go on from there; nothing if there is none.
+
+    Raises
+    ------
+    ValueError
+        If it was made under another budget or with other data, or is no such record.
+    """
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        other = [key for key in ("budget", "data") if found[key] != about[key]]
+        outcomes = [Outcome(**result) for result in found["results"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: this is no record of a comparison ({error}); name another file") from error
+    if other:
+        raise ValueError(f"{path}: this comparison was made with another {' and other '.join(other)}; name another file to start anew")
+    return outcomes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -205,13 +239,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--costs", action="store_true", help="what a step of each costs")
     top.add_argument("--only", metavar="NAMES", help="some of " + ",".join(entry.name for entry in LINEUP))
     top.add_argument("--width", type=float, default=0.25, help="for --costs (default: 0.25)")
-    top.add_argument("--steps", type=int, default=60, metavar="N", help="of training, at least 2 (default: 60)")
+    top.add_argument("--steps", type=int, default=80, metavar="N", help="of training, at least 2 (default: 80)")
     top.add_argument("--batch-size", type=int, default=4, metavar="N", help="(default: 4)")
+    top.add_argument("--lr", type=float, default=3e-3, metavar="RATE", help='of Adam at the start; it falls by "poly" (default: 0.003)')
     top.add_argument("--crop", type=int, default=128, metavar="N", help="rows and columns of the crops (default: 128)")
     top.add_argument("--budget", type=float, default=2e8, metavar="N", help="multiply-adds for a crop (default: 2e8)")
-    top.add_argument("--validate", type=int, default=20, metavar="N", help="held-out images to evaluate on (default: 20)")
+    top.add_argument("--validate", type=int, default=12, metavar="N", help="held-out images to evaluate on (default: 12)")
     top.add_argument("--seed", type=int, default=0)
-    top.add_argument("--json", type=Path, metavar="FILE", help="write the record; after each network, so that what is done is kept")
+    top.add_argument("--json", type=Path, metavar="FILE", help="the record: written after each network, and gone on with if it is there")
     top.add_argument("--picture", type=Path, metavar="FILE", help="write a picture, PNG")
     return top
 
@@ -241,17 +276,20 @@ def _run(args: argparse.Namespace) -> int:
             check_writable(path)
     train, held_out = split(Folder(args.data), 0.2, args.seed)
     held_out = Subset(held_out, range(min(args.validate, len(held_out))))
-    budget = {"steps": args.steps, "batch_size": args.batch_size, "crop": args.crop, "budget": args.budget, "seed": args.seed}
+    budget = {"steps": args.steps, "batch_size": args.batch_size, "crop": args.crop, "budget": args.budget, "learning_rate": args.lr}
+    image, truth = held_out[0]
     about = {
         "environment": environment(_threads()),
-        "budget": {**budget, "learning_rate": 1e-3, "optimizer": "adam"},
+        "budget": {**budget, "seed": args.seed},
         "data": {"folder": Path(args.data).name, "train": len(train), "held_out": len(held_out), "classes": list(train.classes)},
+        "sample": {"name": held_out.names[0], "size": list(truth.shape), "image": packed(grey(image)), "truth": packed(truth)},
     }
-    outcomes, shown = [], {}
+    outcomes = load(args.json, about) if args.json else []
     for entry in entries:
-        outcome, model = learn(entry, train, held_out, **budget)
+        if any(outcome.name == entry.name for outcome in outcomes):
+            continue
+        outcome = learn(entry, train, held_out, **budget, seed=args.seed)
         outcomes.append(outcome)
-        shown[entry.name] = predict(model, held_out[0][0])
         say(
             f"{outcome.name:14} width 1/{1 / outcome.width:<3g} {outcome.parameters:>10,} parameters  IoU {outcome.iou:.3f}  "
             f"loss {outcome.loss:.3f}  {outcome.seconds / args.steps:.2f} s a step"
@@ -259,10 +297,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.json:
             save(outcomes, args.json, about)
     if args.picture:
-        from .lineup import picture
-
-        image, truth = held_out[0]
-        picture(outcomes, image, truth, shown, args.picture, about)
+        picture([outcome for outcome in outcomes if any(outcome.name == entry.name for entry in entries)], args.picture, about)
         print(f"wrote {args.picture}")
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +17,33 @@ if TYPE_CHECKING:
 _COLUMNS = 10
 
 
-def picture(
-    outcomes: list[Outcome], image: np.ndarray, truth: np.ndarray, shown: dict[str, np.ndarray], path: Path, about: dict[str, Any]
-) -> None:
+def packed(values: np.ndarray) -> str:
+    """A map of small integers as text for a record: its bytes, compressed, in base 64."""
+    return base64.b64encode(zlib.compress(values.astype(np.uint8).tobytes(), 9)).decode("ascii")
+
+
+def unpacked(text: str, size: tuple[int, int]) -> np.ndarray:
+    """The inverse of `packed`: uint8, of `size` rows and columns."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(size)
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """An image (C, H, W) of any range as uint8 (H, W), from its darkest pixel to its brightest."""
+    values = image.mean(axis=0)
+    low, high = values.min(), values.max()
+    return ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def picture(outcomes: list[Outcome], path: Path, about: dict[str, Any]) -> None:
     """Bars of IoU with parameters and seconds beside them; below, a held-out image as each network labels it.
 
     Parameters
     ----------
     outcomes : list of Outcome
-    image : array, (C, H, W)
-    truth : array, (H, W)
-    shown : dict of str to array, (H, W)
-        The labels of each network.
     path : path
         PNG.
     about : dict
-        ``budget`` and ``data`` of the record.
+        ``budget``, ``data`` and ``sample`` of the record.
     """
     ranked = sorted(outcomes, key=lambda outcome: -outcome.iou)
     rows = -(-(len(ranked) + 2) // _COLUMNS)
@@ -42,16 +55,18 @@ def picture(
     figure.text(
         0.02,
         1 - 0.58 / height,
-        f"{budget['steps']} steps of Adam, {budget['batch_size']} crops of {budget['crop']}², {data['train']} images of {data['folder']}, "
+        f"{budget['steps']} steps of Adam ({budget['learning_rate']:g}, poly), {budget['batch_size']} crops of {budget['crop']}², {data['train']} images of {data['folder']}, "
         f"at most {budget['budget'] / 1e6:g} M multiply-adds a crop; IoU on {data['held_out']} images held out",
         fontsize=9.5,
         color=GREY,
     )
     _bars(figure.add_axes((0.12, (tiles + 0.65) / height, 0.86, (bars - 0.45) / height)), ranked, budget["steps"])
-    panels = [("image", image.mean(axis=0), "gray"), ("truth", truth, None)]
-    panels += [(f"{outcome.name}  {outcome.iou:.2f}", shown[outcome.name], None) for outcome in ranked]
+    sample = about["sample"]
+    maps = [("truth", sample["truth"]), *((f"{outcome.name}  {outcome.iou:.2f}", outcome.labels) for outcome in ranked)]
+    panels = [("image", sample["image"], "gray"), *((title, text, "") for title, text in maps)]
     wide = 0.96 / _COLUMNS
-    for k, (title, values, colours) in enumerate(panels):
+    for k, (title, text, colours) in enumerate(panels):
+        values = unpacked(text, sample["size"])
         row, column = divmod(k, _COLUMNS)
         axes = figure.add_axes((0.02 + column * wide, (tiles - 1.25 * (row + 1) + 0.05) / height, wide * 0.94, 1.0 / height))
         # An ignored label (255) would stretch the scale of the others.

@@ -54,21 +54,15 @@ class SegNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W)."""
         kept = []
-        #                                                    channels, rows of 360, of which pooled
-        for stage in (  #                                          64, 360, 180
-            self.stage1,  #                                       128, 180,  90
-            self.stage2,  #                                       256,  90,  45
-            self.stage3,  #                                       512,  45,  23
-            self.stage4,  #                                       512,  23,  12
-            self.stage5,
-        ):
+        # 64, 128, 256, 512, 512 channels; 360, 180, 90, 45, 23 rows, of which 12 are left
+        for stage in (self.stage1, self.stage2, self.stage3, self.stage4, self.stage5):
             x = stage(x)
             size = x.shape[2:]
             x, indices = self.pool(x)
             kept.append((indices, size))
+        # 23, 45, 90, 180, 360 rows; 512, 256, 128, 64, 64 channels
         for stage in (self.stage5_D, self.stage4_D, self.stage3_D, self.stage2_D, self.stage1_D):
-            indices, size = kept.pop()  # 23, 45, 90, 180, 360 rows; 512, 256, 128, 64, 64 channels
-            x = stage(self.unpool(x, indices, size))
+            x = stage(self.unpool(x, *kept.pop()))
         return self.conv1_1_D(x)
 
 
