@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from minisegnet import nn
-from minisegnet.bench import architectures
+from minisegnet.bench import architectures, lineup
 from minisegnet.cli import main
 from minisegnet.models import create, list_models
 
@@ -73,13 +73,13 @@ def test_what_the_parser_refuses(arguments, capsys):
 
 
 def test_every_network_is_in_the_line_up_and_as_wide_as_the_budget_allows():
-    assert {entry.name for entry in architectures.LINEUP} == set(list_models())
-    for entry in architectures.LINEUP:
+    assert {entry.name for entry in lineup.LINEUP} == set(list_models())
+    for entry in lineup.LINEUP:
         size = entry.crop or 128
-        width, cost = architectures.widest(entry, 1, 2, size, 2e8)
-        assert width in architectures.WIDTHS and (cost <= 2e8 or width == architectures.WIDTHS[-1])
+        width, cost = lineup.widest(entry, 1, 2, size, 2e8)
+        assert width in lineup.WIDTHS and (cost <= 2e8 or width == lineup.WIDTHS[-1])
         # one step wider would have cost too much: it costs about four times as much
-        assert width == architectures.WIDTHS[0] or 6 * cost > 2e8
+        assert width == lineup.WIDTHS[0] or 6 * cost > 2e8
 
 
 def test_a_comparison_writes_a_record_and_a_picture(folder, tmp_path, capsys):
@@ -102,8 +102,11 @@ def test_a_comparison_writes_a_record_and_a_picture(folder, tmp_path, capsys):
         assert image.width == 1800 and len(set(image.convert("L").tobytes())) > 50
 
 
-def test_the_costs_are_a_table(capsys):
-    assert architectures.main(["--costs", "--only", "segnet_basic", "--width", "0.02"]) == 0
+def test_the_costs_are_a_table_and_a_record(tmp_path, capsys):
+    record = tmp_path / "costs.json"
+    assert architectures.main(["--costs", "--only", "segnet_basic", "--width", "0.02", "--json", str(record)]) == 0
+    (found,) = json.loads(record.read_text())["results"]
+    assert found["parameters"] == 1_417_237 and found["seconds"] > 0 and found["width"] == 0.02
     head, rule, row = capsys.readouterr().out.strip().splitlines()
     assert head.count("|") == rule.count("|") == row.count("|") == 5
     assert row.startswith("| `segnet_basic` | 1,417,237 |")  # at width 1, for 21 classes: 1,416,587 + 10 · (64 + 1)
@@ -112,7 +115,9 @@ def test_the_costs_are_a_table(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing to do"),
+        ([], "either --data DIR"),
+        (["--costs", "--data", "nowhere"], "either --data DIR"),
+        (["--costs", "--picture", "a.png"], "--picture goes with --data"),
         (["--costs", "--only", "segnot"], "no network segnot; there are article1"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "nowhere", "--steps", "1"], "--steps must be at least 2"),
@@ -130,7 +135,7 @@ def test_what_the_comparison_refuses(arguments, words, capsys):
 def test_the_page_lists_every_network_with_its_number_of_parameters():
     text = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (\d) → (\d+) \| ([\d,]+)", text, re.MULTILINE)
-    assert [name for name, *_ in rows] == [entry.name for entry in architectures.LINEUP]
+    assert [name for name, *_ in rows] == [entry.name for entry in lineup.LINEUP]
     for name, channels, classes, told in rows:
         with nn.init.skip():
             model = create(name, int(channels), int(classes))

@@ -1,93 +1,210 @@
-"""The picture of `architectures`: how far each network came, and what it makes of one image."""
+"""Who takes part in `architectures`, what each network costs, and what it learns under a common budget."""
 
 from __future__ import annotations
 
-import base64
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
 
 import numpy as np
 
-from ..viz.style import FAINT, GREY, INK, finish, new_figure, quiet_axes
+from .. import functional as F
+from .. import nn, optim, random
+from ..data import Dataset
+from ..inference import predict
+from ..models import create, summary
+from ..tensor import Tensor
+from ..training import evaluate, fit
+from .lineup_picture import packed
 
-if TYPE_CHECKING:
-    from .architectures import Outcome
-
-_COLUMNS = 10
-
-
-def packed(values: np.ndarray) -> str:
-    """A map of small integers as text for a record: its bytes, compressed, in base 64."""
-    return base64.b64encode(zlib.compress(values.astype(np.uint8).tobytes(), 9)).decode("ascii")
-
-
-def unpacked(text: str, size: tuple[int, int]) -> np.ndarray:
-    """The inverse of `packed`: uint8, of `size` rows and columns."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(size)
+WIDTHS = (1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
-    """An image (C, H, W) of any range as uint8 (H, W), from its darkest pixel to its brightest."""
-    values = image.mean(axis=0)
-    low, high = values.min(), values.max()
-    return ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+@dataclass(frozen=True)
+class Entry:
+    """A network as it takes part: `crop` is the size of its training crops where it cannot take the others'."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    crop: int | None = None
 
 
-def picture(outcomes: list[Outcome], path: Path, about: dict[str, Any]) -> None:
-    """Bars of IoU with parameters and seconds beside them; below, a held-out image as each network labels it.
+# In the order of their publication; the article's own two come first.
+LINEUP = (
+    Entry("article1"),
+    Entry("article2"),
+    Entry("fcn32s"),
+    Entry("fcn16s"),
+    Entry("fcn8s"),
+    Entry("deconvnet", {"bottleneck": 4}),  # 4 rows are left of 128
+    Entry("unet_paper", crop=252),  # 68 × 68 scores of 252 × 252 pixels
+    Entry("unet"),
+    Entry("segnet"),
+    Entry("segnet_basic"),
+    Entry("dilated"),
+    Entry("deeplabv2"),
+    Entry("pspnet"),
+    Entry("pspnet_smp"),
+    Entry("fcn_resnet"),
+    Entry("deeplabv3"),
+    Entry("deeplabv3plus"),
+    Entry("unet_resnet"),
+)
 
-    Parameters
+
+@dataclass
+class Outcome:
+    """What came of one network.
+
+    Attributes
     ----------
-    outcomes : list of Outcome
-    path : path
-        PNG.
-    about : dict
-        ``budget``, ``data`` and ``sample`` of the record.
+    name : str
+    options : dict
+    width : float
+    parameters : int
+        That are learnt, at this width.
+    multiply_adds : int
+        For one crop.
+    crop : int
+    iou : float
+        Of the foreground class (of several: their mean), pooled over the held-out images.
+    loss : float
+        Mean of the last tenth of the steps.
+    seconds : float
+        Of the processor, for all steps.
+    losses : list of float
+    labels : str
+        What it makes of the sample image; see `lineup_picture.packed`.
     """
-    ranked = sorted(outcomes, key=lambda outcome: -outcome.iou)
-    rows = -(-(len(ranked) + 2) // _COLUMNS)
-    bars, tiles = 0.27 * len(ranked) + 0.6, 1.25 * rows
-    height = bars + tiles + 1.1
-    figure = new_figure(12, height)
-    budget, data = about["budget"], about["data"]
-    figure.text(0.02, 1 - 0.32 / height, "All architectures under one budget", fontsize=14, weight="bold", color=INK)
-    figure.text(
-        0.02,
-        1 - 0.58 / height,
-        f"{budget['steps']} steps of Adam ({budget['learning_rate']:g}, poly), {budget['batch_size']} crops of {budget['crop']}², {data['train']} images of {data['folder']}, "
-        f"at most {budget['budget'] / 1e6:g} M multiply-adds a crop; IoU on {data['held_out']} images held out",
-        fontsize=9.5,
-        color=GREY,
+
+    name: str
+    options: dict[str, Any]
+    width: float
+    parameters: int
+    multiply_adds: int
+    crop: int
+    iou: float
+    loss: float
+    seconds: float
+    losses: list[float]
+    labels: str
+
+
+def widest(entry: Entry, in_channels: int, num_classes: int, crop: int, budget: float) -> tuple[float, int]:
+    """The largest of `WIDTHS` at which a crop takes at most `budget` multiply-adds (else the smallest), and how many it takes."""
+    found = (0.0, 0)
+    for width in WIDTHS:
+        with nn.init.skip():
+            model = create(entry.name, in_channels, num_classes, width, **entry.options)
+        found = width, summary(model, (1, in_channels, crop, crop)).multiply_adds
+        if found[1] <= budget:
+            break
+    return found
+
+
+def learn(
+    entry: Entry,
+    train: Dataset,
+    held_out: Dataset,
+    *,
+    steps: int,
+    batch_size: int,
+    crop: int,
+    budget: float,
+    learning_rate: float,
+    seed: int,
+) -> Outcome:
+    """Train one network under the common budget and evaluate it on whole images."""
+    channels, classes = train.in_channels, len(train.classes)
+    width, multiply_adds = widest(entry, channels, classes, entry.crop or crop, budget)
+    random.manual_seed(seed)
+    model = create(entry.name, channels, classes, width, **entry.options)
+    ticks: list[float] = []
+    history = fit(
+        model,
+        train,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule="poly",
+        crop=entry.crop or crop,
+        seed=seed,
+        progress=False,
+        callback=lambda row: ticks.append(time.process_time()),
     )
-    _bars(figure.add_axes((0.12, (tiles + 0.65) / height, 0.86, (bars - 0.45) / height)), ranked, budget["steps"])
-    sample = about["sample"]
-    maps = [("truth", sample["truth"]), *((f"{outcome.name}  {outcome.iou:.2f}", outcome.labels) for outcome in ranked)]
-    panels = [("image", sample["image"], "gray"), *((title, text, "") for title, text in maps)]
-    wide = 0.96 / _COLUMNS
-    for k, (title, text, colours) in enumerate(panels):
-        values = unpacked(text, sample["size"])
-        row, column = divmod(k, _COLUMNS)
-        axes = figure.add_axes((0.02 + column * wide, (tiles - 1.25 * (row + 1) + 0.05) / height, wide * 0.94, 1.0 / height))
-        # An ignored label (255) would stretch the scale of the others.
-        axes.imshow(values if colours else np.where(values == 255, 0, values), cmap=colours or "viridis", interpolation="nearest")
-        axes.set_title(title, fontsize=7.5, color=INK, pad=2)
-        axes.set_axis_off()
-    finish(figure, path)
+    confusion = evaluate(model, held_out, batch_size)
+    foreground = confusion.iou[1:]
+    # The first step is left out: it compiles, or finds compiled, what it needs.
+    seconds = (ticks[-1] - ticks[0]) * steps / (steps - 1)
+    return Outcome(
+        entry.name,
+        entry.options,
+        width,
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+        multiply_adds,
+        entry.crop or crop,
+        float(np.nanmean(foreground)),
+        float(np.mean(history.losses[-max(1, steps // 10) :])),
+        seconds,
+        [round(value, 5) for value in history.losses],
+        packed(predict(model, held_out[0][0])),
+    )
 
 
-def _bars(axes: Any, ranked: list[Outcome], steps: int) -> None:
-    quiet_axes(axes)
-    places = range(len(ranked))
-    axes.barh(places, [outcome.iou for outcome in ranked], height=0.72, color="#1b6ca8")
-    axes.set_yticks(places, [outcome.name for outcome in ranked], color=INK)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.25)
-    axes.set_xticks(np.arange(0, 1.01, 0.2))
-    axes.grid(axis="y", visible=False)
-    axes.axvline(1, color=FAINT)
-    for place, outcome in zip(places, ranked, strict=True):
-        axes.text(outcome.iou + 0.008, place, f"{outcome.iou:.3f}", va="center", fontsize=8.5, color=INK)
-        note = f"width 1/{1 / outcome.width:g},  {outcome.parameters / 1e3:,.0f} k parameters,  {outcome.seconds / steps:.2f} s a step"
-        axes.text(1.245, place, note, va="center", ha="right", fontsize=8, color=GREY)
-    axes.set_xlabel("IoU", color=GREY)
+def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 2, repeats: int = 3, enough: float = 10.0) -> float:
+    """Processor seconds of one training step: forward, loss, backward, Adam.
+
+    The median of `repeats` steps, or of fewer if they take `enough` seconds together; one more before them compiles.
+    """
+    size = entry.crop or crop
+    random.manual_seed(0)
+    model = create(entry.name, 3, 21, width, **entry.options)
+    optimizer = optim.Adam([p for p in model.parameters() if p.requires_grad])
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((batch_size, 3, size, size), np.float32))
+    times: list[float] = []
+    while len(times) <= repeats and sum(times[1:]) < enough:
+        start = time.process_time()
+        y = model(x)
+        optimizer.zero_grad()
+        F.cross_entropy(y, rng.integers(0, 21, (batch_size, *y.shape[2:]))).backward()
+        optimizer.step()
+        times.append(time.process_time() - start)
+    return median(times[1:])
+
+
+@dataclass
+class Cost:
+    """What a step of one network costs.
+
+    Attributes
+    ----------
+    name : str
+    options : dict
+    crop : int
+    parameters, multiply_adds : int
+        At width 1, 3 → 21; for one image of `crop` rows and columns.
+    width, seconds : float
+        Of the processor for a step at this width: see `step_seconds`.
+    """
+
+    name: str
+    options: dict[str, Any]
+    crop: int
+    parameters: int
+    multiply_adds: int
+    width: float
+    seconds: float
+
+    def __str__(self) -> str:
+        note = f" ({self.crop}²)" if self.crop != 128 else ""
+        return f"| `{self.name}` | {self.parameters:,} | {self.multiply_adds / 1e9:.1f} G{note} | {self.seconds:.2f} |"
+
+
+def cost(entry: Entry, width: float) -> Cost:
+    """Count at width 1 and measure at `width`."""
+    size = entry.crop or 128
+    with nn.init.skip():
+        told = summary(create(entry.name, 3, 21, **entry.options), (1, 3, size, size))
+    return Cost(entry.name, entry.options, size, told.parameters, told.multiply_adds, width, step_seconds(entry, width))
