@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import minisegnet as ms
-from minisegnet import models, nn
-from minisegnet.weights import LAYOUTS, load_pretrained
+from minisegnet import checkpoint, models, nn
+from minisegnet.weights import LAYOUTS, NUCLEI, load_pretrained
 from minisegnet.weights.layouts import find, without_wrappers
 
 
@@ -231,3 +231,47 @@ def test_the_names_of_vgg():
     assert [norm.translate(f"features.{index + 1}.running_var") for index in numbers] == [f"stage{n[0]}.bn{n}.running_var" for n in NAMES]
     assert plain.translate("classifier.0.weight") == "fc6.0.weight"
     assert plain.translate("classifier.3.bias") == "fc7.0.bias"
+
+
+# --- the weights that come along -----------------------------------------------------------
+
+
+def iou(model, dataset):
+    from minisegnet.training import evaluate
+
+    return float(evaluate(model, dataset).iou[1])
+
+
+def test_the_network_that_comes_along_finds_nuclei_that_it_never_saw():
+    from minisegnet import data
+    from minisegnet.inference import load_model
+
+    assert NUCLEI.stat().st_size < 1_000_000
+    model = load_model(NUCLEI)
+    found = iou(model, data.nuclei("test"))
+    assert found > 0.85
+    assert found == pytest.approx(model.about.metrics["iou_embedded_test"], abs=1e-3), "as it says of itself"
+    assert f"**{found:.3f}**" in NUCLEI.with_name("README.md").read_text()
+
+
+def test_it_says_where_it_comes_from_and_names_no_folder_of_its_maker():
+    run = checkpoint.read_about(NUCLEI).run
+    assert {"what", "data", "held_out", "options", "transform", "script"} <= set(run)
+    assert (NUCLEI.parents[2] / run["script"]).exists()
+    assert "/" not in str({**run, "script": ""})
+
+
+def test_segment_works_at_once_and_says_what_it_uses(tmp_path, capsys):
+    from PIL import Image
+
+    from minisegnet import data
+    from minisegnet.cli import main
+
+    image, instances = data.nuclei_field()
+    Image.fromarray(image[:, 384:]).save(tmp_path / "cells.png")
+    assert main(["segment", str(tmp_path / "cells.png"), "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "nuclei.safetensors" in told and "fluorescence microscopy" in told
+    labels = np.asarray(Image.open(tmp_path / "out" / "cells.png"))
+    truth = instances[:, 384:] > 0
+    assert (labels.astype(bool) & truth).sum() / (labels.astype(bool) | truth).sum() > 0.85

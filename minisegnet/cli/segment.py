@@ -12,8 +12,10 @@ from typing import Any
 from .common import add_backend, add_command, use_backend
 
 EXAMPLES = """\
-  minisegnet segment cell.png --checkpoint runs/mine
-      writes segmented/cell.png, whose pixels are the labels
+  minisegnet segment cell.png
+      writes segmented/cell.png, whose pixels are the labels: cell nuclei, by the network that comes along
+  minisegnet segment photo.png --checkpoint runs/mine
+      by a network of your own
   minisegnet segment scans/ --checkpoint runs/mine/best.safetensors --out labels --overlay --confidence
       every image of a folder; beside the labels cell_overlay.png and cell_confidence.png
   minisegnet segment slide.png --checkpoint runs/mine --tile 512 --overlay
@@ -36,7 +38,10 @@ def add(subparsers: Any) -> None:
         run,
     )
     command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, WebP; or a folder of them")
-    command.add_argument("--checkpoint", required=True, help="a .safetensors file, or the folder of a run")
+    command.add_argument(
+        "--checkpoint",
+        help="a .safetensors file, or the folder of a run (default: the network for cell nuclei in fluorescence microscopy that comes along)",
+    )
     command.add_argument("--out", default="segmented", metavar="DIR", help="where the results go (default: segmented)")
     command.add_argument("--overlay", action="store_true", help="write NAME_overlay.png too: the image under its labels")
     command.add_argument("--confidence", action="store_true", help="write NAME_confidence.png too: probability of the label, 255 for 1")
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     cut, scorer = _cut(args), _scorer(args)
     jobs = _jobs(args.images, Path(args.out), args)
     check_writable(jobs[0][1]["labels"])
-    model = load_model(args.checkpoint)
+    model = load_model(_checkpoint(args.checkpoint))
     failures = []
     for number, (source, files) in enumerate(jobs):
         try:
@@ -83,6 +88,21 @@ def run(args: argparse.Namespace) -> int:
     if failures and len(jobs) > 1:
         print(f"minisegnet: {len(failures)} of {len(jobs)} images could not be labelled", file=sys.stderr)
     return 2 if failures else 0
+
+
+def _checkpoint(given: str | None) -> str | Path:
+    """What was asked for, or else the network that comes along; then says which that is, and what it is for."""
+    if given is not None:
+        return given
+    from ..checkpoint import read_about
+    from ..weights import NUCLEI
+
+    about = read_about(NUCLEI)
+    print(
+        f"no --checkpoint: using {NUCLEI.name}, which comes along, for {about.run['what']} (U-Net, {about.step} steps, "
+        f"IoU {about.metrics['iou_held_out_fields']:.2f} on fields that it never saw). For other images, train one of your own"
+    )
+    return NUCLEI
 
 
 def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[tuple[Path, dict[str, Path]]]:
