@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minisegnet as ms
+from minisegnet import functional as F
 from minisegnet.tensor import Tensor, no_grad
 
 torch = pytest.importorskip("torch")
@@ -64,7 +65,9 @@ LARGER = {
 def relative_difference(theirs, ours, channels, size=(64, 96), dtype="float32"):
     x = np.random.default_rng(2).standard_normal((2, channels, *size)).astype(dtype)
     with torch.no_grad():
-        expected = theirs.to(getattr(torch, dtype))(torch.from_numpy(x))
+        if isinstance(theirs, torch.nn.Module):
+            theirs.to(getattr(torch, dtype))
+        expected = theirs(torch.from_numpy(x))
     expected = (expected["out"] if isinstance(expected, dict) else expected).numpy()
     with no_grad():
         found = ours.eval().to(dtype)(Tensor(x)).data
@@ -123,6 +126,45 @@ def test_a_resnet_that_classifies_becomes_an_encoder(tmp_path):
     assert report.layout == "torchvision resnet" and not report.missing
     features = torch.nn.Sequential(*list(theirs.children())[:-2])  # without the pool and the last layer
     assert relative_difference(features, LastMap(ours.encoder), 3) < 1e-5
+
+
+def test_vgg16_becomes_an_fcn(tmp_path):
+    """conv5_3 of both is equal, and fc7 too where the classifier sees exactly 7 × 7 cells: fully connected is convolution."""
+    theirs = peer("torchvision.models", "vgg16", weights=None)
+    torch.save(theirs.state_dict(), tmp_path / "vgg16.pth")
+    ours = ms.models.create("fcn32s", 3, CLASSES)
+    report = ms.load_pretrained(ours, tmp_path / "vgg16.pth")
+    assert report.layout == "torchvision vgg16" and not report.missing
+    assert [entry.source for entry in report.of("skipped")] == ["classifier.6.weight", "classifier.6.bias"]
+    assert {entry.name for entry in report.of("kept")} == {"score_fr.weight", "score_fr.bias", "upscore.weight"}
+    fc7 = torch.nn.Sequential(theirs.features, theirs.avgpool, torch.nn.Flatten(), *list(theirs.classifier)[:6])
+    ours.stage1[0].padding = (1, 1)  # as in VGG; FCN has 100
+    assert relative_difference(lambda x: fc7(x)[:, :, None, None], UpToFc7(ours), 3, (224, 224)) < 1e-5
+
+
+def test_vgg16_with_batch_normalisation_becomes_the_encoder_of_segnet(tmp_path):
+    theirs = peer("torchvision.models", "vgg16_bn", weights=None)
+    torch.save(theirs.state_dict(), tmp_path / "vgg16_bn.pth")
+    ours = ms.models.create("segnet", 3, CLASSES)
+    report = ms.load_pretrained(ours, tmp_path / "vgg16_bn.pth")
+    assert report.layout == "torchvision vgg16_bn" and not report.missing
+    assert all("_D" in entry.name for entry in report.of("kept"))
+    assert relative_difference(theirs.features, Stages(ours), 3, (64, 96)) < 1e-5
+
+
+class Stages(ms.nn.Module):
+    def __init__(self, network):
+        self.network = network
+
+    def forward(self, x):
+        for number in range(1, 6):
+            x = F.max_pool2d(self.network.get_submodule(f"stage{number}")(x), 2)
+        return x
+
+
+class UpToFc7(Stages):
+    def forward(self, x):
+        return self.network.fc7(self.network.fc6(super().forward(x)))
 
 
 class LastMap(ms.nn.Module):

@@ -233,6 +233,53 @@ def test_the_names_of_vgg():
     assert plain.translate("classifier.3.bias") == "fc7.0.bias"
 
 
+def vgg16_of_width(width, norm=False):
+    """torchvision's vgg16 with narrower layers, as arrays by its names."""
+    rng, given, inputs, index = np.random.default_rng(3), {}, 3, 0
+    c = lambda channels: max(1, round(channels * width))
+    for stage, count in zip((64, 128, 256, 512, 512), (2, 2, 3, 3, 3), strict=True):
+        for _ in range(count):
+            given[f"features.{index}.weight"] = rng.random((c(stage), inputs, 3, 3), np.float32)
+            given[f"features.{index}.bias"] = rng.random(c(stage), np.float32)
+            if norm:
+                given |= {
+                    f"features.{index + 1}.{n}": rng.random(c(stage), np.float32) for n in ("weight", "bias", "running_mean", "running_var")
+                }
+            inputs, index = c(stage), index + (3 if norm else 2)
+        index += 1
+    for name, shape in {"0": (c(4096), c(512) * 49), "3": (c(4096), c(4096)), "6": (1000, c(4096))}.items():
+        given[f"classifier.{name}.weight"] = rng.random(shape, np.float32)
+        given[f"classifier.{name}.bias"] = rng.random(shape[0], np.float32)
+    return given
+
+
+@pytest.mark.parametrize(("network", "root"), [("fcn8s", ""), ("fcn16s", ""), ("fcn32s", ""), ("dilated", "front_end.")])
+def test_vgg16_fills_the_networks_that_are_made_of_it(network, root):
+    given, model = vgg16_of_width(1 / 16), small(network)
+    report = load_pretrained(model, given)
+    state = model.state_dict()
+    assert not report.missing and not report.unexpected
+    np.testing.assert_array_equal(state[f"{root}stage5.conv5_3.bias"].data, given["features.28.bias"])
+    # output o of the first fully connected layer reads cell (c, u, v) of the last map at c·49 + 7u + v
+    fc6 = state[f"{root}fc6.0.weight"].data
+    assert fc6[5, 3, 2, 6] == given["classifier.0.weight"][5, 3 * 49 + 2 * 7 + 6]
+    np.testing.assert_array_equal(state[f"{root}fc7.0.weight"].data[:, :, 0, 0], given["classifier.3.weight"])
+    del given["features.21.weight"]
+    with pytest.raises(ValueError, match=rf"1 missing .*\n\s+{root}stage4\.conv4_3\.weight"):
+        load_pretrained(model, given)
+
+
+@pytest.mark.parametrize("network", ["segnet", "deconvnet"])
+def test_vgg16_with_batch_normalisation_fills_the_encoders(network):
+    given, model = vgg16_of_width(1 / 16, norm=True), small(network)
+    report = load_pretrained(model, given)
+    assert not report.missing and not report.unexpected
+    np.testing.assert_array_equal(model.state_dict()["stage3.bn3_2.running_var"].data, given["features.18.running_var"])
+    del given["features.18.running_var"]
+    with pytest.raises(ValueError, match=r"missing .*\n\s+stage3\.bn3_2\.running_var"):
+        load_pretrained(model, given)
+
+
 # --- the weights that come along -----------------------------------------------------------
 
 
