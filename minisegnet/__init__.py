@@ -19,7 +19,7 @@ from . import functional  # isort: skip  (after the names above)
 if TYPE_CHECKING:
     from minisegnet_kernels import backends as backend
 
-    from . import data, inference, losses, metrics, models, nn, optim, training, viz, weights
+    from . import data, diagnostics, inference, losses, metrics, models, nn, optim, training, viz, weights
     from .equations import equation
     from .exercises import check
     from .interchange import from_dlpack
@@ -43,7 +43,7 @@ _LAZY = {
     "save": ("minisegnet.serialization", "save"),
     **{
         name: (f"minisegnet.{name}", None)
-        for name in ("data", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz", "weights")
+        for name in ("data", "diagnostics", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz", "weights")
     },
 }
 
@@ -54,6 +54,7 @@ __all__ = [
     "check",
     "data",
     "detect_anomaly",
+    "diagnostics",
     "doctor",
     "enable_grad",
     "equation",

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 def test_the_band_by_measuring_every_distance():
     truth = RNG.integers(0, 2, (3, 4)).repeat(6, 0).repeat(5, 1)
-    truth[:4, :7] = 255
+    truth[:4, :7] = truth[14:, 13:] = 255
     edges = [
         place for place in np.ndindex(truth.shape)
         for step in ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -55,7 +55,7 @@ def test_a_batch_counts_as_its_images_do():
     assert one == BoundaryErrors(1.5).update(truth, guess)
 
 
-def test_the_error_map_pales_errors_near_a_boundary():
+def test_the_error_map_dims_errors_near_a_boundary():
     truth = np.zeros((9, 9), int)
     truth[:, 4:] = 1
     guess = truth.copy()

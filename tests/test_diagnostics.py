@@ -160,6 +160,22 @@ def test_a_border_is_told_apart_from_the_image():
     assert found.receptive_field[0] == found.layers[0].box[0] - 5
 
 
+def test_pooling_that_gives_its_indices_is_a_layer_as_any_other():
+    random.manual_seed(0)
+    model = models.create("segnet_basic", 1, 2, 1 / 16).eval()
+    found = trace_pixel(model, RNG.standard_normal((1, 32, 32)).astype(np.float32), (16, 16))
+    pooled = [layer for layer in found.layers if layer.kind == "MaxPool2d"]
+    assert pooled and all(layer.gradient > 0 for layer in pooled)
+
+
+def test_an_answer_that_does_not_depend_on_the_image_says_so():
+    net = two_layers()
+    net.second.weight.data[...] = 0
+    found = trace_pixel(net, RNG.standard_normal((1, 9, 9)), (4, 5))
+    assert "does not depend on it" in str(found) and found.layers[0].gradient == 0
+    assert found.layers[-1].box == (4, 5, 5, 6)
+
+
 def test_the_text_tells_pixel_loss_and_layers():
     found = trace_pixel(two_layers(), RNG.standard_normal((1, 9, 9)), (4, 5), 0)
     lines = str(found).splitlines()

@@ -45,7 +45,7 @@ def add(subparsers: Any) -> None:
         "--band",
         type=_width,
         metavar="PX",
-        help="tell errors less than PX pixels from a true boundary from others; --pictures draws them pale",
+        help="tell errors less than PX pixels from a true boundary from others; --pictures draws them dim",
     )
     command.add_argument("--json", metavar="FILE", help="write the figures to a file")
     command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")

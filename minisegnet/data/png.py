@@ -111,13 +111,12 @@ class PngReader:
         while True:
             if kind != b"IDAT":
                 raise OSError(f"{self._path}: the image cannot be decoded (it ends after {done} of {height} rows)")
-            piece = None
-            while body or piece:  # without input too: a little output may still be held back
+            while body:
                 try:
-                    piece = inflate.decompress(body, _PIECE)
+                    rest += inflate.decompress(body, _PIECE)
                 except zlib.error as error:
                     raise OSError(f"{self._path}: the image cannot be decoded ({error})") from error
-                rest, body = rest + piece, inflate.unconsumed_tail
+                body = inflate.unconsumed_tail
                 count = min(len(rest) // (line + 1), height - done)
                 if count:
                     filtered = np.frombuffer(rest, np.uint8, count * (line + 1)).reshape(count, line + 1)

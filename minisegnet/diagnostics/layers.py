@@ -37,9 +37,9 @@ def recorded(model: Module, names: Any = None) -> Iterator[dict[str, Tensor]]:
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
-        def hook(module: Module, args: tuple, output: Tensor) -> None:
+        def hook(module: Module, args: tuple, output: Any) -> None:
             outputs.pop(name, None)
-            outputs[name] = output
+            outputs[name] = output[0] if isinstance(output, tuple) else output  # pooling may give its indices, too
 
         return hook
 

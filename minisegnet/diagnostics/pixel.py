@@ -99,7 +99,9 @@ class PixelTrace:
             [
                 f"pixel (row {self.pixel[0]}, column {self.pixel[1]}): label {self.label}, compared with class {self.target}",
                 f"probabilities {p}   loss −log p = {self.loss:.4g}   ∂loss/∂scores {' '.join(f'{value:+.4f}' for value in self.seed)}",
-                f"it sees rows {top} to {bottom - 1} and columns {left} to {right - 1} of the image",
+                f"it sees rows {top} to {bottom - 1} and columns {left} to {right - 1} of the image"
+                if bottom > top
+                else "no gradient reaches the image: the answer does not depend on it",
                 "",
                 *table,
             ]

@@ -33,7 +33,7 @@ def error_map(
     With a background class: found (TP) green, false alarm (FP) orange, missed (FN) blue, an object of
     another class yellow, and background that was left alone shows the image. With ``background=None``:
     wrong pixels orange. Pixels labelled `ignore_index` are grey. With a `band`, errors less than so many
-    pixels from a boundary of the truth are pale: those that are not stand out.
+    pixels from a boundary of the truth are dim: the others stand out.
     """
     base = np.rint(as_rgb(image) * 0.45).astype(np.uint8)
     picture = base.copy()
@@ -46,8 +46,8 @@ def error_map(
         picture[~is_object & called_object] = FALSE
         picture[is_object & ~called_object] = MISSED
     if band is not None:
-        pale = near_boundary(truth, band, ignore_index) & (truth != prediction)
-        picture[pale] = (picture[pale].astype(np.uint16) + base[pale]) // 2
+        dim = near_boundary(truth, band, ignore_index) & (truth != prediction)
+        picture[dim] = (picture[dim].astype(np.uint16) + base[dim]) // 2
     picture[truth == ignore_index] = SKIPPED
     return picture
 
@@ -84,7 +84,7 @@ def predictions(
         if there are two classes or it is called background, else None.
     ignore_index : int
     band : float, optional
-        Errors less than so many pixels from a boundary of the truth are drawn pale.
+        Errors less than so many pixels from a boundary of the truth are drawn dim.
 
     Returns
     -------
@@ -109,8 +109,6 @@ def predictions(
     ignored = any((truth == ignore_index).any() for _, truth, _ in rows)
     class_key = [*zip(classes, colours, strict=False)] + [("ignored", IGNORED)] * ignored
     error_key = _error_key(background, len(classes), ignored)
-    if band is not None:
-        error_key.append((f"pale: < {band:g} px from a boundary", (235, 235, 235)))
 
     # Everything is placed in inches, from the top, so that nothing overlaps whatever the number of rows.
     aspects = [truth.shape[0] / truth.shape[1] for _, truth, _ in rows]
@@ -123,7 +121,8 @@ def predictions(
     height = _HEAD + sum(heights) + _CAPTION * len(rows) + foot
     figure = new_figure(width, height)
     figure.text(_MARGIN / width, 1 - 0.3 / height, title, fontsize=14, weight="bold", color=INK, va="center")
-    for column, heading in enumerate(("image", "truth", "prediction", "errors")):
+    errors = "errors" if band is None else f"errors (dim: < {band:g} px)"
+    for column, heading in enumerate(("image", "truth", "prediction", errors)):
         x = _MARGIN + column * (cell + _GAP)
         figure.text((x + cell / 2) / width, 1 - (_HEAD - 0.13) / height, heading, fontsize=10.5, color=GREY, ha="center", va="center")
 
