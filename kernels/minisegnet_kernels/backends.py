@@ -103,16 +103,30 @@ def available() -> dict[str, Availability]:
             return Availability(True)
         return Availability(False, f"the package {package!r} is not installed", mend)
 
-    def written(backend: str) -> Availability:
-        return Availability(False, registry.MISSING[backend]) if backend in registry.MISSING else Availability(True)
+    def compiler() -> Availability:
+        from .emulator import CompilerError
+        from .emulator import compiler as find
+
+        try:
+            find()
+        except CompilerError as error:
+            return Availability(False, "no C++ compiler for the emulator", str(error).partition(": ")[2])
+        return Availability(True)
 
     return {
         "formula": Availability(True),
         "numpy": Availability(True),
         "numba": installed("numba", "pip install numba"),
-        "numba_cuda": written("numba_cuda"),
-        "cuda": written("cuda"),
+        "numba_cuda": installed("numba_cuda", "pip install numba-cuda"),
+        "cuda": compiler() if not gpu_count() else installed("cupy", "pip install cupy-cuda12x[ctk]"),
     }
+
+
+def gpu_count() -> int:
+    """GPUs that the driver knows; 0 without a driver."""
+    from .cuda.driver import device_count
+
+    return device_count()
 
 
 def device_of(*arrays: Any) -> str:
@@ -145,6 +159,14 @@ def _program(equation: str, backend: str, device: str) -> Callable:
     if entry.source(backend) is None:
         reason = entry.why_missing(backend) or "the view is missing"
         raise BackendError(f"{equation}: no {backend!r} program for {device} arrays ({reason}). Programs that run: minisegnet doctor")
+    if backend == "numba_cuda" and device == "cpu":
+        from .cuda.jit import SIMULATED
+
+        if not SIMULATED:
+            raise BackendError(
+                f"{equation}: 'numba_cuda' runs on NumPy arrays in Numba's simulator, and this process uses the GPU; "
+                "move the arrays there with .to('cuda'), or set NUMBA_ENABLE_CUDASIM=1 before Python starts"
+            )
     try:
         return entry.program(backend)
     except ImportError as error:
@@ -170,6 +192,6 @@ def run(equation: str, *arrays: Any, **options: Any) -> Any:
     device = device_of(*arrays)
     backend = current(device)
     program = _program(equation, backend, device)
-    if backend == "numba":
+    if backend in ("numba", "numba_cuda"):
         arrays = tuple(_compiled_form(a) for a in arrays)
     return program(*arrays, **options)

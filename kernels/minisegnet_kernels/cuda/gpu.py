@@ -1,0 +1,28 @@
+"""Compiling for a GPU: NVRTC through CuPy, on the first launch, once for each kernel, dtype and architecture."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from .source import Source
+
+#: The same for every kernel. CuPy adds the architecture of the device.
+OPTIONS = ("--std=c++17", "--fmad=true")
+
+
+def function(source: Source, expression: str) -> Any:
+    """A template instance, ready to launch on the current device."""
+    import cupy
+
+    return _compiled(source.path, expression, cupy.cuda.Device().id)
+
+
+@cache
+def _compiled(path: Any, expression: str, device: int) -> Any:
+    import cupy
+
+    from .source import read
+
+    module = cupy.RawModule(code=read(path).whole(), options=OPTIONS, name_expressions=(expression,))
+    return module.get_function(expression)

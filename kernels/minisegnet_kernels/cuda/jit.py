@@ -1,0 +1,71 @@
+"""How the Numba CUDA kernels are compiled and launched: the one place that imports Numba's CUDA.
+
+Without a GPU, kernels run in Numba's simulator: plain Python, one operating-system thread for each
+CUDA thread, very slow, for learning and for tests. Set ``NUMBA_ENABLE_CUDASIM`` to 0 or 1 before the
+first import to decide it yourself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+
+from .driver import device_count
+
+if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+    numba.config.reload_config()
+
+from numba import cuda
+
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+#: Threads of a block; a thread costs the simulator far more than an operation.
+THREADS = 32 if SIMULATED else 256
+
+#: ``@kernel`` for what is launched, ``@device`` for what kernels call.
+kernel = cuda.jit
+device = cuda.jit(device=True)
+
+_lock = threading.Lock()  # two launches at once break the simulator
+_listeners: list[Callable[[Any, tuple], None]] = []  # tests learn here which kernels are launched with what
+
+
+def launch(program: Any, grid: Sequence[int] | int, block: Sequence[int] | int, *arguments: Any) -> None:
+    """Launch a kernel on CuPy arrays or, simulated, on NumPy arrays."""
+    for listener in _listeners:
+        listener(program, arguments)
+    if not SIMULATED:
+        program[grid, block](*arguments)
+        return
+    with _lock:
+        program[grid, block](*arguments)
+
+
+def over(program: Any, count: int, *arguments: Any) -> None:
+    """One thread for each of `count` elements. The last block may have more: kernels must look."""
+    if count:
+        launch(program, -(-count // THREADS), THREADS, *arguments)
+
+
+def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A new C-contiguous array without values on the device of `like`; on the CPU it is full of NaN, or of the least integer."""
+    made = np.empty_like(like, shape=shape, dtype=dtype, order="C")
+    if isinstance(made, np.ndarray):
+        made.fill(np.nan if made.dtype.kind == "f" else np.iinfo(made.dtype).min if made.dtype.kind in "iu" else False)
+    return made
+
+
+@device
+def place(number, C, H, W):
+    """n, c, i, j of an element of a C-contiguous (N, C, H, W) array."""
+    j = number % W
+    number //= W
+    i = number % H
+    number //= H
+    return number // C, number % C, i, j

@@ -1,0 +1,137 @@
+"""Launching: arguments are packed as the kernel's signature says, template parameters follow from dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .source import DTYPES, Kernel, Parameter, Source, read
+
+#: Threads of a block where a kernel gives no reason for another number: a multiple of the warp, enough
+#: warps to hide latency, few enough that many blocks fit on a multiprocessor.
+THREADS = 256
+
+_CPP = {dtype: name for name, dtype in DTYPES.items()}
+_LIMIT = 2**31 - 1  # kernels count elements with 32-bit integers, which a GPU does twice as fast
+
+
+def blocks(count: int, threads: int = THREADS) -> int:
+    """How many blocks have at least `count` threads together."""
+    return max(-(-count // threads), 1)
+
+
+class Module:
+    """The kernels of one ``.cu`` file.
+
+    Parameters
+    ----------
+    beside : path
+        The Python file with the same folder and, but for the suffix, name (its own ``__file__``).
+    """
+
+    def __init__(self, beside: str | Path):
+        self.path = Path(beside).with_suffix(".cu")
+
+    @cached_property
+    def source(self) -> Source:
+        return read(self.path)
+
+    def over(self, kernel: str, count: int, *arguments: Any, threads: int = THREADS, **template: Any) -> None:
+        """One thread for each of `count` elements. The last block may have more: kernels must look."""
+        if count:
+            self.launch(kernel, (blocks(count, threads),), (threads,), *arguments, **template)
+
+    def launch(
+        self,
+        kernel: str,
+        grid: Sequence[int],
+        block: Sequence[int],
+        *arguments: Any,
+        shared: int = 0,
+        touches: Sequence = (),
+        **template: Any,
+    ) -> None:
+        """Launch a kernel.
+
+        Parameters
+        ----------
+        kernel : str
+        grid, block : up to three int
+        *arguments
+            One for each parameter: an array for ``Array<T, n>`` and ``T*`` (which must be C-contiguous),
+            a number for a number, a tuple of numbers for a struct.
+        shared : int
+            Bytes of dynamic shared memory.
+        touches : arrays
+            Memory that the kernel reaches through pointers in a struct.
+        **template
+            Values of template parameters that do not follow from the arrays' dtypes: ``RELU=True``.
+        """
+        declared = self.source.kernels[kernel]
+        if len(arguments) != len(declared.parameters):
+            raise TypeError(f"{kernel} takes {', '.join(p.name for p in declared.parameters)}; got {len(arguments)} arguments")
+        instance = _instance(declared, arguments, template)
+        arrays = [a for p, a in zip(declared.parameters, arguments, strict=True) if p.rank is not None]
+        packed = [_packed(declared, p, a, instance, self.source) for p, a in zip(declared.parameters, arguments, strict=True)]
+        if any(hasattr(a, "__cuda_array_interface__") for a in (*arrays, *touches)):
+            from .gpu import function
+
+            function(self.source, declared.expression(instance))(tuple(grid), tuple(block), tuple(packed), shared_mem=shared)
+        else:
+            from ..emulator import run
+
+            run.launch(self.source, declared, instance, grid, block, shared, [np.asarray(p) for p in packed], [*arrays, *touches])
+
+
+def _instance(kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:
+    """The template arguments: types from the arrays, the rest as given."""
+    found = {name: _literal(value) for name, value in given.items()}
+    for parameter, argument in zip(kernel.parameters, arguments, strict=True):
+        if parameter.element in kernel.template and parameter.element not in found and hasattr(argument, "dtype"):
+            found[parameter.element] = _CPP.get(np.dtype(argument.dtype), str(argument.dtype))
+    instance = {}
+    for name, values in kernel.template.items():
+        if found.get(name) not in values:
+            raise TypeError(f"{kernel.name}: there is no instance with {name} = {found.get(name)}; compiled are {', '.join(values)}")
+        instance[name] = found[name]
+    return instance
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
+def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[str, str], source: Source) -> Any:
+    """The bytes that the kernel gets for one parameter: a NumPy scalar, or an array of one struct."""
+    element = instance.get(parameter.element, parameter.element)
+    if parameter.rank is None:
+        if element in DTYPES:
+            return DTYPES[element].type(argument)
+        if isinstance(argument, np.ndarray):  # packed already
+            return argument
+        return np.array([tuple(argument)], source.structs[element])
+    if np.dtype(argument.dtype) != DTYPES[element]:
+        raise TypeError(f"{kernel.name}: {parameter.name} must be {DTYPES[element]}, as {parameter.type} says; it is {argument.dtype}")
+    if argument.size > _LIMIT:
+        raise ValueError(f"{kernel.name}: {parameter.name} has {argument.size} elements; kernels count up to {_LIMIT}. Use smaller batches")
+    if not parameter.constant and not getattr(argument.flags, "writeable", True):
+        raise ValueError(f"{kernel.name}: {parameter.name} is written to, and the array is read-only")
+    address = argument.data.ptr if hasattr(argument, "__cuda_array_interface__") else argument.ctypes.data
+    if parameter.rank == 0:
+        if not argument.flags.c_contiguous:
+            raise TypeError(f"{kernel.name}: {parameter.name} is a pointer, so the array must be C-contiguous")
+        return np.uint64(address)
+    if argument.ndim != parameter.rank:
+        raise TypeError(f"{kernel.name}: {parameter.name} has {parameter.rank} axes; got the shape {argument.shape}")
+    strides = tuple(s // argument.itemsize for s in argument.strides)
+    return np.array([(address, argument.shape, strides)], _array(parameter.rank))
+
+
+@cache
+def _array(rank: int) -> np.dtype:
+    """The struct ``Array<T, rank>`` of common.cuh."""
+    return np.dtype([("data", np.uint64), ("shape", np.int32, (rank,)), ("stride", np.int32, (rank,))], align=True)

@@ -1,0 +1,66 @@
+"""Arrays for kernels: results beside their inputs, in the same layout.
+
+The logical shape is always (N, C, H, W). In memory an image may lie *channels last* (N, H, W, C),
+as the fast kernels for a GPU want it; what is computed from it then lies channels last too, so that
+nothing is rearranged between layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def is_channels_last(a: Any) -> bool:
+    """Whether an (N, C, H, W) array lies as (N, H, W, C) in memory."""
+    if a.ndim != 4 or a.shape[1] == 1 or 0 in a.shape:
+        return False
+    _, c, h, w = a.shape
+    return a.strides == tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)) and not a.flags.c_contiguous
+
+
+def channels_last(a: Any) -> Any:
+    """An (N, C, H, W) array in the layout (N, H, W, C); a copy, unless it lies so already."""
+    if a.ndim != 4:
+        raise ValueError(f"channels last is a layout of (N, C, H, W) arrays, and this one has the shape {a.shape}")
+    copied = a.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(copied).transpose(0, 3, 1, 2)
+
+
+def empty(like: Any, shape: tuple[int, ...], dtype: Any = None, *, layout: Any = None) -> Any:
+    """A new array without values, on the device of `like`.
+
+    Parameters
+    ----------
+    like : array
+        Gives device, dtype and, for four axes, the layout.
+    shape : tuple of int
+    dtype : dtype, optional
+    layout : array, optional
+        Gives the layout instead of `like`.
+
+    Returns
+    -------
+    array
+        On the CPU it is full of NaN (integers: of the least value), so that what a kernel forgets to write shows.
+    """
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    last = len(shape) == 4 and is_channels_last(like if layout is None else layout)
+    lying = (shape[0], *shape[2:], shape[1]) if last else shape
+    made = np.empty_like(like, shape=lying, dtype=dtype, order="C", **({"subok": False} if isinstance(like, np.ndarray) else {}))
+    if isinstance(made, np.ndarray):
+        made.fill(np.nan if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False)
+    return made.transpose(0, 3, 1, 2) if last else made
+
+
+def flat(first: Any, *others: Any) -> tuple:
+    """Arrays of one shape as vectors, with equal places at equal indices.
+
+    They are views where all lie in the same layout; arrays that do not lie like the first are copied
+    into its layout, and the first itself if it has gaps.
+    """
+    if is_channels_last(first):
+        turned = [a.transpose(0, 2, 3, 1) for a in (first, *others)]
+        return tuple(np.ascontiguousarray(a).reshape(-1) for a in turned)
+    return tuple(np.ascontiguousarray(a).reshape(-1) for a in (first, *others))

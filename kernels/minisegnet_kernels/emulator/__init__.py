@@ -1,0 +1,35 @@
+"""Runs the ``.cu`` files on the CPU: a GPU to read, to step through and to catch mistakes with.
+
+Each CUDA thread is a fiber; one block runs at a time (``emulator.cpp``). What a GPU does not promise
+is not given: the order of the threads is the schedule's, shared memory starts as NaN, asynchronous
+copies arrive when they are waited for, and a barrier that not every thread reaches is an error with its
+line. A *watched* run (``watch.cpp``) sees every access to memory and finds races and accesses out of
+bounds.
+
+It is what ``backend.use("cuda")`` runs on NumPy arrays. It checks that a kernel is right, and counts
+what it does; it says nothing about its speed.
+
+Examples
+--------
+>>> from minisegnet_kernels import activation, backends, emulator
+>>> x = np.linspace(-1, 1, 5, dtype=np.float32)
+>>> with backends.use("cuda"), emulator.options(watched=True), emulator.launches() as seen:  # doctest: +SKIP
+...     activation.relu(x)
+array([0. , 0. , 0. , 0.5, 1. ], dtype=float32)
+"""
+
+from .build import CompilerError, cache_folder, compiler
+from .run import COUNTERS, SCHEDULES, KernelError, Launched, Options, launches, options
+
+__all__ = [
+    "COUNTERS",
+    "SCHEDULES",
+    "CompilerError",
+    "KernelError",
+    "Launched",
+    "Options",
+    "cache_folder",
+    "compiler",
+    "launches",
+    "options",
+]

@@ -1,0 +1,135 @@
+"""Compile a ``.cu`` file for the CPU: once for each text, into the user's cache folder."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from ..cuda.source import Kernel, Source
+
+HERE = Path(__file__).parent
+#: How the kernel's own file is compiled in each flavour.
+FLAVOURS = {
+    "plain": ["-O1"],
+    "watched": ["-O1", "-fsanitize=thread", "-DWATCHED"],
+}
+_COMMON = ["-std=c++20", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-variable", f"-I{HERE}"]
+
+
+class CompilerError(RuntimeError):
+    """There is no C++ compiler, or it refuses a kernel."""
+
+
+@cache
+def compiler() -> str:
+    """Path of the C++ compiler: ``$CXX``, or the first of g++, clang++, c++.
+
+    Raises
+    ------
+    CompilerError
+        If there is none.
+    """
+    for name in filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")):
+        if found := shutil.which(name):
+            return found
+    raise CompilerError(
+        "running .cu files on the CPU needs a C++20 compiler: apt install g++, dnf install gcc-c++, conda install gxx, or set CXX"
+    )
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: ``$MINISEGNET_CACHE``, or ``minisegnet`` in the user's cache folder."""
+    named = os.environ.get("MINISEGNET_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisegnet"
+
+
+def library(source: Source, flavour: str) -> ctypes.CDLL:
+    """The kernels of a file, compiled and loaded."""
+    return _loaded(source.path, source.text, flavour)
+
+
+@cache
+def _loaded(path: Path, text: str, flavour: str) -> ctypes.CDLL:
+    from ..cuda.source import parse
+
+    loaded = ctypes.CDLL(str(compiled(parse(path, text), flavour)))
+    loaded.emulator_launch.restype = ctypes.c_char_p
+    loaded.emulator_site.restype = ctypes.c_char_p
+    return loaded
+
+
+def compiled(source: Source, flavour: str) -> Path:
+    """Path of the shared library with the kernels of a file."""
+    runtime = [_object(HERE / "emulator.cpp", flavour)]
+    if flavour == "watched":
+        runtime.append(_object(HERE / "watch.cpp", flavour))
+    stub = _stub(source)
+    options = [*_COMMON, *FLAVOURS[flavour]]
+    target = _place(f"{source.path.parent.name}-{source.path.stem}", ".so", stub, source.whole(), (HERE / "cuda.h").read_text(), options)
+
+    def build(folder: Path, result: Path) -> None:
+        # The text may be a changed copy: it is compiled under the name and in the place of the original.
+        (folder / "stub.cpp").write_text(stub)
+        _run(options + ["-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
+        _run(["-shared", str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
+
+    return _built(target, build)
+
+
+def instances(source: Source) -> list[tuple[Kernel, dict[str, str]]]:
+    """All template instances of a file, in the order of the table of entry points."""
+    return [(kernel, instance) for kernel in source.kernels.values() for instance in kernel.instances()]
+
+
+def _stub(source: Source) -> str:
+    """The kernel's text, and an entry point for each template instance that unpacks its arguments."""
+    lines = ['#include "emulator.h"', f'#line 1 "{source.path.name}"\n{source.whole()}']
+    table = []
+    for number, (kernel, instance) in enumerate(instances(source)):
+        names = "".join(
+            f"using {name} = {value}; " if name in ("T", "L") else f"constexpr auto {name} = {value}; " for name, value in instance.items()
+        )
+        arguments = ", ".join(f"*({p.type.removeprefix('const __grid_constant__ ')}*)a[{k}]" for k, p in enumerate(kernel.parameters))
+        call = kernel.expression({name: name for name in instance})
+        lines.append(f"__attribute__((no_sanitize_thread)) static void entry_{number}(void** a) {{ {names}{call}({arguments}); }}")
+        table.append(f"entry_{number}")
+    lines.append(f"extern void (*const kernels[])(void**);\nvoid (*const kernels[])(void**) = {{{', '.join(table)}}};")
+    return "\n".join(lines) + "\n"
+
+
+def _object(path: Path, flavour: str) -> Path:
+    """A part of the emulator itself, compiled without the kernel's instrumentation."""
+    options = [*_COMMON, "-O2"]
+    headers = "".join((HERE / name).read_text() for name in ("cuda.h", "emulator.h"))
+    target = _place(path.stem, ".o", path.read_text(), headers, "", options)
+    return _built(target, lambda folder, result: _run([*options, "-c", str(path), "-o", str(result)], path))
+
+
+def _place(name: str, suffix: str, *parts: object) -> Path:
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    digest = hashlib.sha256("\0".join(map(str, (version, *parts))).encode()).hexdigest()[:20]
+    return cache_folder() / "emulator" / f"{name}-{digest}{suffix}"
+
+
+def _built(target: Path, build) -> Path:
+    """The file, made if it is not there: whole or not at all, also if two processes make it."""
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        result = Path(folder) / target.name
+        build(Path(folder), result)
+        os.replace(result, target)
+    return target
+
+
+def _run(arguments: list[str], path: Path) -> None:
+    done = subprocess.run([compiler(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompilerError(f"{compiler()} refuses {path}:\n{done.stderr[:4000]}")

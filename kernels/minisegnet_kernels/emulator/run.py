@@ -1,0 +1,224 @@
+"""Run a kernel on NumPy arrays: pack the request, look at the report."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..cuda.source import Kernel, Source
+from . import build
+
+SCHEDULES = ("forward", "reverse", "random")
+
+
+class KernelError(RuntimeError):
+    """A kernel did what would be wrong on a GPU: a divergent barrier, a race, an access out of bounds."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How kernels are run.
+
+    Attributes
+    ----------
+    schedule : {"forward", "reverse", "random"}
+        In which order the threads of a block run between two barriers.
+    seed : int
+        Of the random order.
+    watched : bool
+        Look at every access to memory: finds races and accesses out of bounds, and counts. Slow.
+    skip : (str, int), optional
+        File and line of a barrier or wait that is left out, to see whether a test notices.
+    """
+
+    schedule: str = "forward"
+    seed: int = 0
+    watched: bool = False
+    skip: tuple[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"no schedule {self.schedule!r}: choose one of {', '.join(SCHEDULES)}")
+
+
+_options = Options()
+_lock = threading.RLock()  # one machine: its state is global
+
+
+@contextmanager
+def options(**changes: Any) -> Iterator[Options]:
+    """Run kernels otherwise for the length of a ``with`` block; see `Options`."""
+    global _options
+    before = _options
+    _options = replace(before, **changes)
+    try:
+        yield _options
+    finally:
+        _options = before
+
+
+class _Region(ctypes.Structure):
+    _fields_ = [("first", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
+class _Request(ctypes.Structure):
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_ulonglong),
+        ("seed", ctypes.c_ulonglong),
+        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
+        ("regions", ctypes.POINTER(_Region)),
+        ("skip_file", ctypes.c_char_p),
+        ("kernel", ctypes.c_int),
+        ("schedule", ctypes.c_int),
+        ("skip_line", ctypes.c_int),
+        ("region_count", ctypes.c_int),
+    ]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What was seen in one launch.
+
+    Attributes
+    ----------
+    kernel : str
+        The instance, as C++ writes it.
+    sites : tuple of (file, line, kind)
+        Barriers and waits that were met.
+    counters : dict
+        Of a watched launch: accesses, bytes, 32-byte sectors of global memory and wavefronts of
+        shared memory that warps needed, and the least that they could have needed.
+    """
+
+    kernel: str
+    sites: tuple[tuple[str, int, str], ...]
+    counters: dict[str, int]
+
+
+COUNTERS = (
+    "global_reads",
+    "global_writes",
+    "global_bytes",
+    "sectors",
+    "least_sectors",
+    "shared_accesses",
+    "shared_wavefronts",
+    "least_wavefronts",
+)
+_listeners: list[list[Launched]] = []
+
+
+@contextmanager
+def launches() -> Iterator[list[Launched]]:
+    """Collect what is seen in every launch: ``with launches() as seen: ...``."""
+    seen: list[Launched] = []
+    _listeners.append(seen)
+    try:
+        yield seen
+    finally:
+        _listeners.remove(seen)
+
+
+def launch(
+    source: Source,
+    kernel: Kernel,
+    instance: dict[str, str],
+    grid: Sequence[int],
+    block: Sequence[int],
+    shared: int,
+    packed: list[np.ndarray],
+    arrays: list[np.ndarray],
+) -> None:
+    """Run one kernel to its end.
+
+    Parameters
+    ----------
+    packed : list of arrays
+        The arguments, each an array of one element with the bytes that the kernel gets.
+    arrays : list of arrays
+        All memory that the kernel may touch.
+
+    Raises
+    ------
+    KernelError
+        If the kernel did something that is wrong on a GPU; names kernel, block, thread, file and line.
+    CompilerError
+        If there is no compiler, or the kernel does not compile.
+    """
+    chosen = _options
+    with _lock:
+        library = build.library(source, "watched" if chosen.watched else "plain")
+        regions = [_extent(a) for a in arrays if a.size]
+        file, line = chosen.skip or ("", 0)
+        request = _Request(
+            (ctypes.c_uint * 3)(*_three(grid)),
+            (ctypes.c_uint * 3)(*_three(block)),
+            shared,
+            chosen.seed,
+            (ctypes.c_void_p * len(packed))(*(p.ctypes.data for p in packed)),
+            (_Region * max(len(regions), 1))(*(_Region(first, size) for first, size in regions)),
+            file.encode(),
+            build.instances(source).index((kernel, instance)),
+            SCHEDULES.index(chosen.schedule),
+            line,
+            len(regions),
+        )
+        message = library.emulator_launch(ctypes.byref(request))
+        if message:
+            raise KernelError(f"{kernel.expression(instance)}: {_located(library, message.decode())}")
+        if _listeners:
+            seen = Launched(kernel.expression(instance), _sites(library), _counters(library) if chosen.watched else {})
+            for listener in _listeners:
+                listener.append(seen)
+
+
+def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
+    return (*sizes, 1, 1, 1)[:3]  # type: ignore[return-value]
+
+
+def _extent(array: np.ndarray) -> tuple[int, int]:
+    """First byte and length of the memory that an array spans."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high - low
+
+
+def _sites(library: ctypes.CDLL) -> tuple[tuple[str, int, str], ...]:
+    found = []
+    for k in range(library.emulator_sites()):
+        line, kind = ctypes.c_int(), ctypes.c_char_p()
+        file = library.emulator_site(k, ctypes.byref(line), ctypes.byref(kind))
+        found.append((file.decode().rpartition("/")[2], line.value, (kind.value or b"").decode()))
+    return tuple(found)
+
+
+def _counters(library: ctypes.CDLL) -> dict[str, int]:
+    values = (ctypes.c_longlong * len(COUNTERS))()
+    library.emulator_counters(values)
+    return dict(zip(COUNTERS, values, strict=True))
+
+
+def _located(library: ctypes.CDLL, message: str) -> str:
+    """Replace each ``@offset`` in the library by the line of the source."""
+    tool = shutil.which("addr2line")
+
+    def line(match: re.Match) -> str:
+        if tool is None:
+            return "(install binutils to see the line)"
+        command = [tool, "-i", "-e", library._name, hex(int(match[1], 16) - 1)]
+        frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+        places = [f.split(" ")[0].rpartition("/")[2] for f in frames if ":" in f]
+        chosen = next((p for p in places if p.startswith("kernel") or ".cu:" in p), places[0] if places else "?")
+        return f"at {chosen}"
+
+    return re.sub(r"@([0-9a-f]+)", line, message)

@@ -1,0 +1,241 @@
+// One who looks on. The kernel is compiled with -fsanitize=thread, which puts a call in front of every
+// access to memory; the calls come here and not to ThreadSanitizer. With each address in hand, this file
+// finds what goes unnoticed on a GPU until it is too late:
+//
+//   - an access outside of every array that the kernel was given;
+//   - two threads at one address, one of them writing, with no barrier between them (a race), in
+//     shared memory within a block and in global memory within and between blocks;
+//
+// and counts what makes a kernel slow: bytes moved, 32-byte sectors of memory that a warp touches at
+// once, and bank conflicts in shared memory.
+#include "emulator.h"
+
+#include <cstdio>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include <dlfcn.h>
+#include <link.h>
+
+namespace emulator {
+namespace {
+
+struct Access {
+    int thread = -1, block = -1, episode = -1, warp_episode = -1;
+    const void* where = nullptr;
+};
+
+struct Shadow {  // of one byte
+    Access write, read;
+    bool read_by_many = false;  // threads that no later barrier of one warp could order
+};
+
+// One instruction of one warp: the addresses of its lanes, gathered until a lane comes a second time.
+struct Gather {
+    std::vector<std::pair<const char*, int>> lanes;
+    unsigned present = 0;
+};
+
+struct Counters {  // in the order in which they are handed over
+    long long global_reads, global_writes, global_bytes, sectors, least_sectors;
+    long long shared_accesses, shared_wavefronts, least_wavefronts;
+};
+
+struct Onlooker : Watch {
+    const Launch* launch_ = nullptr;
+    std::unordered_map<const char*, Shadow> memory;
+    std::map<std::pair<const void*, int>, Gather> gathers;  // by instruction and warp
+    std::vector<int> warp_episodes;
+    std::vector<std::pair<const char*, const char*>> image;  // of this library: constants
+    Counters counters{};
+    int block = -1, episode = 0;
+    bool asynchronous_now = false;
+
+    void start_launch(const Launch& launch) override {
+        launch_ = &launch;
+        memory.clear(), gathers.clear();
+        counters = {};
+        block = -1, episode = 0;
+    }
+    void start_block() override {
+        flush();
+        ++block, ++episode;
+        warp_episodes.assign(64, 0);
+        for (auto it = memory.begin(); it != memory.end();) it = global(it->first) ? std::next(it) : memory.erase(it);
+    }
+    void block_barrier() override { ++episode; }
+    void warp_barrier(int warp) override { ++warp_episodes[warp]; }
+    void asynchronous(void* to, const void* from, size_t size, size_t valid) override {
+        asynchronous_now = true;
+        if (valid) see(static_cast<const char*>(from), int(valid), false, nullptr);
+        see(static_cast<const char*>(to), int(size), true, nullptr);
+        asynchronous_now = false;
+    }
+
+    bool global(const char* address) const {
+        for (int k = 0; k < launch_->region_count; ++k) {
+            const Region& r = launch_->regions[k];
+            if (address >= r.first && address < r.first + r.size) return true;
+        }
+        return false;
+    }
+
+    bool ours(const char* address) {  // the library's own data, the stack, the arguments: not the kernel's memory
+        if (in_stack(address)) return true;
+        if (image.empty()) {
+            dl_iterate_phdr(
+                [](dl_phdr_info* info, size_t, void* self) {
+                    for (int k = 0; k < info->dlpi_phnum; ++k)
+                        if (info->dlpi_phdr[k].p_type == PT_LOAD) {
+                            const char* low = reinterpret_cast<const char*>(info->dlpi_addr + info->dlpi_phdr[k].p_vaddr);
+                            static_cast<Onlooker*>(self)->image.emplace_back(low, low + info->dlpi_phdr[k].p_memsz);
+                        }
+                    return 0;
+                },
+                this);
+        }
+        for (auto [low, high] : image)
+            if (address >= low && address < high) return true;
+        return false;
+    }
+
+    // The line of the source is found later, from the offset in this library.
+    static long long offset(const void* where) {
+        Dl_info info;
+        return where && dladdr(where, &info) ? static_cast<const char*>(where) - static_cast<const char*>(info.dli_fbase) : 0;
+    }
+
+    void see(const char* address, int size, bool write, const void* where) {
+        if (!launch_) return;
+        size_t extent;
+        const bool in_global = global(address) && global(address + size - 1);
+        const bool in_shared = !in_global && shared_region(address, &extent);
+        if (!in_global && !in_shared) {
+            if (ours(address)) return;
+            fail("thread %d %s memory outside of every array @%llx", thread_number(), write ? "writes" : "reads", offset(where));
+            leave();
+        }
+        if (in_shared) {
+            const char* first = static_cast<const char*>(shared_region(address, &extent));
+            if (address + size > first + extent) {
+                fail("thread %d %s beyond the end of a shared array @%llx", thread_number(), write ? "writes" : "reads", offset(where));
+                leave();
+            }
+        }
+        count(address, size, write, where, in_global);
+        Access me{thread_number(), block, episode, warp_episodes[thread_number() / 32], where};
+        for (int k = 0; k < size; ++k) race(address + k, write, me, in_global);
+    }
+
+    // Whether a barrier stands between an earlier access and this one.
+    bool ordered(const Access& before, const Access& me) const {
+        if (before.thread < 0) return true;
+        if (before.block != me.block) return false;
+        if (before.thread == me.thread || before.episode != me.episode) return true;
+        return before.thread / 32 == me.thread / 32 && before.warp_episode != me.warp_episode;
+    }
+
+    void race(const char* byte, bool write, const Access& me, bool in_global) {
+        Shadow& shadow = memory[byte];
+        const bool after_write = !ordered(shadow.write, me);
+        const bool after_read = write && (!ordered(shadow.read, me) || (shadow.read_by_many && shadow.read.episode == me.episode));
+        if (after_write || after_read) {
+            const Access& other = after_write ? shadow.write : shadow.read;
+            fail("a race in %s memory: thread %d of block %d %s, thread %d of block %d %s with no barrier between @%llx @%llx",
+                 in_global ? "global" : "shared", other.thread, other.block, after_write ? "writes" : "reads", me.thread, me.block,
+                 write ? "writes" : "reads", offset(other.where), offset(me.where));
+            leave();
+        }
+        if (write) {
+            shadow.write = me;
+            shadow.read = {}, shadow.read_by_many = false;
+        } else {
+            shadow.read_by_many = shadow.read.thread >= 0 && shadow.read.block == me.block && shadow.read.episode == me.episode &&
+                                  (shadow.read_by_many || shadow.read.thread != me.thread);
+            shadow.read = me;
+        }
+    }
+
+    void count(const char* address, int size, bool write, const void* where, bool in_global) {
+        if (in_global) (write ? counters.global_writes : counters.global_reads) += 1, counters.global_bytes += size;
+        Gather& gather = gathers[{where, thread_number() / 32 * 2 + in_global}];
+        const unsigned bit = 1u << thread_number() % 32;
+        if (gather.present & bit) close(gather, in_global);
+        gather.present |= bit;
+        gather.lanes.emplace_back(address, size);
+    }
+
+    void close(Gather& gather, bool in_global) {
+        if (in_global) {
+            std::set<uintptr_t> sectors;
+            std::set<uintptr_t> distinct;
+            for (auto [address, size] : gather.lanes)
+                for (uintptr_t a = uintptr_t(address); a < uintptr_t(address) + size; ++a) sectors.insert(a / 32), distinct.insert(a);
+            counters.sectors += sectors.size();
+            counters.least_sectors += (distinct.size() + 31) / 32;
+        } else {
+            std::map<uintptr_t, std::set<uintptr_t>> banks;  // 32 banks of 4 bytes; one word of each at a time
+            std::set<uintptr_t> words;
+            for (auto [address, size] : gather.lanes)
+                for (uintptr_t word = uintptr_t(address) / 4; word <= (uintptr_t(address) + size - 1) / 4; ++word)
+                    banks[word % 32].insert(word), words.insert(word);
+            size_t most = 0;
+            for (auto& [bank, in_bank] : banks) most = most < in_bank.size() ? in_bank.size() : most;
+            counters.shared_accesses += 1;
+            counters.shared_wavefronts += most;
+            counters.least_wavefronts += (words.size() + 31) / 32;
+        }
+        gather.lanes.clear(), gather.present = 0;
+    }
+
+    void flush() {
+        for (auto& [key, gather] : gathers)
+            if (gather.present) close(gather, key.second & 1);
+        gathers.clear();
+    }
+};
+
+Onlooker onlooker;
+[[gnu::constructor]] void look_on() { watch = &onlooker; }
+
+}  // namespace
+}  // namespace emulator
+
+extern "C" void emulator_counters(long long* values) {
+    emulator::onlooker.flush();
+    const emulator::Counters& c = emulator::onlooker.counters;
+    const long long all[] = {c.global_reads, c.global_writes, c.global_bytes, c.sectors, c.least_sectors, c.shared_accesses, c.shared_wavefronts, c.least_wavefronts};
+    for (int k = 0; k < 8; ++k) values[k] = all[k];
+}
+
+// --- what -fsanitize=thread calls ----------------------------------------------------------------
+
+#define SEE(kind, size, write) \
+    extern "C" void __tsan_##kind(void* address) { emulator::onlooker.see(static_cast<const char*>(address), size, write, __builtin_return_address(0)); }
+SEE(read1, 1, false)
+SEE(read2, 2, false)
+SEE(read4, 4, false)
+SEE(read8, 8, false)
+SEE(read16, 16, false)
+SEE(write1, 1, true)
+SEE(write2, 2, true)
+SEE(write4, 4, true)
+SEE(write8, 8, true)
+SEE(write16, 16, true)
+SEE(unaligned_read2, 2, false)
+SEE(unaligned_read4, 4, false)
+SEE(unaligned_read8, 8, false)
+SEE(unaligned_read16, 16, false)
+SEE(unaligned_write2, 2, true)
+SEE(unaligned_write4, 4, true)
+SEE(unaligned_write8, 8, true)
+SEE(unaligned_write16, 16, true)
+extern "C" void __tsan_read_range(void* address, size_t size) { emulator::onlooker.see(static_cast<const char*>(address), int(size), false, __builtin_return_address(0)); }
+extern "C" void __tsan_write_range(void* address, size_t size) { emulator::onlooker.see(static_cast<const char*>(address), int(size), true, __builtin_return_address(0)); }
+extern "C" void __tsan_func_entry(void*) {}
+extern "C" void __tsan_func_exit() {}
+extern "C" void __tsan_init() {}
+extern "C" void* __tsan_memcpy(void* to, const void* from, size_t size) { return std::memcpy(to, from, size); }
+extern "C" void* __tsan_memset(void* to, int value, size_t size) { return std::memset(to, value, size); }
