@@ -76,7 +76,7 @@ def compiled(source: Source, flavour: str) -> Path:
     def build(folder: Path, result: Path) -> None:
         # The text may be a changed copy: it is compiled under the name and in the place of the original.
         (folder / "stub.cpp").write_text(stub)
-        _run(options + ["-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
+        _run([*options, "-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
         _run(["-shared", str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
 
     return _built(target, build)
