@@ -124,10 +124,9 @@ def _without_comments(text: str) -> str:
 
 def _comments_above(text: str, name: str) -> str:
     """The comment lines directly above a kernel."""
-    head = text[: re.search(rf"\b{name}\s*\(", text).start()]  # type: ignore[union-attr]
-    head = head[: max(head.rfind("\ntemplate"), head.rfind("\n__global__"))]
-    block = re.search(r"((?:^[ \t]*//[^\n]*\n?)+)\Z", head, re.M)
-    return block[1] if block else ""
+    declaration = rf"(?:template\s*<[^>]*>\s*)?__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?{name}\s*\("
+    found = re.search(rf"((?:^[ \t]*//[^\n]*\n)*){declaration}", text, re.M)
+    return found[1] if found else ""
 
 
 def _template(declared: str, comments: str, kernel: str) -> dict[str, tuple[str, ...]]:
