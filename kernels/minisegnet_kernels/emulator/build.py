@@ -71,7 +71,7 @@ def compiled(source: Source, flavour: str) -> Path:
         runtime.append(_object(HERE / "watch.cpp", flavour))
     stub = _stub(source)
     options = [*_COMMON, *FLAVOURS[flavour]]
-    target = _place(f"{source.path.parent.name}-{source.path.stem}", ".so", stub, source.whole(), (HERE / "cuda.h").read_text(), options)
+    target = _place(f"{source.path.parent.name}-{source.path.stem}", ".so", stub, *runtime, options)
 
     def build(folder: Path, result: Path) -> None:
         # The text may be a changed copy: it is compiled under the name and in the place of the original.

@@ -373,6 +373,7 @@ void launch(const Launch& what, void (*kernel)(void**)) {
                 now.block = {x, y, z};
                 run_block();
             }
+    if (watch) watch->end_launch();
     running = nullptr;
 }
 

@@ -30,6 +30,7 @@ struct Launch {
 // One who looks on: sees every access to memory, every barrier.
 struct Watch {
     virtual void start_launch(const Launch& launch) = 0;
+    virtual void end_launch() = 0;
     virtual void start_block() = 0;
     virtual void block_barrier() = 0;
     virtual void warp_barrier(int warp) = 0;

@@ -59,6 +59,10 @@ struct Onlooker : Watch {
         counters = {};
         block = -1, episode = 0;
     }
+    void end_launch() override {
+        flush();
+        launch_ = nullptr;
+    }
     void start_block() override {
         flush();
         ++block, ++episode;
@@ -204,7 +208,6 @@ Onlooker onlooker;
 }  // namespace emulator
 
 extern "C" void emulator_counters(long long* values) {
-    emulator::onlooker.flush();
     const emulator::Counters& c = emulator::onlooker.counters;
     const long long all[] = {c.global_reads, c.global_writes, c.global_bytes, c.sectors, c.least_sectors, c.shared_accesses, c.shared_wavefronts, c.least_wavefronts};
     for (int k = 0; k < 8; ++k) values[k] = all[k];

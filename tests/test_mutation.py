@@ -1,0 +1,42 @@
+"""The checks of the CUDA kernels are checked: every barrier and every bound that is taken away must be missed.
+
+What is not missed is either untested or not needed. `EQUIVALENT` lists what is not needed, with the reason.
+"""
+
+import pytest
+from mutants import barrier_is_missed, barriers, cases, missed_checks
+
+from minisegnet_kernels import backends, registry
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")]
+
+# (operation, the line of a barrier or the text of a check): why nothing changes without it.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+
+OPERATIONS = [name for name in registry.OPERATIONS if (registry._ROOT / name / "kernel.cu").exists()]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_barrier_is_needed(operation):
+    reached = barriers(operation, cases(operation, 12))
+    survivors = [m for m, drawn in reached.items() if not barrier_is_missed(m, drawn)]
+    print(f"\n{operation}: {len(reached) - len(survivors)} of {len(reached)} barriers and waits are missed when they are skipped")
+    assert sorted({m.text for m in survivors if (operation, m.text) not in EQUIVALENT}) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_check_is_needed(operation):
+    everything, survivors = missed_checks(operation, cases(operation, 20))
+    assert everything, "no check was found"
+    print(f"\n{operation}: {len(everything) - len(survivors)} of {len(everything)} checks are missed when they are taken away")
+    unexplained = [str(m) for m in survivors if (operation, m.text) not in EQUIVALENT]
+    assert unexplained == []
+
+
+def test_the_list_of_equivalent_faults_is_not_longer_than_needed():
+    texts = {
+        name: (registry._ROOT / name / "kernel.cu").read_text() + (registry._ROOT / "cuda" / "common.cuh").read_text()
+        for name in OPERATIONS
+    }
+    stale = [key for key in EQUIVALENT if key[1] not in texts.get(key[0], "")]
+    assert stale == []
