@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -192,17 +192,29 @@ def _first_line(function: ast.FunctionDef) -> int:
 
 
 def _cuda_source(path: Path, kernel: str) -> Source | None:
-    """A ``__global__`` function of this name or ``name__part``, by matching braces."""
+    """The ``__global__`` functions ``kernel`` and ``kernel__part``, and the ``__device__`` functions of the file that they reach."""
     text = path.read_text(encoding="utf-8")
-    spans = []
-    for match in re.finditer(rf"(template\s*<[^>]*>\s*)?__global__[^{{;]*?\b{kernel}(__\w+)?\s*\(", text):
+    spans = dict(_cuda_functions(text))
+    wanted = [name for name in spans if name == kernel or name.startswith(f"{kernel}__")]
+    if not wanted:
+        return None
+    own = [spans[name] for name in wanted]
+    for name in wanted:  # grows as helpers are found
+        body = text[slice(*spans[name])]
+        wanted += [
+            other for other in spans if other not in wanted and f"{path.parent.name}_" not in other and re.search(rf"\b{other}\b", body)
+        ]
+    first = text.count("\n", 0, own[0][0]) + 1
+    last = text.count("\n", 0, own[-1][1]) + 1
+    return Source(path, first, last, "\n\n".join(text[a:b] for a, b in sorted(spans[name] for name in wanted)))
+
+
+def _cuda_functions(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name and span of each function of a ``.cu`` file, with the comment above it, by matching braces."""
+    declaration = r"((?:^//[^\n]*\n)*)^(?:template\s*<[^>]*>\s*)?(?:static )?__(?:global|device)__[^;{(]*?(?:__launch_bounds__\([^)]*\)\s*)?\b(\w+)\s*\("
+    for match in re.finditer(declaration, text, re.M):
         depth, place = 1, text.index("{", match.end()) + 1
         while depth and place < len(text):
             depth += (text[place] == "{") - (text[place] == "}")
             place += 1
-        spans.append((match.start(), place))
-    if not spans:
-        return None
-    first = text.count("\n", 0, spans[0][0]) + 1
-    last = text.count("\n", 0, spans[-1][1]) + 1
-    return Source(path, first, last, "\n\n".join(text[a:b] for a, b in spans))
+        yield match[2], (match.start(), place)

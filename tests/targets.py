@@ -1,0 +1,76 @@
+"""Where the GPU programs run in the tests: emulated, simulated, and on a device where there is one.
+
+``pytest -m gpu`` runs the device's part; ``MINISEGNET_REQUIRE_GPU=1`` turns its skips into failures.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from operations import Case, as_tuple, map_arrays
+
+from minisegnet_kernels import backends
+
+REQUIRED = os.environ.get("MINISEGNET_REQUIRE_GPU", "") not in ("", "0")
+
+
+def few(examples: int) -> settings:
+    """At most so many cases: where one costs much."""
+    return settings(max_examples=min(examples, settings().max_examples))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A program and the device that it runs on."""
+
+    backend: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}-{self.device}"
+
+    def run(self, operation, case: Case) -> tuple:
+        """The outputs, as NumPy arrays."""
+        if self.device == "cpu":
+            with backends.use(self.backend):
+                return operation(case)
+        moved = Case({name: map_arrays(self.to_device, a) for name, a in case.arrays.items()}, case.options)
+        with backends.use(self.backend):
+            results = tuple(to_host(r) for r in as_tuple(operation(moved)))
+        for name, array in case.arrays.items():  # what is updated in place is the result of the optimisers
+            if isinstance(array, list):
+                for host, device in zip(array, moved.arrays[name], strict=True):
+                    host[...] = to_host(device)
+        return results
+
+    def to_device(self, array: np.ndarray):
+        import cupy
+
+        moved = cupy.empty_like(cupy.asarray(array), order="K")
+        moved[...] = cupy.asarray(array)
+        return moved
+
+
+def to_host(array) -> np.ndarray:
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def need_gpu() -> None:
+    """Skip without a GPU, or fail where one is required."""
+    problem = "" if backends.gpu_count() else "no GPU"
+    if not problem:
+        try:
+            import cupy  # noqa: F401
+        except ImportError as error:
+            problem = str(error)
+    if problem:
+        (pytest.fail if REQUIRED else pytest.skip)(problem)
+
+
+EMULATED = Target("cuda", "cpu")
+SIMULATED = Target("numba_cuda", "cpu")
+ON_DEVICE = (Target("cuda", "cuda"), Target("numba_cuda", "cuda"))
