@@ -167,6 +167,63 @@ def test_wrong_accesses_are_reported(kernel, old, new, report):
         run(kernel, planted(old, new), size=120 if kernel == "turned" else 128, watched=True)
 
 
+ATOMICS = """
+#include "common.cuh"
+__global__ void least(Array<const int, 1> x, Array<int, 1> y) {
+    SHARED(int, mine, [1]);
+    if (threadIdx.x == 0) mine[0] = 1000;
+    __syncthreads();
+    atomicMin(&mine[0], x(thread_number()));
+    __syncthreads();
+    if (threadIdx.x == 0) atomicMin(&y(0), mine[0]), atomicMax(&y(1), mine[0]);
+}
+"""
+
+
+def _least(text=ATOMICS, **options):
+    path = COMMON.parent / "planted.cu"
+    module = Module(path)
+    module.__dict__["source"] = parse(path, text)
+    x, y = (np.random.default_rng(0).permutation(128) + 3).astype(np.int32), np.array([1000, -1], np.int32)
+    with emulator.options(**options):
+        module.launch("least", (2,), (64,), x, y)
+    return y, np.sort(x.reshape(2, 64).min(axis=1))
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["plain", "watched"])
+@each_schedule
+def test_integer_atomics_are_no_race_and_have_one_result(schedule, watched):
+    result, expected = _least(watched=watched, **schedule)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "report"),
+    [
+        ("    atomicMin(&mine[0], x(thread_number()));\n    __sync", "    __sync", None),
+        ("mine[0] = 1000;\n    __syncthreads();", "mine[0] = 1000;", "a race in shared memory"),
+        ("x(thread_number()));\n    __syncthreads();", "x(thread_number()));", "a race in shared memory"),
+        (
+            "atomicMin(&y(0), mine[0]), ",
+            "y(0) = mine[0], ",
+            "a race in global memory: thread 0 of block 0 writes, thread 0 of block 1 writes",
+        ),
+        ("atomicMax(&y(1), mine[0])", "atomicMax(&y(0), mine[0]), y(1) = y(0)", "a race in global memory"),
+        ("atomicMax(&y(1), mine[0])", "atomicMax(&y(2), mine[0])", "writes memory outside of every array at planted.cu:9"),
+    ],
+    ids=["left out", "no barrier before", "no barrier after", "plain write", "plain read", "out of bounds"],
+)
+def test_what_is_not_atomic_is_still_seen(old, new, report):
+    assert ATOMICS.count(old) == 1
+    text = ATOMICS.replace(old, new)
+    if report is None:
+        result, expected = _least(text, watched=True)
+        assert (result != expected).any()
+    else:
+        with pytest.raises(emulator.KernelError, match=report):
+            _least(text, watched=True, schedule="reverse")
+
+
 def test_the_watch_counts_transactions():
     """64 neighbours are 8 sectors of 32 bytes; with a stride of 8 elements each has one of its own."""
     path = COMMON.parent / "planted.cu"

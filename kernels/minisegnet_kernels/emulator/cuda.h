@@ -41,6 +41,7 @@ unsigned ballot(unsigned mask, bool vote, Site site);
 int lane();
 void* shared_memory(int id, size_t size);
 void* dynamic_shared_memory();
+void atomic(void* address, size_t size, const void* where);
 void copy_async(void* to, const void* from, size_t size, size_t valid);
 void commit_async();
 void wait_async(int groups_in_flight, Site site);
@@ -100,6 +101,26 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, HERE) {
 inline unsigned __ballot_sync(unsigned mask, bool vote, HERE) { return emulator::ballot(mask, vote, site); }
 inline bool __any_sync(unsigned mask, bool vote, HERE) { return emulator::ballot(mask, vote, site) != 0; }
 inline bool __all_sync(unsigned mask, bool vote, HERE) { return emulator::ballot(mask, vote, site) == mask; }
+
+// --- atomics ------------------------------------------------------------------------------------
+
+// Fibers change only at barriers, so a plain read and write is one indivisible step. The watch is told, and
+// not shown the two accesses: atomics of several threads at one address are no race. Only those whose
+// result does not depend on the order are here: of integers, and with no use of the value before.
+template <typename T, typename Choose>
+[[gnu::noinline, gnu::no_sanitize_thread]] void atomically__(T* address, T value, Choose chosen) {
+    static_assert(std::is_integral_v<T>, "atomics on floats make a result depend on the order of the threads");
+    emulator::atomic(address, sizeof(T), __builtin_return_address(0));
+    *address = chosen(*address, value);
+}
+template <typename T>
+[[gnu::always_inline]] inline void atomicMin(T* address, T value) {
+    atomically__(address, value, [] [[gnu::no_sanitize_thread]] (T a, T b) { return b < a ? b : a; });
+}
+template <typename T>
+[[gnu::always_inline]] inline void atomicMax(T* address, T value) {
+    atomically__(address, value, [] [[gnu::no_sanitize_thread]] (T a, T b) { return a < b ? b : a; });
+}
 
 // --- vector types and mathematics -----------------------------------------------------------------
 

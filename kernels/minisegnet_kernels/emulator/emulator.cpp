@@ -343,6 +343,10 @@ void* shared_memory(int id, size_t size) {
 
 void* dynamic_shared_memory() { return dynamic_shared.data() + (16 - reinterpret_cast<uintptr_t>(dynamic_shared.data()) % 16) % 16; }
 
+void atomic(void* address, size_t size, const void* where) {
+    if (watch) watch->atomic(address, size, where);
+}
+
 void copy_async(void* to, const void* from, size_t size, size_t valid) { running->groups.back().push_back({to, from, size, valid}); }
 
 void commit_async() { running->groups.emplace_back(); }

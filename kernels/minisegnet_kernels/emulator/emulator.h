@@ -34,6 +34,7 @@ struct Watch {
     virtual void start_block() = 0;
     virtual void block_barrier() = 0;
     virtual void warp_barrier(int warp) = 0;
+    virtual void atomic(void* address, size_t size, const void* where) = 0;
     virtual void asynchronous(void* to, const void* from, size_t size, size_t valid) = 0;
 };
 extern Watch* watch;

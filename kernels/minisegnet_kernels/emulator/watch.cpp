@@ -25,10 +25,12 @@ namespace {
 struct Access {
     int thread = -1, block = -1, episode = -1, warp_episode = -1;
     const void* where = nullptr;
+    bool atomic = false;
 };
 
 struct Shadow {  // of one byte
     Access write, read;
+    Access earlier;  // an atomic of another thread, of another block if there was one, before the atomic `write`
     bool read_by_many = false;  // threads that no later barrier of one warp could order
 };
 
@@ -71,6 +73,7 @@ struct Onlooker : Watch {
     }
     void block_barrier() override { ++episode; }
     void warp_barrier(int warp) override { ++warp_episodes[warp]; }
+    void atomic(void* address, size_t size, const void* where) override { see(static_cast<const char*>(address), int(size), true, where, true); }
     void asynchronous(void* to, const void* from, size_t size, size_t valid) override {
         asynchronous_now = true;
         if (valid) see(static_cast<const char*>(from), int(valid), false, nullptr);
@@ -111,7 +114,7 @@ struct Onlooker : Watch {
         return where && dladdr(where, &info) ? static_cast<const char*>(where) - static_cast<const char*>(info.dli_fbase) : 0;
     }
 
-    void see(const char* address, int size, bool write, const void* where) {
+    void see(const char* address, int size, bool write, const void* where, bool atomic = false) {
         if (!launch_) return;
         size_t extent;
         const bool in_global = global(address) && global(address + size - 1);
@@ -129,13 +132,13 @@ struct Onlooker : Watch {
             }
         }
         count(address, size, write, where, in_global);
-        Access me{thread_number(), block, episode, warp_episodes[thread_number() / 32], where};
+        Access me{thread_number(), block, episode, warp_episodes[thread_number() / 32], where, atomic};
         for (int k = 0; k < size; ++k) race(address + k, write, me, in_global);
     }
 
     // Whether a barrier stands between an earlier access and this one.
     bool ordered(const Access& before, const Access& me) const {
-        if (before.thread < 0) return true;
+        if (before.thread < 0 || (before.atomic && me.atomic)) return true;
         if (before.block != me.block) return false;
         if (before.thread == me.thread || before.episode != me.episode) return true;
         return before.thread / 32 == me.thread / 32 && before.warp_episode != me.warp_episode;
@@ -143,16 +146,19 @@ struct Onlooker : Watch {
 
     void race(const char* byte, bool write, const Access& me, bool in_global) {
         Shadow& shadow = memory[byte];
-        const bool after_write = !ordered(shadow.write, me);
+        const bool after_earlier = !ordered(shadow.earlier, me), after_write = after_earlier || !ordered(shadow.write, me);
         const bool after_read = write && (!ordered(shadow.read, me) || (shadow.read_by_many && shadow.read.episode == me.episode));
         if (after_write || after_read) {
-            const Access& other = after_write ? shadow.write : shadow.read;
+            const Access& other = after_earlier ? shadow.earlier : after_write ? shadow.write : shadow.read;
             fail("a race in %s memory: thread %d of block %d %s, thread %d of block %d %s with no barrier between @%llx @%llx",
                  in_global ? "global" : "shared", other.thread, other.block, after_write ? "writes" : "reads", me.thread, me.block,
                  write ? "writes" : "reads", offset(other.where), offset(me.where));
             leave();
         }
         if (write) {
+            const bool same_thread = shadow.write.thread == me.thread && shadow.write.block == me.block;
+            if (!me.atomic || !shadow.write.atomic) shadow.earlier = {};
+            else if (!same_thread && (shadow.earlier.thread < 0 || shadow.earlier.block == me.block)) shadow.earlier = shadow.write;
             shadow.write = me;
             shadow.read = {}, shadow.read_by_many = false;
         } else {
