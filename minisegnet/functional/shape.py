@@ -6,9 +6,12 @@ Names and arguments are PyTorch's. Most pullbacks here just undo what the functi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+
+from minisegnet_kernels.cuda import channels_last, is_channels_last, new
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
 
@@ -95,9 +98,13 @@ def _setitem(a: Tensor, key: Any, value: Any) -> None:
 
 @differentiable
 def _cat(*arrays, dim):
-    edges = np.cumsum([0, *(a.shape[dim] for a in arrays)])
-    along = lambda k: (slice(None),) * (dim % arrays[0].ndim) + (slice(edges[k], edges[k + 1]),)
-    return np.concatenate(arrays, axis=dim), lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))
+    dim = dim % arrays[0].ndim
+    edges = [0, *accumulate(a.shape[dim] for a in arrays)]
+    along = lambda k: (slice(None),) * dim + (slice(edges[k], edges[k + 1]),)
+    joined = new(arrays[0], (*arrays[0].shape[:dim], edges[-1], *arrays[0].shape[dim + 1 :]), np.result_type(*(a.dtype for a in arrays)))
+    for k, a in enumerate(arrays):
+        joined[along(k)] = a
+    return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -114,13 +121,18 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return cat([unsqueeze(t, dim) for t in tensors], dim)
 
 
+LAYOUTS = ("contiguous", "channels_last")
+
+
 @differentiable
-def _to(a, dtype, device):
+def _to(a, dtype, device, memory_format):
     y = a
     if device is not None and device != _device(a):
         y = _move(a, device)
     if dtype is not None:
         y = y.astype(dtype, copy=False)
+    if memory_format is not None:
+        y = channels_last(y) if memory_format == "channels_last" else np.ascontiguousarray(y)
     return y, lambda g: (lambda: _move(g, _device(a)),)
 
 
@@ -144,19 +156,53 @@ def _move(a: Any, device: str) -> Any:
     return cupy.asarray(a)
 
 
-def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Another dtype or device: ``x.to("cuda")``, ``x.to("float64")``, ``x.to(np.float32)``. Differentiable."""
+def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None = None, memory_format: str | None = None) -> Tensor:
+    """Another dtype, device or layout: ``x.to("cuda")``, ``x.to("float64")``, ``x.to(memory_format="channels_last")``. Differentiable.
+
+    Parameters
+    ----------
+    target : dtype or {"cpu", "cuda"}, optional
+        A dtype or a device, whichever it is.
+    dtype, device : optional
+        The same by name.
+    memory_format : {"contiguous", "channels_last"}, optional
+        How an (N, C, H, W) tensor lies in memory. The shape stays (N, C, H, W); what convolutions,
+        normalisation, pooling and resizing compute from it on a GPU lies as it does.
+    """
+    if memory_format not in (None, *LAYOUTS):
+        raise ValueError(f"no memory_format {memory_format!r}: choose one of {', '.join(LAYOUTS)}")
     if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
         device = target.partition(":")[0]
     elif target is not None:
         dtype = target
-    if (dtype is None or np.dtype(dtype) == a.dtype) and (device is None or device == a.device):
+    if (
+        (dtype is None or np.dtype(dtype) == a.dtype)
+        and (device is None or device == a.device)
+        and (memory_format is None or is_contiguous(a, memory_format))
+    ):
         return a
-    return _to(a, dtype, device)
+    return _to(a, dtype, device, memory_format)
+
+
+def contiguous(a: Tensor, memory_format: str = "contiguous") -> Tensor:
+    """The tensor itself if it lies so, or a copy that does."""
+    return to(a, memory_format=memory_format)
+
+
+def is_contiguous(a: Tensor, memory_format: str = "contiguous") -> bool:
+    """Whether the tensor lies in rows first, or channels last, without gaps."""
+    return (
+        is_channels_last(a.data) or (a.data.flags.c_contiguous and a.shape[1] == 1)
+        if memory_format == "channels_last"
+        else bool(a.data.flags.c_contiguous)
+    )
 
 
 _METHODS: dict[str, Any] = {
-    **{function.__name__: function for function in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to)},
+    **{
+        function.__name__: function
+        for function in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to, contiguous, is_contiguous)
+    },
     "view": reshape,
     "__getitem__": _getitem,
     "__setitem__": _setitem,

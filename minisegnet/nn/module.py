@@ -249,10 +249,11 @@ class Module:
         function(self)
         return self
 
-    def to(self, target: Any = None, *, device: str | None = None, dtype: Any = None) -> Self:
-        """Move and convert parameters and buffers: ``.to("cuda")``, ``.to("float64")``.
+    def to(self, target: Any = None, *, device: str | None = None, dtype: Any = None, memory_format: str | None = None) -> Self:
+        """Move and convert parameters and buffers: ``.to("cuda")``, ``.to("float64")``, ``.to(memory_format="channels_last")``.
 
-        Integer buffers keep their dtype. Move a module before an optimiser takes its first step.
+        Integer buffers keep their dtype, and only what has four axes has a layout. Move a module before an
+        optimiser takes its first step.
         """
         if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
             device = target

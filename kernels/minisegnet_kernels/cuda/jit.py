@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
-import numpy as np
 
 from .driver import device_count
+from .memory import empty
 
 if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
@@ -31,6 +31,8 @@ THREADS = 32 if SIMULATED else 256
 #: ``@kernel`` for what is launched, ``@device`` for what kernels call.
 kernel = cuda.jit
 device = cuda.jit(device=True)
+
+__all__ = ["SIMULATED", "THREADS", "cuda", "device", "empty", "kernel", "launch", "over", "place"]
 
 _lock = threading.Lock()  # two launches at once break the simulator
 _listeners: list[Callable[[Any, tuple], None]] = []  # tests learn here which kernels are launched with what
@@ -51,14 +53,6 @@ def over(program: Any, count: int, *arguments: Any) -> None:
     """One thread for each of `count` elements. The last block may have more: kernels must look."""
     if count:
         launch(program, -(-count // THREADS), THREADS, *arguments)
-
-
-def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """A new C-contiguous array without values on the device of `like`; on the CPU it is full of NaN, or of the least integer."""
-    made = np.empty_like(like, shape=shape, dtype=dtype, order="C")
-    if isinstance(made, np.ndarray):
-        made.fill(np.nan if made.dtype.kind == "f" else np.iinfo(made.dtype).min if made.dtype.kind in "iu" else False)
-    return made
 
 
 @device

@@ -28,30 +28,21 @@ def channels_last(a: Any) -> Any:
     return np.ascontiguousarray(copied).transpose(0, 3, 1, 2)
 
 
-def empty(like: Any, shape: tuple[int, ...], dtype: Any = None, *, layout: Any = None) -> Any:
-    """A new array without values, on the device of `like`.
-
-    Parameters
-    ----------
-    like : array
-        Gives device, dtype and, for four axes, the layout.
-    shape : tuple of int
-    dtype : dtype, optional
-    layout : array, optional
-        Gives the layout instead of `like`.
-
-    Returns
-    -------
-    array
-        On the CPU it is full of NaN (integers: of the least value), so that what a kernel forgets to write shows.
-    """
+def new(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A new array without values, on the device of `like`, in its dtype and, for four axes, its layout."""
     dtype = like.dtype if dtype is None else np.dtype(dtype)
-    last = len(shape) == 4 and is_channels_last(like if layout is None else layout)
+    last = len(shape) == 4 and is_channels_last(like)
     lying = (shape[0], *shape[2:], shape[1]) if last else shape
-    made = np.empty_like(like, shape=lying, dtype=dtype, order="C", **({"subok": False} if isinstance(like, np.ndarray) else {}))
-    if isinstance(made, np.ndarray):
-        made.fill(np.nan if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False)
+    made = np.empty_like(like, shape=lying, dtype=dtype, order="C")
     return made.transpose(0, 3, 1, 2) if last else made
+
+
+def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """`new`, for the results of kernels: on the CPU full of NaN, or of the least integer, so that what a kernel forgets to write shows."""
+    made = new(like, shape, dtype)
+    if isinstance(made, np.ndarray):
+        made.fill(np.nan if made.dtype.kind == "f" else np.iinfo(made.dtype).min if made.dtype.kind in "iu" else False)
+    return made
 
 
 def flat(first: Any, *others: Any) -> tuple:

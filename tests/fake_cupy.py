@@ -1,0 +1,247 @@
+"""A stand-in for CuPy on a machine without a GPU: its arrays cannot be mixed with NumPy's, its kernels run in the emulator.
+
+It proves the host's side of the GPU path (packing, dispatch, layouts, no hidden way back to NumPy), line by
+line, and says nothing about a GPU. What it does not know, it refuses, so that a test cannot pass by accident.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from minisegnet_kernels.cuda import gpu
+from minisegnet_kernels.cuda.source import read
+from minisegnet_kernels.emulator import run as emulated
+
+#: NumPy functions that CuPy 14 offers through the array protocol and this library uses on device arrays.
+FUNCTIONS = [
+    "add.at",
+    "maximum.at",
+    "abs",
+    "arange",
+    "argmax",
+    "argsort",
+    "array",
+    "asarray",
+    "ascontiguousarray",
+    "broadcast_to",
+    "clip",
+    "concatenate",
+    "copyto",
+    "cumsum",
+    "einsum",
+    "empty_like",
+    "expand_dims",
+    "full_like",
+    "isfinite",
+    "isnan",
+    "max",
+    "mean",
+    "min",
+    "moveaxis",
+    "ndim",
+    "ones_like",
+    "pad",
+    "put_along_axis",
+    "reshape",
+    "result_type",
+    "shape",
+    "size",
+    "squeeze",
+    "sum",
+    "take_along_axis",
+    "transpose",
+    "where",
+    "zeros_like",
+    "sliding_window_view",
+    "repeat",
+    "flip",
+    "stack",
+]
+
+#: How often a value travelled to the host, which makes the host wait: by the method that was called.
+waits: Counter[str] = Counter()
+
+
+class ndarray(NDArrayOperatorsMixin):
+    """A "device" array around a NumPy array that nobody else sees."""
+
+    __array_priority__ = 100
+
+    def __init__(self, host: np.ndarray):
+        self._host = host
+
+    # --- what NumPy's protocols ask
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        return {**self._host.__array_interface__, "version": 3}
+
+    def __array__(self, *args: Any, **kwargs: Any):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly.")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        if method not in ("__call__", "at"):
+            return NotImplemented
+        results = getattr(ufunc, method)(*map(_host, inputs), **({"out": tuple(map(_host, out))} if out else {}), **kwargs)
+        return out[0] if out else _device(results)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function.__name__ not in FUNCTIONS:
+            raise TypeError(f"the stand-in for CuPy does not know numpy.{function.__name__}")
+        like = kwargs.pop("like", None)
+        del like
+        return _device(function(*_host(args), **_host(kwargs)))
+
+    # --- what arrays have
+
+    dtype = property(lambda self: self._host.dtype)
+    shape = property(lambda self: self._host.shape)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    strides = property(lambda self: self._host.strides)
+    itemsize = property(lambda self: self._host.itemsize)
+    nbytes = property(lambda self: self._host.nbytes)
+    T = property(lambda self: ndarray(self._host.T))
+    data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data))
+
+    @property
+    def flags(self):
+        return SimpleNamespace(c_contiguous=self._host.flags.c_contiguous, f_contiguous=self._host.flags.f_contiguous)
+
+    def __getitem__(self, key):
+        return ndarray(np.asarray(self._host[_host(key)]))
+
+    def __setitem__(self, key, value):
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise TypeError("a NumPy array cannot be assigned to a device array")
+        self._host[_host(key)] = _host(value)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __getattr__(self, name: str):
+        if name not in [
+            "all",
+            "any",
+            "argmax",
+            "argmin",
+            "astype",
+            "clip",
+            "copy",
+            "max",
+            "mean",
+            "min",
+            "ravel",
+            "reshape",
+            "sum",
+            "transpose",
+            "view",
+            "fill",
+            "squeeze",
+            "swapaxes",
+            "var",
+        ]:
+            raise AttributeError(f"the stand-in for CuPy has no ndarray.{name}")
+        return lambda *args, **kwargs: _device(getattr(self._host, name)(*_host(args), **_host(kwargs)))
+
+    # --- the ways back to the host: each makes it wait
+
+    def get(self) -> np.ndarray:
+        waits["get"] += 1
+        return self._host.copy()
+
+    def item(self) -> Any:
+        waits["item"] += 1
+        return self._host.item()
+
+    def tolist(self) -> Any:
+        waits["tolist"] += 1
+        return self._host.tolist()
+
+    def __bool__(self) -> bool:
+        waits["bool"] += 1
+        return bool(self._host)
+
+    def __int__(self) -> int:
+        waits["int"] += 1
+        return int(self._host)
+
+    def __float__(self) -> float:
+        waits["float"] += 1
+        return float(self._host)
+
+
+def _host(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>: a device array meets a NumPy array")
+    if isinstance(value, tuple | list):
+        return type(value)(map(_host, value))
+    return {k: _host(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _device(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return ndarray(value)
+    if isinstance(value, np.generic):
+        return ndarray(np.asarray(value))  # a reduction stays on the device
+    return tuple(map(_device, value)) if isinstance(value, tuple) else value
+
+
+def asarray(a: Any, dtype: Any = None) -> ndarray:
+    return (
+        a
+        if isinstance(a, ndarray) and dtype is None
+        else ndarray(np.array(_host(a) if isinstance(a, ndarray) else a, dtype=dtype, order="K"))
+    )
+
+
+class RawModule:
+    """Finds the kernel of a source again by its text, and launches it in the emulator."""
+
+    def __init__(self, code: str, options: tuple = (), name_expressions: tuple = ()):
+        assert all(o.startswith("-") for o in options)
+        self.code, self.expressions = code, name_expressions
+
+    def get_function(self, expression: str):
+        assert expression in self.expressions
+        (source,) = [s for s in map(read, gpu_files()) if s.whole() == self.code]
+        kernel = source.kernels[expression.partition("<")[0]]
+        (instance,) = [i for i in kernel.instances() if kernel.expression(i) == expression]
+
+        def launch(grid: tuple, block: tuple, args: tuple, shared_mem: int = 0) -> None:
+            assert isinstance(grid, tuple) and isinstance(block, tuple)
+            for argument in args:  # what CuPy takes: NumPy scalars, and structured arrays by value
+                assert isinstance(argument, np.generic) or (isinstance(argument, np.ndarray) and argument.dtype.names), type(argument)
+            emulated.launch(source, kernel, instance, grid, block, shared_mem, [np.asarray(a) for a in args], everything())
+
+        return launch
+
+
+def gpu_files():
+    from minisegnet_kernels.cuda.nvrtc import files
+
+    return files()
+
+
+def everything() -> list:
+    return []  # an unwatched launch does not ask which memory a kernel may touch
+
+
+def install(monkeypatch) -> ModuleType:
+    """Make ``import cupy`` find the stand-in for the length of a test."""
+    module = ModuleType("cupy")
+    for name in ("ndarray", "asarray", "RawModule"):
+        setattr(module, name, globals()[name])
+    module.cuda = SimpleNamespace(Device=lambda: SimpleNamespace(id=0))
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    gpu._compiled.cache_clear()
+    waits.clear()
+    return module
