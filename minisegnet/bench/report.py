@@ -19,9 +19,9 @@ PEER = "torch"
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """Where and with what a benchmark ran: processor, versions, git hash."""
+    """Where and with what a benchmark ran: processor, GPU, versions, git hash."""
     packages = {}
-    for name in ("minisegnet", "numpy", "numba", "torch"):
+    for name in ("minisegnet", "numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
@@ -29,6 +29,7 @@ def environment(threads: int) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
+        **_gpu(),
         "cores": os.cpu_count(),
         "threads": threads,
         "python": platform.python_version(),
@@ -45,6 +46,18 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def _gpu() -> dict[str, Any]:
+    """Name, driver and clocks of the first GPU, as the driver's own tool tells them; nothing without one."""
+    query = ["name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "power.limit"]
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"gpu": dict(zip(query, done.stdout.splitlines()[0].split(", "), strict=True))}
+
+
 def _commit() -> str | None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
@@ -56,7 +69,7 @@ def _commit() -> str | None:
 def table(results: list[Result]) -> str:
     """Milliseconds for each case and phase, and the ratio of each backend to PyTorch."""
     libraries = list(dict.fromkeys(r.library for r in results))
-    ours = [name for name in libraries if name != PEER]
+    ours = [name for name in libraries if not name.startswith(PEER)]
     found = {(r.case, r.phase, r.library): r for r in results}
     rows = list(dict.fromkeys((r.case, r.phase) for r in results))
     wide = max(len(case) for case, _ in rows)
@@ -103,7 +116,7 @@ def picture(results: list[Result], path: Path, *, threads: int) -> None:
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.4), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / max(1, len(others))
-    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8"}
+    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b"}
     for k, name in enumerate(others):
         ratio = [found[(*row, name)].seconds / found[(*row, base)].seconds if (*row, name) in found else float("nan") for row in rows]
         y = [i + (k - (len(others) - 1) / 2) * height for i in range(len(rows))]

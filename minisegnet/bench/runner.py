@@ -18,6 +18,9 @@ import numpy as np
 
 from .cases import CASES, STEP
 
+#: PyTorch's own default first; then channels last, and both without TF32.
+PEERS_ON_GPU = ["torch", "torch-last", "torch-fp32", "torch-last-fp32"]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -46,8 +49,8 @@ class DisagreementError(AssertionError):
 
 
 @contextmanager
-def _worker(library: str, threads: int) -> Iterator[Callable[[dict], dict]]:
-    command = [sys.executable, "-m", "minisegnet.bench.worker", library, str(threads)]
+def _worker(library: str, threads: int, device: str) -> Iterator[Callable[[dict], dict]]:
+    command = [sys.executable, "-m", "minisegnet.bench.worker", library, str(threads), device]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
     source, sink = process.stdout, process.stdin
@@ -67,9 +70,10 @@ def _worker(library: str, threads: int) -> Iterator[Callable[[dict], dict]]:
         process.wait()
 
 
-def libraries() -> list[str]:
-    """What can be measured here: the CPU backends, and PyTorch where it is installed."""
-    return ["numpy", "numba"] + (["torch"] if find_spec("torch") else [])
+def libraries(device: str = "cpu") -> list[str]:
+    """What can be measured here: the backends of the device, and PyTorch where it is installed."""
+    ours, peers = (["numpy", "numba"], ["torch"]) if device == "cpu" else (["numpy", "numba_cuda", "cuda"], PEERS_ON_GPU)
+    return ours + (peers if find_spec("torch") else [])
 
 
 def run(
@@ -77,6 +81,7 @@ def run(
     *,
     who: list[str] | None = None,
     threads: int = 2,
+    device: str = "cpu",
     rounds: int = 7,
     repeats: int = 3,
     progress: Callable[[str], None] = lambda message: None,
@@ -91,6 +96,8 @@ def run(
         Of `libraries()`; all if not given.
     threads : int
         For each library.
+    device : {"cpu", "cuda"}
+        On a GPU, a time ends when the device has finished.
     rounds, repeats : int
         Each library is asked `rounds` times, in turn, for `repeats` timings.
 
@@ -103,10 +110,10 @@ def run(
     DisagreementError
         If a library's results differ from those of the first.
     """
-    who = who or libraries()
+    who = who or libraries(device)
     results: list[Result] = []
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(_worker(name, threads)) for name in who}
+        workers = {name: stack.enter_context(_worker(name, threads, device)) for name in who}
         for case in names or [*CASES, STEP]:
             progress(case)
             _compare(case, workers)

@@ -1,4 +1,4 @@
-"""One library in a process of its own: ``python -m minisegnet.bench.worker torch 2``.
+"""One library in a process of its own: ``python -m minisegnet.bench.worker torch 2 cpu``.
 
 Reads a line of JSON for each request and answers with one: ``{"case": name, "verify": path}``
 writes the results of a case to a file, ``{"case": name, "rounds": k}`` returns k timings in
@@ -24,7 +24,7 @@ _STEP_SEED = 1
 class Minisegnet:
     """This library, with one of its backends."""
 
-    def __init__(self, backend: str, threads: int):
+    def __init__(self, name: str, threads: int, device: str):
         import numba
 
         from minisegnet_kernels import backends
@@ -33,37 +33,65 @@ class Minisegnet:
         from ..tensor import tensor
 
         numba.set_num_threads(min(threads, numba.get_num_threads()))
-        backends.use(backend)
-        self.F, self.make, self._models, self._optim = functional, tensor, models, optim
+        backends.use(name)
+        self.F, self.device, self._tensor, self._models, self._optim = functional, device, tensor, models, optim
+
+    def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        return self._tensor(array, requires_grad=requires_grad, device=self.device)
 
     def value(self, t: Any) -> np.ndarray:
-        return t.data
+        return t.detach().cpu().data
+
+    def assign(self, t: Any, values: np.ndarray) -> None:
+        t.data[...] = self.make(values.astype(np.float32)).data
+
+    def finish(self) -> None:
+        """Wait until the device has done what it was asked for."""
+        if self.device == "cuda":
+            import cupy
+
+            cupy.cuda.get_current_stream().synchronize()
 
     def unet(self) -> tuple[Any, Any]:
-        model = self._models.create("unet", in_channels=1, num_classes=2, width=0.25)
+        model = self._models.create("unet", in_channels=1, num_classes=2, width=0.25).to(self.device)
         return model, self._optim.Adam(model.parameters(), lr=1e-3)
 
 
 class Torch:
-    """The peer, with its own memory layout and its own choice of algorithms."""
+    """The peer, with its own choice of algorithms.
 
-    def __init__(self, backend: str, threads: int):
+    On a GPU it comes in four forms: rows first or ``-last`` (channels last), with TF32 or, as
+    ``-fp32``, without. ``torch`` alone is PyTorch's default: rows first, TF32 in convolutions.
+    """
+
+    def __init__(self, name: str, threads: int, device: str):
         import torch
 
         torch.set_num_threads(threads)
-        self.F = torch.nn.functional
-        self._torch = torch
+        self.F, self.device = torch.nn.functional, device
+        self._torch, self._layout = torch, torch.channels_last if "-last" in name else torch.contiguous_format
+        torch.backends.cudnn.allow_tf32 = "-fp32" not in name
 
     def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
-        return self._torch.tensor(array, requires_grad=requires_grad)
+        made = self._torch.tensor(array, device=self.device)
+        made = made.to(memory_format=self._layout) if made.ndim == 4 else made
+        return made.requires_grad_(requires_grad)
 
     def value(self, t: Any) -> np.ndarray:
-        return t.detach().numpy()
+        return t.detach().cpu().numpy()
+
+    def assign(self, t: Any, values: np.ndarray) -> None:
+        with self._torch.no_grad():
+            t.copy_(self._torch.tensor(values))
+
+    def finish(self) -> None:
+        if self.device == "cuda":
+            self._torch.cuda.synchronize()
 
     def unet(self) -> tuple[Any, Any]:
         from .twin import UNet
 
-        model = UNet(1, 2, 0.25)
+        model = UNet(1, 2, 0.25).to(self.device, memory_format=self._layout)
         return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
 
 
@@ -112,7 +140,7 @@ def training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[
         draw = np.random.default_rng(2)
         for p in model.parameters():
             values = draw.standard_normal(tuple(p.shape)) * (2 / max(1, np.prod(p.shape[1:]))) ** 0.5
-            library.value(p)[...] = values if len(p.shape) > 1 else abs(values)
+            library.assign(p, values if len(p.shape) > 1 else abs(values))
         return [library.value(step()).reshape(1)]
 
     return {"step": step}, results
@@ -133,8 +161,10 @@ def _serve(library: Any) -> None:
         for phase, call in phases.items() if "rounds" in request else ():
             times = []
             for _ in range(request["rounds"]):
+                library.finish()
                 start = time.perf_counter()
                 call()
+                library.finish()
                 times.append(time.perf_counter() - start)
             answer[phase] = times
         answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -142,5 +172,5 @@ def _serve(library: Any) -> None:
 
 
 if __name__ == "__main__":
-    _, backend, threads = sys.argv
-    _serve((Torch if backend == "torch" else Minisegnet)(backend, int(threads)))
+    _, name, threads, device = sys.argv
+    _serve((Torch if name.startswith("torch") else Minisegnet)(name, int(threads), device))

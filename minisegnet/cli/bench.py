@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .common import add_command, positive
+from .common import add_command, positive, require_gpu
 
 EXAMPLES = """\
   minisegnet bench
@@ -15,6 +15,8 @@ EXAMPLES = """\
   minisegnet bench --only step --who numba,torch
       the training step alone, of two
   minisegnet bench --only conv --json conv.json --picture conv.png
+  minisegnet bench --device cuda --json gpu.json
+      on a GPU: both languages, NumPy's program on CuPy arrays, and PyTorch in four settings
   minisegnet bench --breakdown
       where the time of a training step goes
   minisegnet bench --fps --checkpoint runs/mine --size 512
@@ -36,7 +38,12 @@ def add(subparsers: Any) -> None:
         run,
     )
     command.add_argument("--only", metavar="WORD", help="cases whose name contains this word")
-    command.add_argument("--who", metavar="NAMES", help="some of numpy,numba,torch (default: all that are here)")
+    command.add_argument(
+        "--who",
+        metavar="NAMES",
+        help="some of numpy,numba,torch; on a GPU numpy,numba_cuda,cuda,torch,torch-last,torch-fp32,torch-last-fp32 (default: all that are here)",
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     command.add_argument("--threads", type=positive, default=2, metavar="N", help="for each library (default: 2)")
     command.add_argument("--rounds", type=positive, default=7, metavar="N", help="how often each is asked for 3 timings (default: 7)")
     other = command.add_mutually_exclusive_group()
@@ -69,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
 
         print(breakdown(args.threads))
         return 0
-    here = libraries()
+    if args.device == "cuda":
+        require_gpu()
+    here = libraries(args.device)
     who = here if args.who is None else [name.strip() for name in args.who.split(",")]
     if unknown := [name for name in who if name not in here]:
         mend = " (pip install torch)" if "torch" in unknown else ""
@@ -78,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"--only: no case contains {args.only!r}; the cases are:\n  " + "\n  ".join((*CASES, STEP)))
     say = lambda message: print(f"  {message} …", file=sys.stderr)
-    results = bench.run(names, who=who, threads=args.threads, rounds=args.rounds, progress=say)
+    results = bench.run(names, who=who, threads=args.threads, device=args.device, rounds=args.rounds, progress=say)
     print(report.table(results))
     for path, write in ((args.json, report.save_json), (args.picture, report.picture)):
         if path:

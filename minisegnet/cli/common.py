@@ -49,6 +49,24 @@ def use_backend(args: argparse.Namespace) -> None:
     backends.use(args.backend)
 
 
+def require_gpu() -> None:
+    """Refuse where no GPU can be used.
+
+    Raises
+    ------
+    BackendError
+        Tells what is missing, and what would mend it.
+    """
+    from minisegnet_kernels import backends
+
+    if not backends.gpu_count():
+        raise backends.BackendError("there is no GPU here: the NVIDIA driver does not answer. See: minisegnet doctor")
+    try:
+        import cupy  # noqa: F401
+    except ImportError as error:
+        raise backends.BackendError(f'a GPU is here, but CuPy is not ({error}): pip install "minisegnet[cuda12]", or cuda13') from error
+
+
 def add_data(command: argparse.ArgumentParser, default: str | None, split: str | None) -> None:
     """The arguments about data.
 
