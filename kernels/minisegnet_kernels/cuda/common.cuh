@@ -55,6 +55,19 @@ __device__ Place place(const Array<T, 4>& a, int number) {
     return p;
 }
 
+// The same for a map (N, H, W), which has no channels.
+template <typename T>
+__device__ int count(const Array<T, 3>& a) { return a.shape[0] * a.shape[1] * a.shape[2]; }
+
+template <typename T>
+__device__ Place place(const Array<T, 3>& a, int number) {
+    Place p;
+    p.c = 0;
+    p.j = number % a.shape[2], number /= a.shape[2];
+    p.i = number % a.shape[1], p.n = number / a.shape[1];
+    return p;
+}
+
 // Where a window stands: stride, padding above and at the left, dilation; rows, then columns.
 struct Window {
     int sh, sw, ph, pw, dh, dw;

@@ -63,3 +63,24 @@ def place(number, C, H, W):
     i = number % H
     number //= H
     return number // C, number % C, i, j
+
+
+@device
+def block_sum(value):
+    """Σ over the THREADS threads of a block, in float64 and in an order that never changes: a tree over the thread numbers.
+
+    Every thread of the block must call it; every thread gets the sum.
+    """
+    partial = cuda.shared.array(THREADS, numba.float64)
+    t = cuda.threadIdx.x
+    partial[t] = value
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if t < half:
+            partial[t] += partial[t + half]
+        half //= 2
+    cuda.syncthreads()
+    total = partial[0]
+    cuda.syncthreads()  # the memory may be used again by a second sum
+    return total
