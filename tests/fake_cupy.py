@@ -28,7 +28,6 @@ FUNCTIONS = [
     "argsort",
     "array",
     "asarray",
-    "ascontiguousarray",
     "broadcast_to",
     "clip",
     "concatenate",

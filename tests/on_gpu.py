@@ -49,7 +49,7 @@ def call(command: list[str], limit: int) -> tuple[int, str, float]:
 
 
 def tests() -> dict:
-    code, text, seconds = call([sys.executable, "-m", "pytest", "-q", "-x", "-m", "gpu", "-p", "no:cacheprovider"], 300)
+    code, text, seconds = call([sys.executable, "-m", "pytest", "-q", "--maxfail=30", "-m", "gpu", "-p", "no:cacheprovider"], 300)
     closing = re.findall(r"^.*\b(?:passed|failed|error).*$", text, re.M)
     return {"passed": code == 0, "said": closing[-1].strip("= ") if closing else "", "seconds": seconds}
 

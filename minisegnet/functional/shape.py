@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.cuda import channels_last, is_channels_last, new
+from minisegnet_kernels.cuda import channels_last, dense, is_channels_last, new
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
 
@@ -132,7 +132,7 @@ def _to(a, dtype, device, memory_format):
     if dtype is not None:
         y = y.astype(dtype, copy=False)
     if memory_format is not None:
-        y = channels_last(y) if memory_format == "channels_last" else np.ascontiguousarray(y)
+        y = channels_last(y) if memory_format == "channels_last" else dense(y)
     return y, lambda g: (lambda: _move(g, _device(a)),)
 
 

@@ -13,6 +13,6 @@ Nothing is compiled, and no GPU is touched, before the first launch.
 """
 
 from .launch import THREADS, Module, blocks
-from .memory import channels_last, empty, flat, is_channels_last, new
+from .memory import channels_last, dense, empty, flat, is_channels_last, new
 
-__all__ = ["THREADS", "Module", "blocks", "channels_last", "empty", "flat", "is_channels_last", "new"]
+__all__ = ["THREADS", "Module", "blocks", "channels_last", "dense", "empty", "flat", "is_channels_last", "new"]

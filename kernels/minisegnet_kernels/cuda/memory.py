@@ -20,12 +20,16 @@ def is_channels_last(a: Any) -> bool:
     return a.strides == tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)) and not a.flags.c_contiguous
 
 
+def dense(a: Any) -> Any:
+    """The array itself if it is C-contiguous, or a copy that is."""
+    return a if a.flags.c_contiguous else a.copy()
+
+
 def channels_last(a: Any) -> Any:
     """An (N, C, H, W) array in the layout (N, H, W, C); a copy, unless it lies so already."""
     if a.ndim != 4:
         raise ValueError(f"channels last is a layout of (N, C, H, W) arrays, and this one has the shape {a.shape}")
-    copied = a.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(copied).transpose(0, 3, 1, 2)
+    return dense(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def new(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -53,5 +57,5 @@ def flat(first: Any, *others: Any) -> tuple:
     """
     if is_channels_last(first):
         turned = [a.transpose(0, 2, 3, 1) for a in (first, *others)]
-        return tuple(np.ascontiguousarray(a).reshape(-1) for a in turned)
-    return tuple(np.ascontiguousarray(a).reshape(-1) for a in (first, *others))
+        return tuple(dense(a).reshape(-1) for a in turned)
+    return tuple(dense(a).reshape(-1) for a in (first, *others))
