@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations import TABLE
-from targets import ON_DEVICE, few
+from targets import Target, few
 from test_cuda import check
 
 import minisegnet as ms
 from minisegnet_kernels import backends
 
-CUDA, _ = ON_DEVICE
+CUDA, NUMPY = Target("cuda", "cuda"), Target("numpy", "cuda")
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 
 
@@ -26,10 +26,11 @@ def cupy():
 
 
 @pytest.mark.parametrize("operation", TABLE, ids=str)
+@pytest.mark.parametrize("target", [CUDA, NUMPY], ids=str)
 @few(2)
 @given(data=st.data())
-def test_every_operation_runs_on_device_arrays(operation, data):
-    check(operation, CUDA, data.draw(operation.cases), "float32")
+def test_every_operation_runs_on_device_arrays(operation, target, data):
+    check(operation, target, data.draw(operation.cases), "float32")
 
 
 def step_of(device, batches=2):

@@ -38,7 +38,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     for u in range(U):
         for v in range(V):
             padded[:, :, u * dh : u * dh + P * sh : sh, v * dw : v * dw + Q * sw : sw] += products[:, :, u, v]
-    return np.ascontiguousarray(padded[:, :, pt : pt + H, pl : pl + W])
+    return padded[:, :, pt : pt + H, pl : pl + W].copy()
 
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):

@@ -102,6 +102,12 @@ def _read_log(log: str, name: str, lowered: str, architecture: str) -> Compiled:
     )
 
 
+def _version() -> str:
+    from cuda.bindings import nvrtc  # type: ignore[import-not-found]
+
+    return ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
+
+
 def table(paths: list[Path]) -> dict[str, list[dict]]:
     """What was compiled, by file: one entry for each instance and architecture."""
     return {str(path.relative_to(ROOT)): [asdict(c) for a in ARCHITECTURES for c in compile_file(read(path), a)] for path in paths}
@@ -117,7 +123,9 @@ def main(arguments: list[str]) -> int:
         for c in entries:
             print(f"{c['kernel']:78} {c['architecture']:6} {c['registers']:9} {c['shared']:7} {c['stack']:6} {c['spills']:6}")
     if target:
-        Path(target).write_text(json.dumps(compiled, indent=1) + "\n")
+        rows = {name: "[\n  " + ",\n  ".join(map(json.dumps, entries)) + "\n ]" for name, entries in compiled.items()}
+        body = ",\n".join(f" {json.dumps(name)}: {text}" for name, text in rows.items())
+        Path(target).write_text(f'{{"nvrtc": {json.dumps(_version())}, "kernels": {{\n{body}\n}}}}\n')
     return 1 if any(c["stack"] or c["spills"] for entries in compiled.values() for c in entries) else 0
 
 

@@ -162,7 +162,7 @@ def _indices(like, input_size, room):
 def _inside(x, input_size, room):
     """The padded input without its padding."""
     (H, W), ((top, _), (left, _)) = input_size, room
-    return np.ascontiguousarray(x[:, :, top : top + H, left : left + W])
+    return x[:, :, top : top + H, left : left + W].copy()
 
 
 def _offsets(kernel_size, windows, stride, dilation):
