@@ -54,7 +54,7 @@ def test_a_kernel_that_does_not_compile_is_named_with_the_compilers_words(tmp_pa
 
 def test_an_array_indexed_at_run_time_is_found(tmp_path):
     path = tmp_path / "kernel.cu"
-    body = "float a[32]; a[0] = x[0]; for (int k = 1; k < 32; ++k) a[k] = a[k - 1] * x[k] + 1; x[0] = a[n] + a[n + 1];"
+    body = "float a[500]; a[0] = x[0]; for (int k = 1; k < 500; ++k) a[k] = a[k - 1] * x[k] + 1; x[0] = a[n] + a[n + 1];"
     path.write_text(f"__global__ void indexed(float* x, int n) {{ {body} }}\n")
     (found,) = compiled(path, "sm_90")
     assert found.stack > 0
