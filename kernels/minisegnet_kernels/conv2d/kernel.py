@@ -1,0 +1,147 @@
+"""The host side of ``kernel.cu``: results are made, the form of each kernel is chosen, kernels are launched.
+
+`_channels_at_once` is the rule: which cases the tiles serve, and how large they are. Everything else takes the
+direct form.
+"""
+
+from math import prod
+
+from ..cuda import THREADS, Module, blocks, empty
+from ..cuda.memory import is_channels_last
+from .formula import output_size
+
+_cu = Module(__file__)
+
+#: As in kernel.cu: pixels of a tile, and output channels of a thread.
+_ROWS, _COLUMNS, _OUTPUTS = 8, 32, 4
+#: Bytes of shared memory that a block has without asking for more, on every GPU.
+_SHARED = 48 * 1024
+
+
+def forward(x, w, b, *, stride, padding, dilation, groups):
+    return _forward("conv2d_forward", x, w, b, stride, padding, dilation, groups)
+
+
+def forward_relu(x, w, b, *, stride, padding, dilation, groups):
+    return _forward("conv2d_forward_relu", x, w, b, stride, padding, dilation, groups)
+
+
+def _forward(kernel, x, w, b, stride, padding, dilation, groups):
+    axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    y = empty(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
+    at = _window(stride, padding, dilation)
+    channels = _channels_at_once(w.shape[1], w.shape[2:], y.shape[2:], stride, dilation, x.itemsize)
+    if channels:
+        _over_tiles(f"{kernel}__tile", y, w, groups, stride, dilation, channels, x, w, b, y, at, groups, channels)
+    else:
+        _cu.over(kernel, y.size, x, w, b, y, at, groups)
+    return y
+
+
+def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
+    xbar = empty(g, (g.shape[0], w.shape[1] * groups, *input_size))
+    channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, g.itemsize)
+    if stride == (1, 1) and channels:
+        outside = [d * (u - 1) - p for d, u, (p, _) in zip(dilation, w.shape[2:], padding, strict=True)]
+        turned, at = _turned(w, groups), (*stride, *outside, *dilation)
+        _over_tiles("conv2d_grad_input__tile", xbar, turned, groups, stride, dilation, channels, g, turned, xbar, at, groups, channels)
+    else:
+        _cu.over("conv2d_grad_input", xbar.size, g, w, xbar, _window(stride, padding, dilation), groups)
+    return xbar
+
+
+def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
+    (N, O, P, Q), Cg = g.shape, x.shape[1] // groups
+    # Rows first, as parameters and their optimiser are, also where images lie channels last.
+    wbar = empty(x, (O, Cg * prod(kernel_size))).reshape(O, Cg, *kernel_size)
+    at, taps = _window(stride, padding, dilation), prod(kernel_size)
+    staged = _ROWS * _COLUMNS * _OUTPUTS * g.itemsize
+    channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, g.itemsize, most=THREADS // taps, staged=staged)
+    if channels and g.size:
+        tiles = N * blocks(P, _ROWS) * blocks(Q, _COLUMNS)
+        grid = groups * blocks(O // groups, _OUTPUTS) * blocks(Cg, channels)
+        slabs = empty(x, (_slabs(tiles, _ROWS * _COLUMNS, grid * THREADS) * O, Cg, *kernel_size))
+        shared = staged + channels * _halo(kernel_size, stride, dilation) * g.itemsize
+        threads = blocks(channels * taps, 32) * 32
+        grid *= slabs.shape[0] // O
+        _cu.launch("conv2d_grad_weight__tile", (grid,), (threads,), g, x, slabs, at, groups, channels, shared=shared)
+    else:
+        slabs = empty(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
+        _cu.over("conv2d_grad_weight", slabs.size, g, x, slabs, at, groups)
+    _cu.over("conv2d_grad_weight__sum", wbar.size, slabs, wbar)
+    return wbar
+
+
+def grad_bias(g):
+    N, O, P, Q = g.shape
+    pixels = N * P * Q
+    if is_channels_last(g):
+        slabs = empty(g, (_slabs(pixels, 1, O), O))
+        _cu.over("conv2d_grad_bias__channels_last", slabs.size, g, slabs)
+    else:
+        slabs = empty(g, (_slabs(blocks(pixels, 128), 128, 128 * O), O))
+        if O:
+            _cu.launch("conv2d_grad_bias", (slabs.size,), (128,), g, slabs, THREADS=128)
+    bbar = empty(g, (O,))
+    if O:
+        _cu.launch("conv2d_grad_bias__sum", (O,), (32,), slabs, bbar, THREADS=32)
+    return bbar
+
+
+def _window(stride, padding, dilation):
+    """The struct Window of common.cuh."""
+    return (*stride, *(before for before, _ in padding), *dilation)
+
+
+def _halo(kernel_size, stride, dilation):
+    """Cells of one input channel under a tile."""
+    axes = zip((_ROWS, _COLUMNS), kernel_size, stride, dilation, strict=True)
+    return prod((pixels - 1) * s + (taps - 1) * d + 1 for pixels, taps, s, d in axes)
+
+
+def _channels_at_once(channels, kernel_size, output, stride, dilation, itemsize, *, most=8, staged=None):
+    """How many of the `channels` that are summed over (of a weight gradient: that it has) a block stages; 0: take the direct form.
+
+    A tile serves a case well if cells of the input are used by several pixels (a kernel of more than one
+    cell), if at least half of its threads have a pixel, and if shared memory holds it.
+
+    Parameters
+    ----------
+    output : (int, int)
+        Size of what is cut into tiles.
+    most : int
+        8 channels of float32 are a whole 32-byte sector of memory where the channels lie innermost.
+    staged : int, optional
+        Bytes that stand beside the cells; by default the weights of as many channels.
+    """
+    pixels, taps = prod(output), prod(kernel_size)
+    if taps == 1 or 2 * pixels < prod(blocks(size, tile) * tile for size, tile in zip(output, (_ROWS, _COLUMNS), strict=True)):
+        return 0
+    one = _halo(kernel_size, stride, dilation) + (taps * _OUTPUTS if staged is None else 0)
+    return min(channels, most, (_SHARED - (staged or 0)) // (one * itemsize))
+
+
+def _over_tiles(kernel, y, w, groups, stride, dilation, channels, *arguments):
+    """One block for each tile of pixels of y and each four of its channels."""
+    N, O, P, Q = y.shape
+    grid = N * blocks(P, _ROWS) * blocks(Q, _COLUMNS) * groups * blocks(O // groups, _OUTPUTS)
+    cells = _halo(w.shape[2:], stride, dilation) + prod(w.shape[2:]) * _OUTPUTS
+    if y.size:
+        _cu.launch(kernel, (grid,), (_ROWS * _COLUMNS,), *arguments, shared=channels * cells * y.itemsize)
+
+
+def _turned(w, groups):
+    """(O, C/G, U, V) → (C, O/G, U, V), turned by 180°; a view, unless there are several groups of several channels."""
+    O, Cg, U, V = w.shape
+    grouped = w.reshape(groups, O // groups, Cg, U, V).swapaxes(1, 2)
+    return grouped.reshape(groups * Cg, O // groups, U, V)[:, :, ::-1, ::-1]
+
+
+def _slabs(shares, terms, results):
+    """Into how many slabs a sum over `shares` × `terms` products is cut; it depends on nothing but shapes.
+
+    Enough that 2¹⁶ threads have work although there are few `results`, and that no thread adds more than
+    4096 products one after another, which would cost time and, in float32, digits.
+    """
+    wanted = max(-(-(2**16) // max(results, 1)), -(-shares * terms // 4096))
+    return max(1, min(shares, wanted))

@@ -1,0 +1,327 @@
+"""Convolution for a GPU in Numba, in the same two plain forms as ``kernel.cu``.
+
+*Direct*: one thread = one result, the literal sum. *Tile*: the threads of a block stage in shared memory what they
+share, a few channels at a time, and each adds up four output channels. `_channels_at_once` says which serves which case.
+"""
+
+from math import prod
+
+import numpy as np
+
+from ..cuda.jit import SIMULATED, THREADS, cuda, device, empty, kernel, launch, over, place
+from .formula import output_size
+
+_ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; a thread costs the simulator much
+_PIXELS = _ROWS * _COLUMNS
+_OUTPUTS = 4  # output channels of a thread
+_BUSY = 2**8 if SIMULATED else 2**16  # threads that keep a GPU busy
+_CELLS, _BESIDE = 5120, 1024  # elements of shared memory: 48 KiB of float64, which every GPU has
+
+
+# --- forward --------------------------------------------------------------------------------------
+
+
+def forward(x, w, b, *, stride, padding, dilation, groups):
+    return _convolve(x, w, b, stride, padding, dilation, groups, relu=False)
+
+
+def forward_relu(x, w, b, *, stride, padding, dilation, groups):
+    return _convolve(x, w, b, stride, padding, dilation, groups, relu=True)
+
+
+def _convolve(x, w, b, stride, padding, dilation, groups, relu):
+    axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    y = empty(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
+    at, most = _window(stride, padding, dilation), min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
+    channels = _channels_at_once(w.shape[1], w.shape[2:], y.shape[2:], stride, dilation, most)
+    if channels:
+        _over_tiles(x, w, b, y, at, groups, channels, relu)
+    else:
+        over(_direct, y.size, x, w, b, y, at, groups, relu)
+    return y
+
+
+@kernel
+def _direct(x, w, b, y, at, groups, relu):
+    """Thread map: one thread = one y[n, o, i, j]."""
+    number = cuda.grid(1)
+    if number >= y.size:
+        return
+    n, o, i, j = place(number, y.shape[1], y.shape[2], y.shape[3])
+    sh, sw, ph, pw, dh, dw = at
+    first = o // (w.shape[0] // groups) * w.shape[1]  # channel of the input
+    total = b[o]
+    for c in range(w.shape[1]):
+        for u in range(w.shape[2]):
+            k = i * sh + u * dh - ph
+            if 0 <= k < x.shape[2]:
+                for v in range(w.shape[3]):
+                    l = j * sw + v * dw - pw
+                    if 0 <= l < x.shape[3]:
+                        total += w[o, c, u, v] * x[n, first + c, k, l]
+    y[n, o, i, j] = x.dtype.type(0) if relu and total < 0 else total
+
+
+def _over_tiles(x, w, b, y, at, groups, channels, relu):
+    """One block for each tile of pixels of y and each four of its channels."""
+    N, O, P, Q = y.shape
+    grid = N * -(-P // _ROWS) * -(-Q // _COLUMNS) * groups * -(-(O // groups) // _OUTPUTS)
+    if grid:
+        launch(_tile, grid, _PIXELS, x, w, b, y, at, groups, channels, relu)
+
+
+@kernel
+def _tile(x, w, b, y, at, groups, channels, relu):
+    """Thread map: a block = one tile of pixels of four output channels; one thread = y[n, o ... o+3, i, j]."""
+    sh, sw, ph, pw, dh, dw = at
+    O, C, U, V = w.shape[0] // groups, w.shape[1], w.shape[2], w.shape[3]  # channels of a group
+    height, width = (_ROWS - 1) * sh + (U - 1) * dh + 1, (_COLUMNS - 1) * sw + (V - 1) * dw + 1
+    cells = cuda.shared.array(_CELLS, x.dtype)  # [channels][height][width]
+    weights = cuda.shared.array(_BESIDE, x.dtype)  # [channels][U][V][_OUTPUTS]
+
+    number, thread = cuda.blockIdx.x, cuda.threadIdx.x
+    quads, across, down = -(-O // _OUTPUTS), -(-y.shape[3] // _COLUMNS), -(-y.shape[2] // _ROWS)
+    quad, group = number % quads * _OUTPUTS, number // quads % groups
+    number //= quads * groups
+    i0, j0, n = number // across % down * _ROWS, number % across * _COLUMNS, number // (across * down)
+    row, column = thread // _COLUMNS, thread % _COLUMNS
+    o, outputs = group * O + quad, min(_OUTPUTS, O - quad)
+
+    zero = x.dtype.type(0)
+    a0, a1, a2, a3 = zero, zero, zero, zero
+    for c0 in range(0, C, channels):
+        some = min(channels, C - c0)
+        _stage(x, n, group * C + c0, i0 * sh - ph, j0 * sw - pw, some, height, width, cells)
+        for t in range(thread, some * U * V * _OUTPUTS, _PIXELS):
+            tap, r = t // _OUTPUTS, t % _OUTPUTS
+            weights[t] = w[o + r, c0 + tap // (U * V), tap // V % U, tap % V] if r < outputs else zero
+        cuda.syncthreads()
+        for c in range(some):
+            for u in range(U):
+                for v in range(V):
+                    cell = cells[(c * height + row * sh + u * dh) * width + column * sw + v * dw]
+                    tap = ((c * U + u) * V + v) * _OUTPUTS
+                    a0 += weights[tap] * cell
+                    a1 += weights[tap + 1] * cell
+                    a2 += weights[tap + 2] * cell
+                    a3 += weights[tap + 3] * cell
+        cuda.syncthreads()  # before the next channels take the place of these
+    i, j = i0 + row, j0 + column
+    if i < y.shape[2] and j < y.shape[3]:
+        for r in range(outputs):
+            total = b[o + r] + (a0 if r == 0 else a1 if r == 1 else a2 if r == 2 else a3)
+            y[n, o + r, i, j] = zero if relu and total < 0 else total
+
+
+@device
+def _stage(x, n, c0, k0, l0, channels, height, width, cells):
+    """Cells of `channels` channels of x, from c0, k0, l0 on, into shared memory; 0 outside."""
+    for t in range(cuda.threadIdx.x, channels * height * width, cuda.blockDim.x):
+        c, k, l = t // (height * width), k0 + t // width % height, l0 + t % width
+        inside = 0 <= k < x.shape[2] and 0 <= l < x.shape[3]
+        cells[t] = x[n, c0 + c, k, l] if inside else x.dtype.type(0)
+
+
+# --- gradient for the input -----------------------------------------------------------------------
+
+
+def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
+    xbar = empty(g, (g.shape[0], w.shape[1] * groups, *input_size))
+    most = min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
+    channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, most)
+    if stride == (1, 1) and channels:  # a convolution of g with the turned kernel
+        outside = [d * (u - 1) - p for d, u, (p, _) in zip(dilation, w.shape[2:], padding, strict=True)]
+        nothing = np.zeros_like(g, shape=xbar.shape[1])
+        _over_tiles(g, _turned(w, groups), nothing, xbar, (*stride, *outside, *dilation), groups, channels, False)
+    else:
+        over(_gather, xbar.size, g, w, xbar, _window(stride, padding, dilation), groups)
+    return xbar
+
+
+def _turned(w, groups):
+    """(O, C/G, U, V) → (C, O/G, U, V), turned by 180°."""
+    O, Cg, U, V = w.shape
+    grouped = w.reshape(groups, O // groups, Cg, U, V).swapaxes(1, 2)
+    return grouped.reshape(groups * Cg, O // groups, U, V)[:, :, ::-1, ::-1].copy()
+
+
+@kernel
+def _gather(g, w, xbar, at, groups):
+    """Thread map: one thread = one x̄[n, c, k, l], which looks for the pixels i, j whose window meets it."""
+    number = cuda.grid(1)
+    if number >= xbar.size:
+        return
+    n, c, k, l = place(number, xbar.shape[1], xbar.shape[2], xbar.shape[3])
+    sh, sw, ph, pw, dh, dw = at
+    O, C = w.shape[0] // groups, w.shape[1]
+    first = c // C * O
+    total = g.dtype.type(0)
+    for u in range(w.shape[2]):
+        row = k + ph - u * dh  # i s_h
+        if row >= 0 and row % sh == 0 and row // sh < g.shape[2]:
+            for v in range(w.shape[3]):
+                column = l + pw - v * dw
+                if column >= 0 and column % sw == 0 and column // sw < g.shape[3]:
+                    for o in range(first, first + O):
+                        total += w[o, c % C, u, v] * g[n, o, row // sh, column // sw]
+    xbar[n, c, k, l] = total
+
+
+# --- gradient for the kernel ----------------------------------------------------------------------
+
+
+def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
+    (N, O, P, Q), Cg, taps = g.shape, x.shape[1] // groups, prod(kernel_size)
+    wbar, at = empty(x, (O, Cg, *kernel_size)), _window(stride, padding, dilation)
+    channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, most=256 // taps)
+    if channels and g.size:
+        tiles = N * -(-P // _ROWS) * -(-Q // _COLUMNS)
+        grid = groups * -(-(O // groups) // _OUTPUTS) * -(-Cg // channels)
+        slabs = empty(x, (_slabs(tiles, _PIXELS, grid * 256) * O, Cg, *kernel_size))
+        launch(_weight_tile, grid * (slabs.shape[0] // O), channels * taps, g, x, slabs, at, groups, channels)
+    else:
+        slabs = empty(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
+        over(_weight_direct, slabs.size, g, x, slabs, at, groups)
+    over(_weight_sum, wbar.size, slabs.reshape(-1), wbar.reshape(-1))
+    return wbar
+
+
+@kernel
+def _weight_direct(g, x, slabs, at, groups):
+    """Thread map: one thread = one slab's w̄[o, c, u, v], a sum over some of the rows n, i."""
+    number = cuda.grid(1)
+    if number >= slabs.size:
+        return
+    so, c, u, v = place(number, slabs.shape[1], slabs.shape[2], slabs.shape[3])
+    sh, sw, ph, pw, dh, dw = at
+    O, P, Q = g.shape[1], g.shape[2], g.shape[3]
+    s, o = so // O, so % O
+    channel = o // (O // groups) * slabs.shape[1] + c
+    share = -(-g.shape[0] * P // (slabs.shape[0] // O))
+    total = g.dtype.type(0)
+    for line in range(s * share, min((s + 1) * share, g.shape[0] * P)):
+        n, i = line // P, line % P
+        k = i * sh + u * dh - ph
+        if 0 <= k < x.shape[2]:
+            for j in range(Q):
+                l = j * sw + v * dw - pw
+                if 0 <= l < x.shape[3]:
+                    total += g[n, o, i, j] * x[n, channel, k, l]
+    slabs[so, c, u, v] = total
+
+
+@kernel
+def _weight_tile(g, x, slabs, at, groups, channels):
+    """Thread map: a block = 4 output channels, some input channels and all u, v of a slab; one thread = w̄[o ... o+3, c, u, v] of it."""
+    sh, sw, ph, pw, dh, dw = at
+    O, C, U, V = g.shape[1] // groups, slabs.shape[1], slabs.shape[2], slabs.shape[3]  # channels of a group
+    height, width = (_ROWS - 1) * sh + (U - 1) * dh + 1, (_COLUMNS - 1) * sw + (V - 1) * dw + 1
+    cells = cuda.shared.array(_CELLS, x.dtype)  # [channels][height][width]
+    gradients = cuda.shared.array(_BESIDE, x.dtype)  # [_ROWS][_COLUMNS][_OUTPUTS]
+
+    number, thread = cuda.blockIdx.x, cuda.threadIdx.x
+    quads, parts = -(-O // _OUTPUTS), -(-C // channels)
+    quad, c0 = number % quads * _OUTPUTS, number // quads % parts * channels
+    group, s = number // (quads * parts) % groups, number // (quads * parts * groups)
+    o, outputs, some = group * O + quad, min(_OUTPUTS, O - quad), min(channels, C - c0)
+    c, u, v = thread // (U * V), thread // V % U, thread % V
+
+    across, down = -(-g.shape[3] // _COLUMNS), -(-g.shape[2] // _ROWS)
+    tiles = g.shape[0] * down * across
+    share = -(-tiles // (slabs.shape[0] // g.shape[1]))
+    zero = x.dtype.type(0)
+    a0, a1, a2, a3 = zero, zero, zero, zero
+    for tile in range(s * share, min((s + 1) * share, tiles)):
+        i0, j0, n = tile // across % down * _ROWS, tile % across * _COLUMNS, tile // (across * down)
+        rows, columns = min(_ROWS, g.shape[2] - i0), min(_COLUMNS, g.shape[3] - j0)
+        _stage(x, n, group * C + c0, i0 * sh - ph, j0 * sw - pw, some, height, width, cells)
+        for t in range(thread, rows * columns * _OUTPUTS, cuda.blockDim.x):
+            r, i, j = t // (rows * columns), t // columns % rows, t % columns
+            gradients[(i * _COLUMNS + j) * _OUTPUTS + r] = g[n, o + r, i0 + i, j0 + j] if r < outputs else zero
+        cuda.syncthreads()
+        if c < some:
+            for i in range(rows):
+                for j in range(columns):
+                    cell = cells[(c * height + i * sh + u * dh) * width + j * sw + v * dw]
+                    pixel = (i * _COLUMNS + j) * _OUTPUTS
+                    a0 += gradients[pixel] * cell
+                    a1 += gradients[pixel + 1] * cell
+                    a2 += gradients[pixel + 2] * cell
+                    a3 += gradients[pixel + 3] * cell
+        cuda.syncthreads()  # before the next tile takes the place of this one
+    if c < some:
+        for r in range(outputs):
+            slabs[s * g.shape[1] + o + r, c0 + c, u, v] = a0 if r == 0 else a1 if r == 1 else a2 if r == 2 else a3
+
+
+@kernel
+def _weight_sum(slabs, wbar):
+    """Thread map: one thread = one element of w̄, the sum of the slabs in their order."""
+    t = cuda.grid(1)
+    if t < wbar.size:
+        total = slabs[t]
+        for s in range(1, slabs.size // wbar.size):
+            total += slabs[s * wbar.size + t]
+        wbar[t] = total
+
+
+# --- gradient for the bias ------------------------------------------------------------------------
+
+
+def grad_bias(g):
+    N, O, P, Q = g.shape
+    bbar = empty(g, (O,))
+    slabs = empty(g, (_slabs(-(-N * P * Q // (4 * THREADS)), 4 * THREADS, O * THREADS), O))
+    if O:
+        launch(_bias, slabs.size, THREADS, g, slabs)
+        over(_weight_sum, O, slabs.reshape(-1), bbar)
+    return bbar
+
+
+@kernel
+def _bias(g, slabs):
+    """Thread map: one block = one slab's b̄[o], a sum over some of the pixels n, i, j; a thread takes every THREADS-th."""
+    partial = cuda.shared.array(THREADS, g.dtype)
+    O, P, Q, thread = g.shape[1], g.shape[2], g.shape[3], cuda.threadIdx.x
+    o, s = cuda.blockIdx.x % O, cuda.blockIdx.x // O
+    pixels = g.shape[0] * P * Q
+    share = -(-pixels // slabs.shape[0])
+    total = g.dtype.type(0)
+    for pixel in range(s * share + thread, min((s + 1) * share, pixels), THREADS):
+        total += g[pixel // (P * Q), o, pixel // Q % P, pixel % Q]
+    partial[thread] = total
+    half = THREADS // 2
+    while half:  # a tree, always the same
+        cuda.syncthreads()
+        if thread < half:
+            partial[thread] += partial[thread + half]
+        half //= 2
+    if thread == 0:
+        slabs[s, o] = partial[0]
+
+
+# --- what the host decides ------------------------------------------------------------------------
+
+
+def _window(stride, padding, dilation):
+    """s_h, s_w, p_h, p_w, d_h, d_w."""
+    return (*stride, *(before for before, _ in padding), *dilation)
+
+
+def _channels_at_once(channels, kernel_size, output, stride, dilation, most):
+    """How many input channels a block stages; 0: take the direct form.
+
+    A tile serves a case well if cells of the input are used by several pixels (a kernel of more than one
+    cell), if at least half of its threads have a pixel, and if shared memory holds it.
+    """
+    axes = tuple(zip(output, (_ROWS, _COLUMNS), kernel_size, stride, dilation, strict=True))
+    halo = prod((pixels - 1) * s + (taps - 1) * d + 1 for _, pixels, taps, s, d in axes)
+    if prod(kernel_size) == 1 or 2 * prod(output) < prod(-(-size // pixels) * pixels for size, pixels, *_ in axes):
+        return 0
+    return min(channels, most, _CELLS // halo)
+
+
+def _slabs(shares, terms, results):
+    """Into how many slabs a sum over `shares` × `terms` products is cut; as in ``kernel.py``, it depends on nothing but shapes."""
+    wanted = max(-(-_BUSY // max(results, 1)), -(-shares * terms // 4096))
+    return max(1, min(shares, wanted))
