@@ -52,21 +52,20 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg = g.shape, x.shape[1] // groups
-    # Rows first, as parameters and their optimiser are, also where images lie channels last.
-    wbar = empty(x, (O, Cg * prod(kernel_size))).reshape(O, Cg, *kernel_size)
+    wbar = empty(g, (O, Cg, *kernel_size))
     at, taps = _window(stride, padding, dilation), prod(kernel_size)
     staged = _ROWS * _COLUMNS * _OUTPUTS * g.itemsize
     channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, g.itemsize, most=THREADS // taps, staged=staged)
     if channels and g.size:
         tiles = N * blocks(P, _ROWS) * blocks(Q, _COLUMNS)
         grid = groups * blocks(O // groups, _OUTPUTS) * blocks(Cg, channels)
-        slabs = empty(x, (_slabs(tiles, _ROWS * _COLUMNS, grid * THREADS) * O, Cg, *kernel_size))
+        slabs = empty(g, (_slabs(tiles, _ROWS * _COLUMNS, grid * THREADS) * O, Cg, *kernel_size))
         shared = staged + channels * _halo(kernel_size, stride, dilation) * g.itemsize
         threads = blocks(channels * taps, 32) * 32
         grid *= slabs.shape[0] // O
         _cu.launch("conv2d_grad_weight__tile", (grid,), (threads,), g, x, slabs, at, groups, channels, shared=shared)
     else:
-        slabs = empty(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
+        slabs = empty(g, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
         _cu.over("conv2d_grad_weight", slabs.size, g, x, slabs, at, groups)
     _cu.over("conv2d_grad_weight__sum", wbar.size, slabs, wbar)
     return wbar

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from ..cuda.jit import SIMULATED, THREADS, cuda, device, empty, kernel, launch, over, place
+from ..cuda.jit import SIMULATED, THREADS, block_sum, cuda, device, empty, kernel, launch, over, place
 from .formula import output_size
 
 _ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; a thread costs the simulator much
@@ -281,7 +281,6 @@ def grad_bias(g):
 @kernel
 def _bias(g, slabs):
     """Thread map: one block = one slab's b̄[o], a sum over some of the pixels n, i, j; a thread takes every THREADS-th."""
-    partial = cuda.shared.array(THREADS, g.dtype)
     O, P, Q, thread = g.shape[1], g.shape[2], g.shape[3], cuda.threadIdx.x
     o, s = cuda.blockIdx.x % O, cuda.blockIdx.x // O
     pixels = g.shape[0] * P * Q
@@ -289,15 +288,9 @@ def _bias(g, slabs):
     total = g.dtype.type(0)
     for pixel in range(s * share + thread, min((s + 1) * share, pixels), THREADS):
         total += g[pixel // (P * Q), o, pixel // Q % P, pixel % Q]
-    partial[thread] = total
-    half = THREADS // 2
-    while half:  # a tree, always the same
-        cuda.syncthreads()
-        if thread < half:
-            partial[thread] += partial[thread + half]
-        half //= 2
+    total = block_sum(total)
     if thread == 0:
-        slabs[s, o] = partial[0]
+        slabs[s, o] = total
 
 
 # --- what the host decides ------------------------------------------------------------------------

@@ -1,0 +1,136 @@
+"""Convolution on a GPU has two forms: both compute the same, and the rule sends each case where it belongs.
+
+The table of operations draws small cases, most of which take the direct form; here each case is sent through both.
+"""
+
+import numpy as np
+import pytest
+
+from minisegnet_kernels import backends, conv2d, emulator
+from minisegnet_kernels.conv2d import kernel
+from minisegnet_kernels.cuda.memory import channels_last
+
+emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
+simulated = pytest.mark.skipif(not backends.available()["numba_cuda"], reason="numba-cuda is not installed")
+
+# N, C, H, W, O, U, V, stride, padding, dilation, groups: over the edges of tiles, fours of channels and stages of eight.
+CASES = {
+    "odd sizes": (2, 3, 9, 35, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "two stages of channels": (1, 10, 8, 20, 9, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "stride 2, an even kernel": (1, 9, 19, 41, 4, 3, 2, (2, 2), ((1, 0), (2, 1)), (1, 1), 1),
+    "groups": (1, 4, 9, 33, 10, 3, 3, (1, 1), ((0, 2), (1, 0)), (1, 1), 2),
+    "each channel for itself": (2, 5, 7, 21, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
+    "dilation": (1, 3, 12, 40, 3, 2, 3, (1, 2), ((0, 1), (1, 0)), (2, 3), 1),
+    "padding beyond the kernel": (1, 2, 6, 30, 2, 3, 3, (1, 1), ((4, 3), (3, 4)), (1, 1), 1),
+}
+TINY = {  # the same for the simulator, whose tiles are 2 × 8
+    "odd sizes": (2, 3, 3, 13, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "two stages of channels": (1, 10, 2, 7, 2, 2, 2, (1, 1), ((1, 0), (0, 1)), (1, 1), 1),
+    "stride 2": (1, 2, 5, 18, 4, 3, 2, (2, 2), ((1, 0), (2, 1)), (1, 1), 1),
+    "groups and dilation": (1, 4, 4, 9, 6, 2, 3, (1, 1), ((0, 2), (1, 0)), (2, 1), 2),
+}
+EQUATIONS = ("forward", "forward_relu", "grad_input", "grad_weight")
+
+
+def _arguments(sizes, dtype, lay=lambda a: a):
+    """What each equation is called with: {equation: (arrays, options)}."""
+    N, C, H, W, O, U, V, stride, padding, dilation, groups = sizes
+    rng, options = np.random.default_rng(7), {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    x, w, b = rng.normal(size=(N, C, H, W)), rng.normal(size=(O, C // groups, U, V)), rng.normal(size=O)
+    axes = zip((H, W), (U, V), stride, padding, dilation, strict=True)
+    g = rng.normal(size=(N, O, *(conv2d.output_size(*axis) for axis in axes)))
+    x, w, b, g = lay(x.astype(dtype)), w.astype(dtype), b.astype(dtype), lay(g.astype(dtype))
+    return {
+        "forward": ((x, w, b), options),
+        "forward_relu": ((x, w, b), options),
+        "grad_input": ((g, w), {"input_size": (H, W), **options}),
+        "grad_weight": ((g, x), {"kernel_size": (U, V), **options}),
+    }
+
+
+def _call(equation, backend, arguments):
+    arrays, options = arguments[equation]
+    with backends.use(backend):
+        return getattr(conv2d, equation)(*arrays, **options)
+
+
+def _check(equation, backend, sizes, dtype, lay=lambda a: a):
+    expected = _call(equation, "numpy", _arguments(sizes, "float64"))
+    actual = _call(equation, backend, _arguments(sizes, dtype, lay))
+    assert actual.dtype == dtype
+    terms = max(np.prod(a.shape[1:]) for a in _arguments(sizes, dtype)[equation][0])
+    bound = 16 * np.finfo(dtype).eps * terms**0.5 * np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=bound, equal_nan=False)
+    return actual
+
+
+def _forms(seen):
+    return {launch.kernel.partition("<")[0] for launch in seen}
+
+
+@emulated
+@pytest.mark.parametrize("equation", EQUATIONS)
+@pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
+def test_both_forms_compute_the_equation(equation, sizes, monkeypatch):
+    by_rule = kernel._channels_at_once
+    for form, rule in (("direct", lambda *a, **k: 0), ("tile", lambda *a, **k: min(by_rule(a[0], a[1], (8, 32), *a[3:], **k), a[0]))):
+        monkeypatch.setattr(kernel, "_channels_at_once", rule)
+        with emulator.launches() as seen:
+            plain = _check(equation, "cuda", sizes, "float32")
+            _check(equation, "cuda", sizes, "float32", channels_last)
+        tiled = f"conv2d_{equation}__tile" in _forms(seen)
+        assert tiled == (form == "tile" and (equation != "grad_input" or sizes[7] == (1, 1)))
+        with emulator.options(schedule="random", seed=1, watched=True):
+            assert _check(equation, "cuda", sizes, "float32").tobytes() == plain.tobytes()
+
+
+@emulated
+def test_the_rule_sends_each_case_where_it_belongs():
+    def rule(channels, kernel_size, output, stride=(1, 1), dilation=(1, 1), itemsize=4, **more):
+        return kernel._channels_at_once(channels, kernel_size, output, stride, dilation, itemsize, **more)
+
+    assert rule(64, (3, 3), (64, 64)) == 8
+    assert rule(3, (3, 3), (64, 64)) == 3, "there are no more"
+    assert rule(64, (1, 1), (64, 64)) == 0, "no cell of a 1 × 1 kernel is shared by pixels"
+    assert rule(64, (3, 3), (8, 15)) == 0, "more than half of the threads would have no pixel"
+    assert rule(64, (3, 3), (8, 16)) == 8
+    # 17 × 65 cells and 9 taps of four channels are 1141 numbers, of which 48 KiB hold 10 in float32 and 5 in float64
+    assert (rule(64, (3, 3), (64, 64), (2, 2)), rule(64, (3, 3), (64, 64), (2, 2), itemsize=8)) == (8, 5)
+    # a kernel of 3 × 3 with dilation 64 reaches over 136 × 160 cells
+    assert rule(64, (3, 3), (256, 256), dilation=(64, 64)) == 0
+
+
+@emulated
+def test_long_sums_are_cut_into_slabs_and_added_in_order():
+    rng = np.random.default_rng(3)
+    g, x = rng.normal(size=(2, 2, 40, 70)).astype("float32"), rng.normal(size=(2, 1, 40, 70)).astype("float32")
+    for lay in (np.asarray, channels_last):
+        results = []
+        for schedule in ("forward", "reverse"):
+            with backends.use("cuda"), emulator.options(schedule=schedule):
+                results.append((conv2d.grad_weight(lay(g), x, kernel_size=(1, 1)), conv2d.grad_bias(lay(g))))
+        (weight, bias), again = results
+        assert (weight.tobytes(), bias.tobytes()) == tuple(a.tobytes() for a in again)
+        np.testing.assert_allclose(weight[:, :, 0, 0], np.einsum("noij,ncij->oc", g, x, dtype="float64"), atol=1e-4)
+        np.testing.assert_allclose(bias, g.sum((0, 2, 3), dtype="float64"), atol=1e-4)
+    assert kernel._slabs(2 * 40, 70, 2) > 1, "the case has too few pixels to be cut"
+
+
+@simulated
+@pytest.mark.parametrize("equation", EQUATIONS)
+@pytest.mark.parametrize("sizes", TINY.values(), ids=TINY)
+def test_simulated_tiles_compute_the_equation(equation, sizes):
+    from minisegnet_kernels.conv2d import numba_cuda
+    from minisegnet_kernels.cuda import jit
+
+    if not jit.SIMULATED:
+        pytest.skip("Numba's CUDA runs on a GPU in this process")
+    launched = []
+    listener = lambda program, arguments: launched.append(program)
+    jit._listeners.append(listener)
+    try:
+        _check(equation, "numba_cuda", sizes, "float32")
+    finally:
+        jit._listeners.remove(listener)
+    strided_gather = equation == "grad_input" and sizes[7] != (1, 1)
+    assert (numba_cuda._weight_tile if equation == "grad_weight" else numba_cuda._tile) in launched or strided_gather
