@@ -242,6 +242,32 @@ def test_the_watch_counts_transactions():
     assert sectors[1] - sectors[0] in range(56 - lines_up, 56 + lines_up + 1)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: "-".join(map(str, s.values())))
+def test_the_watch_puts_together_what_a_warp_does_at_once_in_a_loop(schedule):
+    """A thread of the emulator runs through its whole loop before the next one starts; the lanes of a warp go together."""
+    path = COMMON.parent / "planted.cu"
+    text = """
+    #include "common.cuh"
+    // STEP = 1, 8
+    template <int STEP>
+    __global__ void looped(Array<const float, 1> x, Array<float, 1> y) {
+        float sum = 0;
+        for (int k = 0; k < 8; ++k) sum += x(STEP == 1 ? 32 * k + threadIdx.x : 8 * threadIdx.x + k);
+        y(threadIdx.x) = sum;
+    }
+    """.replace("\n    ", "\n")
+    module = Module(path)
+    module.__dict__["source"] = parse(path, text)
+    memory = np.zeros(280, np.float32)
+    x = memory[(-memory.ctypes.data // 4) % 8 :][:256]  # starts at a sector
+    sectors = []
+    for step in (1, 8):
+        with emulator.options(watched=True, **schedule), emulator.launches() as seen:
+            module.launch("looped", (1,), (32,), x, np.zeros(32, np.float32), STEP=step)
+        sectors.append(seen[0].counters["sectors"])
+    assert sectors[1] - sectors[0] == 8 * 32 - 8 * 4
+
+
 def test_the_watch_counts_bank_conflicts():
     """Lanes that are 32 words apart share one bank: 32 wavefronts instead of 1."""
     path = COMMON.parent / "planted.cu"

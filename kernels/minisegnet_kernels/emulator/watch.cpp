@@ -34,10 +34,9 @@ struct Shadow {  // of one byte
     bool read_by_many = false;  // threads that no later barrier of one warp could order
 };
 
-// One instruction of one warp: the addresses of its lanes, gathered until a lane comes a second time.
+// What the lanes of a warp touch in one instruction at one time.
 struct Gather {
     std::vector<std::pair<const char*, int>> lanes;
-    unsigned present = 0;
 };
 
 struct Counters {  // in the order in which they are handed over
@@ -48,7 +47,13 @@ struct Counters {  // in the order in which they are handed over
 struct Onlooker : Watch {
     const Launch* launch_ = nullptr;
     std::unordered_map<const char*, Shadow> memory;
-    std::map<std::pair<const void*, int>, Gather> gathers;  // by instruction and warp
+    // By instruction and warp: what its lanes touch at the first, second, ... time. A lane runs ahead of the
+    // others as far as it can, so the n-th time of each is put together, as a warp does it.
+    struct Gathers {
+        std::vector<Gather> times;
+        int seen[32] = {};  // by each lane
+    };
+    std::map<std::pair<const void*, int>, Gathers> gathers;
     std::vector<int> warp_episodes;
     std::vector<std::pair<const char*, const char*>> image;  // of this library: constants
     Counters counters{};
@@ -170,14 +175,13 @@ struct Onlooker : Watch {
 
     void count(const char* address, int size, bool write, const void* where, bool in_global) {
         if (in_global) (write ? counters.global_writes : counters.global_reads) += 1, counters.global_bytes += size;
-        Gather& gather = gathers[{where, thread_number() / 32 * 2 + in_global}];
-        const unsigned bit = 1u << thread_number() % 32;
-        if (gather.present & bit) close(gather, in_global);
-        gather.present |= bit;
-        gather.lanes.emplace_back(address, size);
+        Gathers& all = gathers[{where, thread_number() / 32 * 2 + in_global}];
+        const size_t time = all.seen[thread_number() % 32]++;
+        if (time == all.times.size()) all.times.emplace_back();
+        all.times[time].lanes.emplace_back(address, size);
     }
 
-    void close(Gather& gather, bool in_global) {
+    void close(const Gather& gather, bool in_global) {
         if (in_global) {
             std::set<uintptr_t> sectors;
             std::set<uintptr_t> distinct;
@@ -197,12 +201,11 @@ struct Onlooker : Watch {
             counters.shared_wavefronts += most;
             counters.least_wavefronts += (words.size() + 31) / 32;
         }
-        gather.lanes.clear(), gather.present = 0;
     }
 
     void flush() {
-        for (auto& [key, gather] : gathers)
-            if (gather.present) close(gather, key.second & 1);
+        for (auto& [key, all] : gathers)
+            for (const Gather& gather : all.times) close(gather, key.second & 1);
         gathers.clear();
     }
 };
