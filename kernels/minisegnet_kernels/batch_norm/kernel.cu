@@ -1,0 +1,233 @@
+// Batch normalisation: bound by memory, so every kernel makes one sweep. In training x is read twice (the
+// statistics must be known before the first value is normalised), going back g and x are read twice.
+//
+// Thread map of every sweep: a block has a slab of `length` of the M values of `width` neighbouring channels;
+// a thread keeps to one channel, so what belongs to the channel is loaded once. In NCHW width is 1, and
+// neighbouring threads are neighbours in the channel's plane; channels last, width is up to 32, and
+// neighbouring threads are neighbouring channels. Both ways a warp reads memory without gaps.
+#include "../cuda/common.cuh"
+
+// The values of a thread, one after another. A step is a number with the digits n i j, added with carries:
+// a division a value would take longer than its way through memory.
+struct Walk {
+    int c, n, i, j;  // the value at which it stands
+    int count;       // how many values it has
+    bool leads;      // whether it writes what the block has found out about channel c
+    int H, W, dn, di, dj;
+
+    template <typename T>
+    __device__ Walk(const Array<T, 4>& x, int width, int length) : H(x.shape[2]), W(x.shape[3]) {
+        const int C = x.shape[1], M = x.shape[0] * H * W;
+        const int row = threadIdx.x / width, step = blockDim.x / width, slab = blockIdx.y * length;
+        const int channel = blockIdx.x * width + threadIdx.x % width;
+        const bool exists = channel < C;
+        c = min(channel, C - 1);  // a thread beyond the last channel has no values
+        count = exists * (max(min(length, M - slab) - row, 0) + step - 1) / step;
+        leads = exists && row == 0;
+        digits(slab + row, n, i, j);
+        digits(step, dn, di, dj);
+    }
+
+    // number = (n H + i) W + j
+    __device__ void digits(int number, int& n, int& i, int& j) const {
+        const int rows = number / W;
+        j = number - rows * W, n = rows / H, i = rows - n * H;
+    }
+
+    __device__ void next() {
+        j += dj, i += di, n += dn;
+        if (j >= W) j -= W, ++i;
+        if (i >= H) i -= H, ++n;
+    }
+};
+
+// Through the read-only cache, which also tells the compiler that no store changes it: several loads are under way at once.
+template <typename T>
+__device__ T read(const Array<const T, 4>& x, const Walk& at) { return __ldg(&x(at.n, at.c, at.i, at.j)); }
+
+// Number, mean, and sum of squared deviations from the mean of some values.
+template <typename T>
+struct Moments {
+    int count;
+    T mean, spread;
+};
+
+// Chan, Golub & LeVeque (1979): the moments of a union from those of its parts. E[x²] − E[x]² would be
+// shorter, and would have no digits left where the mean is large.
+template <typename T>
+__device__ Moments<T> merged(const Moments<T>& a, const Moments<T>& b) {
+    const int count = a.count + b.count;
+    if (count == 0) return a;
+    const T step = b.mean - a.mean, share = T(b.count) / T(count);
+    return {count, a.mean + share * step, a.spread + b.spread + step * step * share * T(a.count)};
+}
+
+// What the gradients for scale and shift add up: g (x − μ), and g.
+template <typename T>
+struct Sums {
+    T products, ones;
+};
+
+template <typename T>
+__device__ Sums<T> merged(const Sums<T>& a, const Sums<T>& b) { return {a.products + b.products, a.ones + b.ones}; }
+
+// Merges what the threads of each channel found, in a tree whose order never changes. The result is in
+// the threads that lead; THREADS is the size of the block, a power of two as width is.
+template <int THREADS, typename Part>
+__device__ Part block_merged(const Part& mine, int width) {
+    SHARED(Part, part, [THREADS]);
+    part[threadIdx.x] = mine;
+    for (int half = THREADS / 2; half >= width; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) part[threadIdx.x] = merged(part[threadIdx.x], part[threadIdx.x + half]);
+    }
+    return part[threadIdx.x];
+}
+
+// What a channel does to its values: y = scale (x − centre) + shift. One function for both ways, so that
+// the ReLU is closed in the gradient exactly where it was closed in the output.
+template <typename T>
+struct Line {
+    T centre, scale, shift;
+    __device__ T operator()(T x) const { return scale * (x - centre) + shift; }
+};
+
+template <bool RELU, typename T>
+__device__ void apply(const Array<const T, 4>& x, const Line<T>& line, Walk at, const Array<T, 4>& y) {
+#pragma unroll 4
+    for (int k = 0; k < at.count; ++k, at.next()) {
+        const T value = line(read(x, at));
+        y(at.n, at.c, at.i, at.j) = RELU && value < 0 ? T(0) : value;  // a NaN stays
+    }
+}
+
+// --- training: the statistics of the batch ------------------------------------------------------------
+
+// Moments of each slab. Reads x once; the number of slabs follows from the shape of x.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void batch_norm_forward__statistics(Array<const T, 4> x, int width, int length, Array<T, 2> means, Array<T, 2> spreads) {
+    Walk at(x, width, length);
+    Moments<T> some = {0, 0, 0};
+#pragma unroll 4
+    for (int k = 0; k < at.count; ++k, at.next()) some = merged(some, Moments<T>{1, read(x, at), 0});
+    some = block_merged<THREADS>(some, width);
+    if (at.leads) means(at.c, blockIdx.y) = some.mean, spreads(at.c, blockIdx.y) = some.spread;
+}
+
+// μ_c = Σ x / M, ρ_c = (Σ (x − μ_c)² / M + ε)^(−1/2), from the slabs. One block = one channel.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void batch_norm_forward__merge(Array<const T, 2> means, Array<const T, 2> spreads, int length, int M, T epsilon, Array<T, 1> mu, Array<T, 1> rho) {
+    const int c = blockIdx.x;
+    Moments<T> all = {0, 0, 0};
+    for (int slab = threadIdx.x; slab < means.shape[1]; slab += THREADS)
+        all = merged(all, Moments<T>{min(length, M - slab * length), means(c, slab), spreads(c, slab)});
+    all = block_merged<THREADS>(all, 1);
+    if (threadIdx.x == 0) mu(c) = all.mean, rho(c) = 1 / sqrt(all.spread / T(M) + epsilon);
+}
+
+// batch_norm.forward: y_ncij = γ_c ρ_c (x_ncij − μ_c) + β_c. Reads x, writes y: with the statistics 12 bytes a value in float32.
+template <typename T>
+__global__ void batch_norm_forward(Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    apply<false>(x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), beta(at.c)}, at, y);
+}
+
+// batch_norm.forward_relu: y_ncij = max(0, γ_c ρ_c (x_ncij − μ_c) + β_c). The ReLU costs no sweep of its own.
+template <typename T>
+__global__ void batch_norm_forward_relu(Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    apply<true>(x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), beta(at.c)}, at, y);
+}
+
+// --- training: gradients ----------------------------------------------------------------------------------
+
+template <bool RELU, int THREADS, typename T>
+__device__ void add_up(const Array<const T, 4>& g, const Array<const T, 4>& x, const Line<T>& line, Walk at, int width, const Array<T, 2>& products, const Array<T, 2>& ones) {
+    Sums<T> some = {0, 0};
+#pragma unroll 4
+    for (int k = 0; k < at.count; ++k, at.next()) {
+        const T seed = read(g, at), value = read(x, at);
+        const bool open = !RELU || line(value) > 0;
+        if (open) some = merged(some, Sums<T>{seed * (value - line.centre), seed});
+    }
+    some = block_merged<THREADS>(some, width);
+    if (at.leads) products(at.c, blockIdx.y) = some.products, ones(at.c, blockIdx.y) = some.ones;
+}
+
+// batch_norm.grad_affine: γ̄_c = Σ_nij g_ncij ρ_c (x_ncij − μ_c), β̄_c = Σ_nij g_ncij, a slab each. Reads g and x: 8 bytes a value.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void batch_norm_grad_affine(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> mu, int width, int length, Array<T, 2> products, Array<T, 2> ones) {
+    Walk at(x, width, length);
+    add_up<false, THREADS>(g, x, Line<T>{mu(at.c), 0, 0}, at, width, products, ones);
+}
+
+// batch_norm.grad_affine_relu: the same over the values that the ReLU let through; which ones, is found out again from x.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void batch_norm_grad_affine_relu(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, int width, int length, Array<T, 2> products, Array<T, 2> ones) {
+    Walk at(x, width, length);
+    add_up<true, THREADS>(g, x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), beta(at.c)}, at, width, products, ones);
+}
+
+// The slabs, added in a fixed order. One block = one channel.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void batch_norm_grad_affine__sum(Array<const T, 2> products, Array<const T, 2> ones, Array<const T, 1> rho, Array<T, 1> gammabar, Array<T, 1> betabar) {
+    const int c = blockIdx.x;
+    Sums<T> all = {0, 0};
+    for (int slab = threadIdx.x; slab < ones.shape[1]; slab += THREADS) all = merged(all, Sums<T>{products(c, slab), ones(c, slab)});
+    all = block_merged<THREADS>(all, 1);
+    if (threadIdx.x == 0) gammabar(c) = all.products * rho(c), betabar(c) = all.ones;
+}
+
+template <bool RELU, typename T>
+__device__ void centre_gradient(const Array<const T, 4>& g, const Array<const T, 4>& x, const Line<T>& line, T offset, T slope, Walk at, const Array<T, 4>& xbar) {
+#pragma unroll 4
+    for (int k = 0; k < at.count; ++k, at.next()) {
+        const T seed = read(g, at), value = read(x, at);
+        const bool open = !RELU || line(value) > 0;
+        xbar(at.n, at.c, at.i, at.j) = line.scale * ((open ? seed : T(0)) - offset - slope * (value - line.centre));
+    }
+}
+
+// batch_norm.grad_input: x̄_ncij = γ_c ρ_c (g_ncij − β̄_c / M − ρ_c (x_ncij − μ_c) γ̄_c / M). Reads g and x, writes x̄: 12 bytes a value.
+template <typename T>
+__global__ void batch_norm_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> mu, Array<const T, 1> rho, Array<const T, 1> gammabar, Array<const T, 1> betabar, int M, int width, int length, Array<T, 4> xbar) {
+    Walk at(x, width, length);
+    const T offset = betabar(at.c) / T(M), slope = rho(at.c) * gammabar(at.c) / T(M);
+    centre_gradient<false>(g, x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), 0}, offset, slope, at, xbar);
+}
+
+// batch_norm.grad_input_relu: the same with [y_ncij > 0] g_ncij for g_ncij; y is found out again from x.
+template <typename T>
+__global__ void batch_norm_grad_input_relu(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, Array<const T, 1> gammabar, Array<const T, 1> betabar, int M, int width, int length, Array<T, 4> xbar) {
+    Walk at(x, width, length);
+    const T offset = betabar(at.c) / T(M), slope = rho(at.c) * gammabar(at.c) / T(M);
+    centre_gradient<true>(g, x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), beta(at.c)}, offset, slope, at, xbar);
+}
+
+// --- running statistics -----------------------------------------------------------------------------------
+
+// batch_norm.inference: y_ncij = γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c. Reads x, writes y: 8 bytes a value.
+template <typename T>
+__global__ void batch_norm_inference(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    apply<false>(x, Line<T>{mu(at.c), gamma(at.c) / sqrt(v(at.c) + epsilon), beta(at.c)}, at, y);
+}
+
+// batch_norm.inference_relu: y_ncij = max(0, γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c).
+template <typename T>
+__global__ void batch_norm_inference_relu(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    apply<true>(x, Line<T>{mu(at.c), gamma(at.c) / sqrt(v(at.c) + epsilon), beta(at.c)}, at, y);
+}
+
+// batch_norm.grad_inference: x̄_ncij = γ_c g_ncij / √(v_c + ε). Reads g, writes x̄: 8 bytes a value.
+template <typename T>
+__global__ void batch_norm_grad_inference(Array<const T, 4> g, Array<const T, 1> v, Array<const T, 1> gamma, T epsilon, int width, int length, Array<T, 4> xbar) {
+    Walk at(g, width, length);
+    apply<false>(g, Line<T>{0, gamma(at.c) / sqrt(v(at.c) + epsilon), 0}, at, xbar);
+}

@@ -1,0 +1,90 @@
+"""The host side of ``kernel.cu``: how the values of a channel are split, and what is launched.
+
+Everything follows from shapes and layout alone, so that the sums are added in the same order in every run.
+"""
+
+from ..cuda import THREADS, Module, empty
+
+_cu = Module(__file__)
+
+_VALUES = 16  # a thread's, unless that makes too many slabs
+_SLABS = 1024  # of a channel at most, where their results are merged in a second pass
+_GRID = 65535  # blocks along y
+
+
+def _map(x, most):
+    """Grid, width and length of a sweep: see the thread map in ``kernel.cu``."""
+    C = x.shape[1]
+    M = x.size // C
+    width = min(1 << (C - 1).bit_length(), 32) if x.strides[1] == x.itemsize else 1
+    length = max(_VALUES * THREADS // width, -(-M // most))
+    return (-(-C // width), -(-M // length)), width, length
+
+
+def _sweep(kernel, x, *arguments):
+    """Write an array like x, value by value."""
+    out = empty(x, x.shape)
+    if x.size:
+        grid, width, length = _map(x, _GRID)
+        _cu.launch(kernel, grid, (THREADS,), *arguments, width, length, out)
+    return out
+
+
+def _train(kernel, x, gamma, beta, eps):
+    C, M = x.shape[1], x.size // x.shape[1]
+    mu, rho = empty(gamma, (C,)), empty(gamma, (C,))
+    grid, width, length = _map(x, _SLABS)
+    means, spreads = empty(gamma, (C, grid[1])), empty(gamma, (C, grid[1]))
+    _cu.launch("batch_norm_forward__statistics", grid, (THREADS,), x, width, length, means, spreads, THREADS=THREADS)
+    _cu.launch("batch_norm_forward__merge", (C,), (THREADS,), means, spreads, length, M, eps, mu, rho, THREADS=THREADS)
+    return _sweep(kernel, x, x, gamma, beta, mu, rho), mu, rho
+
+
+def forward(x, gamma, beta, *, eps):
+    return _train("batch_norm_forward", x, gamma, beta, eps)
+
+
+def forward_relu(x, gamma, beta, *, eps):
+    return _train("batch_norm_forward_relu", x, gamma, beta, eps)
+
+
+def _affine(kernel, rho, g, x, *vectors):
+    C = x.shape[1]
+    gammabar, betabar = empty(rho, (C,)), empty(rho, (C,))
+    grid, width, length = _map(x, _SLABS) if x.size else ((C, 0), 1, 1)
+    products, ones = empty(rho, (C, grid[1])), empty(rho, (C, grid[1]))
+    if x.size:
+        _cu.launch(kernel, grid, (THREADS,), g, x, *vectors, width, length, products, ones, THREADS=THREADS)
+    if C:
+        _cu.launch("batch_norm_grad_affine__sum", (C,), (THREADS,), products, ones, rho, gammabar, betabar, THREADS=THREADS)
+    return gammabar, betabar
+
+
+def grad_affine(g, x, mu, rho):
+    return _affine("batch_norm_grad_affine", rho, g, x, mu)
+
+
+def grad_affine_relu(g, x, gamma, beta, mu, rho):
+    return _affine("batch_norm_grad_affine_relu", rho, g, x, gamma, beta, mu, rho)
+
+
+def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
+    M = x.size // max(x.shape[1], 1)
+    return _sweep("batch_norm_grad_input", x, g, x, gamma, mu, rho, gammabar, betabar, M)
+
+
+def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
+    M = x.size // max(x.shape[1], 1)
+    return _sweep("batch_norm_grad_input_relu", x, g, x, gamma, beta, mu, rho, gammabar, betabar, M)
+
+
+def inference(x, mu, v, gamma, beta, *, eps):
+    return _sweep("batch_norm_inference", x, x, mu, v, gamma, beta, eps)
+
+
+def inference_relu(x, mu, v, gamma, beta, *, eps):
+    return _sweep("batch_norm_inference_relu", x, x, mu, v, gamma, beta, eps)
+
+
+def grad_inference(g, v, gamma, *, eps):
+    return _sweep("batch_norm_grad_inference", g, g, v, gamma, eps)
