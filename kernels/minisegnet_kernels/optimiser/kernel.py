@@ -1,0 +1,91 @@
+"""The host side of ``kernel.cu``: where the parameters lie, and what changes from step to step.
+
+A kernel gets the addresses of up to 96 arrays as an argument, so a network takes one or two launches a step.
+
+What changes from step to step (learning rate, bias corrections, whether the velocity is used) comes not
+as an argument but in a tiny array on the device, ``rates``. So a step can be captured once in a CUDA graph and
+replayed with other rates, as long as parameters, gradients and moments stay where they are::
+
+    options = dict(beta1=0.9, beta2=0.999, weight_decay=0.0, decoupled=False)
+    rates = cupy.array(_adam_rates(1, 1e-3, **options), "float32")
+    stream.begin_capture()
+    ...  # forwards and back, into the same gradients each time
+    _launch_adam(theta, g, m, v, rates, eps=1e-8, **options)
+    graph = stream.end_capture()
+
+    for step in range(1, steps + 1):
+        rates.set(np.array(_adam_rates(step, schedule(step), **options), "float32"))
+        graph.launch()
+
+`adam` and `sgd` make ``rates`` for one step and launch the same kernels.
+"""
+
+import numpy as np
+
+from ..cuda import THREADS, Module, blocks
+
+_cu = Module(__file__)
+
+_ARRAYS = 96  # of a launch, as in kernel.cu
+_NO_BLOCK = 2**31 - 1
+_PARAMETERS = np.dtype(
+    [(name, np.uint64, _ARRAYS) for name in ("theta", "g", "m", "v")] + [(name, np.int32, _ARRAYS) for name in ("size", "first")]
+)
+
+
+def _address(array):
+    return array.data.ptr if hasattr(array, "__cuda_array_interface__") else array.ctypes.data
+
+
+def _launch(kernel, rates, options, **lists):
+    """One launch for each 96 arrays of the dtype of `rates`; arrays without elements are left out."""
+    chosen = [k for k, a in enumerate(lists["theta"]) if a.dtype == rates.dtype and a.size]
+    for start in range(0, len(chosen), _ARRAYS):
+        part = chosen[start : start + _ARRAYS]
+        table = np.zeros(1, _PARAMETERS)
+        for name, arrays in lists.items():
+            table[name][0, : len(part)] = [_address(arrays[k]) for k in part]
+        size = [lists["theta"][k].size for k in part]
+        ends = np.cumsum([blocks(s) for s in size])
+        if max(size) > _NO_BLOCK or ends[-1] >= _NO_BLOCK:
+            raise ValueError(f"{kernel}: {sum(size)} values in one launch; kernels count up to {_NO_BLOCK}")
+        table["size"][0, : len(part)] = size
+        table["first"][0, : len(part)] = [0, *ends[:-1]]
+        table["first"][0, len(part) :] = _NO_BLOCK
+        touched = [arrays[k] for arrays in lists.values() for k in part]
+        _cu.launch(kernel, (int(ends[-1]),), (THREADS,), table, rates, *options, touches=touched)
+
+
+def _on_device(theta, rates):
+    """The rates in each dtype that occurs, beside the parameters."""
+    return [np.asarray(rates, a.dtype, like=a) for a in {a.dtype: a for a in theta}.values()]
+
+
+def _sgd_rates(lr, *, momentum, dampening, first):
+    """η, and what the velocity keeps and takes: nothing and all of the gradient at the first step."""
+    return [lr, 0.0, 1.0] if first else [lr, momentum, 1 - dampening]
+
+
+def _launch_sgd(theta, g, v, rates, *, momentum, weight_decay, nesterov):
+    _launch("optimiser_sgd", rates, (momentum, weight_decay, nesterov), theta=theta, g=g, v=v)
+
+
+def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
+    for rates in _on_device(theta, _sgd_rates(lr, momentum=momentum, dampening=dampening, first=first)):
+        _launch_sgd(theta, g, v, rates, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+def _adam_rates(step, lr, *, beta1, beta2, weight_decay, decoupled):
+    """Rate and root of the formula in ``kernel.cu``, and what the decoupled decay leaves of a parameter."""
+    return [lr / (1 - beta1**step), (1 - beta2**step) ** -0.5, 1 - lr * weight_decay if decoupled else 1.0]
+
+
+def _launch_adam(theta, g, m, v, rates, *, beta1, beta2, eps, weight_decay, decoupled):
+    options = (beta1, beta2, 1 - beta1, 1 - beta2, eps, 0.0 if decoupled else weight_decay)
+    _launch("optimiser_adam", rates, options, theta=theta, g=g, m=m, v=v)
+
+
+def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
+    decay = {"beta1": beta1, "beta2": beta2, "weight_decay": weight_decay, "decoupled": decoupled}
+    for rates in _on_device(theta, _adam_rates(step, lr, **decay)):
+        _launch_adam(theta, g, m, v, rates, eps=eps, **decay)

@@ -1,0 +1,131 @@
+"""Steps of the optimisers on a GPU, emulated: tables of many arrays, rates that change between replays."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minisegnet_kernels import backends, emulator, optimiser
+from minisegnet_kernels.cuda.launch import THREADS
+from minisegnet_kernels.optimiser import kernel
+
+pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
+SIZES = [1, THREADS - 1, THREADS, THREADS + 1, 0, 2 * THREADS, 3]
+
+
+def drawn(sizes, count, dtype="float32", seed=0):
+    """`count` lists of arrays."""
+    rng = np.random.default_rng(seed)
+    return [[rng.random(size).astype(dtype) + dtype_of.type(0.1) for size in sizes] for dtype_of in [np.dtype(dtype)] * count]
+
+
+def copies(lists):
+    return [[a.copy() for a in arrays] for arrays in lists]
+
+
+def assert_equal_steps(step, lists):
+    """The emulated kernel and NumPy in float64 leave the same values behind."""
+    expected = [[a.astype("float64") for a in arrays] for arrays in lists]
+    with backends.use("numpy"):
+        step(*expected)
+    actual = copies(lists)
+    with backends.use("cuda"), emulator.launches() as seen:
+        step(*actual)
+    for arrays, wanted in zip(actual, expected, strict=True):
+        for a, e in zip(arrays, wanted, strict=True):
+            np.testing.assert_allclose(a, e, rtol=2e-6, atol=1e-6)
+    return seen
+
+
+def adam(theta, g, m, v):
+    optimiser.adam(theta, g, m, v, step=3, lr=0.1, weight_decay=0.01)
+
+
+def sgd(theta, g, v):
+    optimiser.sgd(theta, g, v, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+
+
+@pytest.mark.parametrize(("arrays", "launches"), [(1, 1), (7, 1), (96, 1), (97, 1), (112, 1), (113, 2), (230, 3)])
+def test_all_parameters_take_one_launch_for_each_96(arrays, launches):
+    """Every seventh array has no elements and no place in a table."""
+    sizes = (SIZES * 40)[:arrays]
+    assert len(assert_equal_steps(adam, drawn(sizes, 4))) == launches
+    assert len(assert_equal_steps(sgd, drawn(sizes, 3))) == launches
+
+
+def test_arrays_without_elements_are_no_work():
+    assert assert_equal_steps(adam, drawn([0, 0], 4)) == []
+
+
+def test_float32_and_float64_go_into_launches_of_their_own():
+    single, double = drawn([5, 300], 4), drawn([7], 4, "float64")
+    mixed = [[s[0], d[0], s[1]] for s, d in zip(single, double, strict=True)]
+    assert [launch.kernel for launch in assert_equal_steps(adam, mixed)] == ["optimiser_adam<float>", "optimiser_adam<double>"]
+
+
+@pytest.mark.parametrize("options", [{"watched": True}, {"schedule": "reverse"}, {"schedule": "random", "seed": 1}], ids=str)
+def test_no_access_goes_out_of_an_array(options):
+    with emulator.options(**options):
+        assert_equal_steps(adam, drawn([1, 257, 255], 4))
+        assert_equal_steps(sgd, drawn([1, 257, 255], 3))
+
+
+def test_the_table_is_the_struct_and_fits_among_the_arguments():
+    """4096 bytes of arguments, of which the table leaves room for the rates and for six numbers."""
+    declared = re.search(r"constexpr int ARRAYS = (\d+);", kernel._cu.source.text)
+    assert int(declared[1]) == kernel._ARRAYS
+    struct = re.search(r"struct Parameters \{(.*?)\};", kernel._cu.source.text, re.S)[1]
+    assert re.findall(r"(\w+)\[ARRAYS\];", struct) == list(kernel._PARAMETERS.names)
+    assert kernel._PARAMETERS.itemsize + 16 + 6 * 8 <= 4096
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_step_is_replayed_with_other_rates(decoupled):
+    """What a CUDA graph repeats: launches with the same arguments, and other numbers in the array of rates."""
+    lists = drawn([3, 300], 4)
+    expected = [[a.astype("float64") for a in arrays] for arrays in lists]
+    options = {"beta1": 0.8, "beta2": 0.99, "weight_decay": 0.1, "decoupled": decoupled}
+    rates = np.empty(3, "float32")
+    for step, lr in enumerate([0.1, 0.02, 0.3], start=1):
+        rates[...] = kernel._adam_rates(step, lr, **options)
+        kernel._launch_adam(*lists, rates, eps=1e-8, **options)
+        with backends.use("numpy"):
+            optimiser.adam(*expected, step=step, lr=lr, **options)
+    for arrays, wanted in zip(lists, expected, strict=True):
+        for a, e in zip(arrays, wanted, strict=True):
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-6)
+
+
+def test_a_step_with_velocities_is_replayed_after_the_first():
+    theta, g, v = drawn([3, 300], 3)
+    v = [np.full_like(a, np.nan) for a in v]
+    expected = [[a.astype("float64") for a in arrays] for arrays in (theta, g, v)]
+    rates = np.empty(3, "float32")
+    for first, lr in [(True, 0.1), (False, 0.2), (False, 0.05)]:
+        rates[...] = kernel._sgd_rates(lr, momentum=0.9, dampening=0.2, first=first)
+        kernel._launch_sgd(theta, g, v, rates, momentum=0.9, weight_decay=0.1, nesterov=False)
+        with backends.use("numpy"):
+            optimiser.sgd(*expected, lr=lr, momentum=0.9, dampening=0.2, weight_decay=0.1, first=first)
+    for arrays, wanted in zip((theta, g, v), expected, strict=True):
+        for a, e in zip(arrays, wanted, strict=True):
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "count", "size"), [(adam, 4, 28), (sgd, 3, 20)])
+def test_each_value_goes_through_memory_once(step, count, size):
+    with emulator.options(watched=True):
+        (seen,) = assert_equal_steps(step, drawn([1000, 24], count))
+    threads = 1024
+    assert size * threads <= seen.counters["global_bytes"] <= (size + 3 * 4) * threads  # and the three rates, once a thread
+    assert seen.counters["global_writes"] == threads * (count - 1)
+
+
+@pytest.mark.parametrize("backend", ["numba_cuda", "cuda"])
+def test_gradients_are_read_only_and_a_missing_momentum_needs_no_velocity(backend):
+    theta, g = drawn([4], 2)
+    g[0].flags.writeable = False
+    before, gradient = theta[0].copy(), g[0].copy()
+    with backends.use(backend):
+        optimiser.sgd(theta, g, lr=0.5)
+    np.testing.assert_allclose(theta[0], before - 0.5 * gradient, rtol=1e-6)
+    np.testing.assert_array_equal(g[0], gradient)
