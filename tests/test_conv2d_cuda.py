@@ -85,6 +85,21 @@ def test_both_forms_compute_the_equation(equation, sizes, monkeypatch):
 
 
 @emulated
+@pytest.mark.parametrize("form", ["direct", "tile"])
+def test_a_slab_may_have_many_shares(form, monkeypatch):
+    """As on a large image: a block walks over several tiles, which take each other's place in shared memory."""
+    monkeypatch.setattr(kernel, "_BUSY", 1)
+    if form == "direct":
+        monkeypatch.setattr(kernel, "_channels_at_once", lambda *a, **k: 0)
+    sizes = (2, 3, 33, 70, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    for schedule, watched in (("forward", False), ("reverse", False), ("random", True)):
+        with emulator.options(schedule=schedule, watched=watched), emulator.launches() as seen:
+            _check("grad_weight", "cuda", sizes, "float32")
+        assert ("conv2d_grad_weight__tile" in _forms(seen)) == (form == "tile")
+    assert kernel._slabs(2 * 5 * 3, 8 * 32, 256) == 2, "30 tiles are to be cut into 2 slabs"
+
+
+@emulated
 def test_the_rule_sends_each_case_where_it_belongs():
     def rule(channels, kernel_size, output, stride=(1, 1), dilation=(1, 1), itemsize=4, **more):
         return kernel._channels_at_once(channels, kernel_size, output, stride, dilation, itemsize, **more)

@@ -16,6 +16,8 @@ _cu = Module(__file__)
 _ROWS, _COLUMNS, _OUTPUTS = 8, 32, 4
 #: Bytes of shared memory that a block has without asking for more, on every GPU.
 _SHARED = 48 * 1024
+#: Threads that keep a GPU busy.
+_BUSY = 2**16
 
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
@@ -139,8 +141,8 @@ def _turned(w, groups):
 def _slabs(shares, terms, results):
     """Into how many slabs a sum over `shares` × `terms` products is cut; it depends on nothing but shapes.
 
-    Enough that 2¹⁶ threads have work although there are few `results`, and that no thread adds more than
+    Enough that _BUSY threads have work although there are few `results`, and that no thread adds more than
     4096 products one after another, which would cost time and, in float32, digits.
     """
-    wanted = max(-(-(2**16) // max(results, 1)), -(-shares * terms // 4096))
+    wanted = max(blocks(_BUSY, max(results, 1)), blocks(shares * terms, 4096))
     return max(1, min(shares, wanted))
