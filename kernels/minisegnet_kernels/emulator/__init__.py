@@ -19,7 +19,7 @@ array([0. , 0. , 0. , 0.5, 1. ], dtype=float32)
 """
 
 from .build import CompilerError, cache_folder, compiler
-from .run import COUNTERS, SCHEDULES, KernelError, Launched, Options, launches, options
+from .run import COUNTERS, SCHEDULES, KernelError, Launched, Options, launches, options, recording
 
 __all__ = [
     "COUNTERS",
@@ -32,4 +32,5 @@ __all__ = [
     "compiler",
     "launches",
     "options",
+    "recording",
 ]

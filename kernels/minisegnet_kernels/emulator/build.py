@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,11 @@ HERE = Path(__file__).parent
 FLAVOURS = {
     "plain": ["-O1"],
     "watched": ["-O1", "-fsanitize=thread", "-DWATCHED"],
+}
+#: How a program that replays launches is compiled, the kernel's file first, then the emulator.
+SANITIZERS = {
+    "address": (["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],) * 2,
+    "thread": (["-fsanitize=thread", "-DSANITIZED_THREAD"], ["-DSANITIZED_THREAD"]),
 }
 _COMMON = ["-std=c++20", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-variable", f"-I{HERE}"]
 
@@ -66,18 +72,27 @@ def _loaded(path: Path, text: str, flavour: str) -> ctypes.CDLL:
 
 def compiled(source: Source, flavour: str) -> Path:
     """Path of the shared library with the kernels of a file."""
-    runtime = [_object(HERE / "emulator.cpp", flavour)]
-    if flavour == "watched":
-        runtime.append(_object(HERE / "watch.cpp", flavour))
-    stub = _stub(source)
     options = [*_COMMON, *FLAVOURS[flavour]]
-    target = _place(f"{source.path.parent.name}-{source.path.stem}", ".so", stub, *runtime, options)
+    runtime = [_object("emulator.cpp")] + ([_object("watch.cpp")] if flavour == "watched" else [])
+    return _linked(source, ".so", options, runtime, ["-shared"])
+
+
+def program(source: Source, sanitizer: str) -> Path:
+    """Path of a program that replays launches of a file under a sanitizer."""
+    own, emulator = SANITIZERS[sanitizer]
+    runtime = [_object(name, emulator) for name in ("emulator.cpp", "replay.cpp")]
+    return _linked(source, f"-{sanitizer}", [*_COMMON, "-O1", *own], runtime, own[:1])
+
+
+def _linked(source: Source, suffix: str, options: list[str], runtime: list[Path], link: list[str]) -> Path:
+    stub = _stub(source)
+    target = _place(f"{source.path.parent.name}-{source.path.stem}", suffix, stub, *runtime, options)
 
     def build(folder: Path, result: Path) -> None:
-        # The text may be a changed copy: it is compiled under the name and in the place of the original.
+        # The text may be a changed copy: it is compiled under the name of the original.
         (folder / "stub.cpp").write_text(stub)
         _run([*options, "-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
-        _run(["-shared", str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
+        _run([*link, str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
 
     return _built(target, build)
 
@@ -103,11 +118,11 @@ def _stub(source: Source) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _object(path: Path, flavour: str) -> Path:
+def _object(name: str, more: Sequence[str] = ()) -> Path:
     """A part of the emulator itself, compiled without the kernel's instrumentation."""
-    options = [*_COMMON, "-O2"]
-    headers = "".join((HERE / name).read_text() for name in ("cuda.h", "emulator.h"))
-    target = _place(path.stem, ".o", path.read_text(), headers, "", options)
+    path, options = HERE / name, [*_COMMON, "-O2", *more]
+    headers = "".join((HERE / header).read_text() for header in ("cuda.h", "emulator.h", "fibers.h"))
+    target = _place(path.stem, ".o", path.read_text(), headers, options)
     return _built(target, lambda folder, result: _run([*options, "-c", str(path), "-o", str(result)], path))
 
 
@@ -117,7 +132,7 @@ def _place(name: str, suffix: str, *parts: object) -> Path:
     return cache_folder() / "emulator" / f"{name}-{digest}{suffix}"
 
 
-def _built(target: Path, build) -> Path:
+def _built(target: Path, build: Callable[[Path, Path], None]) -> Path:
     """The file, made if it is not there: whole or not at all, also if two processes make it."""
     if target.exists():
         return target

@@ -65,7 +65,7 @@ constexpr int warpSize = 32;
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(emulator::dynamic_shared_memory())
 
 namespace emulator {
-constexpr int place(const char* name, int line) { return *name ? place(name + 1, line * 31 + *name) : line & 0x7fffffff; }
+constexpr int place(const char* name, unsigned line) { return *name ? place(name + 1, line * 31 + unsigned(*name)) : int(line & 0x7fffffff); }
 }  // namespace emulator
 
 // --- barriers and warps -------------------------------------------------------------------------

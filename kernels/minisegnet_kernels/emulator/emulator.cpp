@@ -6,6 +6,8 @@
 // only when they are waited for; a barrier that not every thread reaches is reported with its line.
 #include "emulator.h"
 
+#include "fibers.h"
+
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -17,21 +19,6 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#ifdef SANITIZED  // by AddressSanitizer or ThreadSanitizer: see replay.cpp and fibers.h
-#include "fibers.h"
-#else
-namespace fibers {
-struct Mark {};
-inline void created(Mark&) {}
-inline void destroyed(Mark&) {}
-inline void leaving(Mark&, void*, size_t, bool) {}
-inline void arrived(Mark&) {}
-inline void at_barrier(int) {}
-inline void after_barrier(int) {}
-constexpr bool ONE_PER_THREAD = false;
-}  // namespace fibers
-#endif
-
 namespace emulator {
 
 Builtins now;
@@ -40,6 +27,7 @@ Watch* watch = nullptr;
 namespace {
 
 constexpr size_t STACK = 256 << 10;
+constexpr int WARPS = 32;  // of a block, at most
 enum class State { Fresh, Ready, AtBarrier, AtWarpBarrier, Done };
 
 struct Copy {
@@ -76,8 +64,8 @@ fibers::Mark scheduler_mark;
 std::mt19937_64 randomness;
 std::map<int, std::vector<char>> shared;
 std::vector<char> dynamic_shared;
-unsigned char slots[64][32][64];  // what the lanes of each warp give each other
-int episodes;
+unsigned char slots[WARPS][32][64];  // what the lanes of each warp give each other
+int episodes[WARPS + 1];  // barriers that each warp, and the block, have met
 bool failed;
 
 void draw_order() {
@@ -94,10 +82,11 @@ void enter(Thread& thread) {
 
 // A fiber runs one thread after another, as long as none of them waits.
 void work() {
-    fibers::arrived(running->fiber->mark);
+    fibers::arrive(running->fiber->mark);
     for (;;) {
         Thread& thread = *running;
         body(current->arguments);
+        fibers::finished();
         thread.state = State::Done;
         Fiber* fiber = thread.fiber;
         thread.fiber = nullptr;
@@ -107,10 +96,13 @@ void work() {
             enter(next);
             continue;
         }
-        idle.push_back(fiber);
-        fibers::leaving(scheduler_mark, nullptr, 0, true);
+        {
+            const fibers::Quiet quiet;
+            idle.push_back(fiber);
+        }
+        fibers::leave(fiber->mark, scheduler_mark, fibers::ONE_PER_THREAD);
         swapcontext(&fiber->context, &scheduler);
-        fibers::arrived(fiber->mark);
+        fibers::arrive(fiber->mark);
     }
 }
 
@@ -127,6 +119,7 @@ Fiber* fresh_fiber() {
     fiber->context.uc_stack.ss_size = STACK;
     fiber->context.uc_link = nullptr;
     makecontext(&fiber->context, work, 0);
+    fiber->mark.bottom = fiber->stack, fiber->mark.size = STACK;
     fibers::created(fiber->mark);
     return fiber;
 }
@@ -141,24 +134,25 @@ void resume(Thread& thread) {
     if (thread.state == State::Fresh) thread.fiber = fresh_fiber();
     thread.state = State::Ready;
     enter(thread);
-    fibers::leaving(thread.fiber->mark, thread.fiber->stack, STACK, false);
+    fibers::leave(scheduler_mark, thread.fiber->mark, false);
     swapcontext(&scheduler, &thread.fiber->context);
-    fibers::arrived(scheduler_mark);
+    fibers::arrive(scheduler_mark);
 }
 
 // The running thread waits; the scheduler goes on with the others.
 void wait(State state, unsigned mask, Site site) {
     Thread& me = *running;
     me.state = state, me.mask = mask, me.site = site;
-    const int episode = state == State::AtBarrier ? episodes : 0;
-    if (state == State::AtBarrier) fibers::at_barrier(episode);
-    fibers::leaving(scheduler_mark, nullptr, 0, false);
+    const int which = state == State::AtBarrier ? WARPS : me.number / 32, episode = episodes[which];
+    fibers::at_barrier(which, episode);
+    fibers::leave(me.fiber->mark, scheduler_mark, false);
     swapcontext(&me.fiber->context, &scheduler);
-    fibers::arrived(me.fiber->mark);
-    if (state == State::AtBarrier) fibers::after_barrier(episode);
+    fibers::arrive(me.fiber->mark);
+    fibers::after_barrier(which, episode);
 }
 
 bool skipped(Site site, const char* kind) {
+    const fibers::Quiet quiet;
     current->visit(site, kind);
     return current->skip_line == site.line && current->skip_file == base_name(site.file);
 }
@@ -183,6 +177,7 @@ bool release_warps() {
             if (!complete) continue;
             for (size_t other = first; other < end; ++other)
                 if (one.mask >> (other - first) & 1 && threads[other].state == State::AtWarpBarrier) threads[other].state = State::Ready;
+            ++episodes[first / 32];
             if (watch) watch->warp_barrier(int(first / 32));
             released = true;
         }
@@ -222,13 +217,14 @@ void release_block() {
         fail("a barrier that not all threads of the block reach: %s, but %s", waiting(*one).c_str(), other.c_str());
     } else {
         for (Thread& t : threads) t.state = State::Ready;
-        ++episodes;
+        ++episodes[WARPS];
         if (watch) watch->block_barrier();
         draw_order();
     }
 }
 
-void run_block() {
+void make_threads() {
+    const fibers::Quiet quiet;
     const dim3 size = current->block;
     threads.assign(size_t(size.x) * size.y * size.z, Thread());
     for (size_t k = 0; k < threads.size(); ++k) {
@@ -238,6 +234,10 @@ void run_block() {
     }
     shared.clear();
     dynamic_shared.assign(current->shared_bytes + 16, char(0xff));
+}
+
+void run_block() {
+    make_threads();
     if (watch) watch->start_block();
     draw_order();
     while (!failed) {
@@ -254,10 +254,6 @@ void run_block() {
     }
     for (Thread& t : threads)  // of a kernel that failed
         if (t.fiber) destroy(t.fiber);
-    if (fibers::ONE_PER_THREAD) {
-        for (Fiber* fiber : idle) destroy(fiber);
-        idle.clear();
-    }
 }
 
 }  // namespace
@@ -280,7 +276,7 @@ void fail(const char* format, ...) {
 }
 
 void leave() {  // the running thread, for good: what it would do next would do harm
-    fibers::leaving(scheduler_mark, nullptr, 0, false);
+    fibers::leave(running->fiber->mark, scheduler_mark, true);
     swapcontext(&running->fiber->context, &scheduler);
 }
 
@@ -313,15 +309,20 @@ void warp_barrier(unsigned mask, Site site) {
     if (!skipped(site, "warp barrier")) wait(State::AtWarpBarrier, mask, site);
 }
 
+static void hand_over(void* to, const void* from, size_t size) {
+    const fibers::Quiet quiet;  // the slots belong to every block in turn
+    std::memcpy(to, from, size);
+}
+
 void exchange(unsigned mask, const void* mine, void* theirs, size_t size, int from, Site site) {
     if (!(mask >> lane() & 1)) fail("%s shuffles at %s:%d under a mask that leaves it out", named(*running).c_str(), base_name(site.file).c_str(), site.line);
     const int warp = running->number / 32;
-    std::memcpy(slots[warp][lane()], mine, size);
+    hand_over(slots[warp][lane()], mine, size);
     wait(State::AtWarpBarrier, mask, site);
     const int size_of_warp = std::min<int>(32, int(threads.size()) - 32 * warp);
     if (from >= 0 && from < 32 && !(mask >> from & 1))
         fail("%s reads lane %d at %s:%d, which the mask leaves out", named(*running).c_str(), from, base_name(site.file).c_str(), site.line);
-    if (from >= 0 && from < size_of_warp) std::memcpy(theirs, slots[warp][from], size);
+    if (from >= 0 && from < size_of_warp) hand_over(theirs, slots[warp][from], size);
     wait(State::AtWarpBarrier, mask, site);
 }
 
@@ -336,6 +337,7 @@ unsigned ballot(unsigned mask, bool vote, Site site) {
 }
 
 void* shared_memory(int id, size_t size) {
+    const fibers::Quiet quiet;
     std::vector<char>& memory = shared[id];
     if (memory.empty()) memory.assign(size, char(0xff));  // NaN, whatever the type
     return memory.data();
@@ -347,9 +349,15 @@ void atomic(void* address, size_t size, const void* where) {
     if (watch) watch->atomic(address, size, where);
 }
 
-void copy_async(void* to, const void* from, size_t size, size_t valid) { running->groups.back().push_back({to, from, size, valid}); }
+void copy_async(void* to, const void* from, size_t size, size_t valid) {
+    const fibers::Quiet quiet;
+    running->groups.back().push_back({to, from, size, valid});
+}
 
-void commit_async() { running->groups.emplace_back(); }
+void commit_async() {
+    const fibers::Quiet quiet;
+    running->groups.emplace_back();
+}
 
 void wait_async(int in_flight, Site site) {
     if (skipped(site, "wait")) return;
@@ -360,6 +368,7 @@ void wait_async(int in_flight, Site site) {
             std::memcpy(c.to, c.from, c.valid);
             std::memset(static_cast<char*>(c.to) + c.valid, 0, c.size - c.valid);
         }
+        const fibers::Quiet quiet;
         groups.erase(groups.begin());
     }
 }
@@ -367,7 +376,9 @@ void wait_async(int in_flight, Site site) {
 // --- what a launch calls ------------------------------------------------------------------------
 
 void launch(const Launch& what, void (*kernel)(void**)) {
-    current = &what, body = kernel, failed = false, episodes = 0;
+    current = &what, body = kernel, failed = false;
+    std::fill(episodes, episodes + WARPS + 1, 0);
+    fibers::is_host(scheduler_mark);
     randomness.seed(what.seed);
     now.block_size = what.block, now.grid_size = what.grid;
     if (watch) watch->start_launch(what);
@@ -377,6 +388,11 @@ void launch(const Launch& what, void (*kernel)(void**)) {
                 now.block = {x, y, z};
                 run_block();
             }
+    fibers::joined();
+    if (fibers::ONE_PER_THREAD) {  // not earlier: a later block's thread would get the name of one that is gone
+        for (Fiber* fiber : idle) destroy(fiber);
+        idle.clear();
+    }
     if (watch) watch->end_launch();
     running = nullptr;
 }

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,42 @@ def launches() -> Iterator[list[Launched]]:
         _listeners.remove(seen)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A launch with all that it needs, to be run again elsewhere (`replay`)."""
+
+    path: Path
+    kernel: str
+    instance: dict[str, str]
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    schedule: int
+    seed: int
+    arrays: tuple[tuple[int, bytes], ...]
+    parameters: tuple[bytes, ...]
+
+
+_recorders: list[tuple[list[Recorded], bool]] = []
+
+
+@contextmanager
+def recording(run: bool = True) -> Iterator[list[Recorded]]:
+    """Collect every launch with the contents of its arrays: ``with recording() as launches: ...``.
+
+    Parameters
+    ----------
+    run : bool
+        Whether the kernels run here too. Not those of which something dangerous is expected.
+    """
+    recorded: list[Recorded] = []
+    _recorders.append((recorded, run))
+    try:
+        yield recorded
+    finally:
+        _recorders.pop()
+
+
 def launch(
     source: Source,
     kernel: Kernel,
@@ -174,6 +211,12 @@ def launch(
             line,
             len(regions),
         )
+        for recorder, _ in _recorders:
+            content = tuple((first, ctypes.string_at(first, size)) for first, size in _merged(regions))
+            numbers = (_three(grid), _three(block), shared, SCHEDULES.index(chosen.schedule), chosen.seed)
+            recorder.append(Recorded(source.path, kernel.name, instance, *numbers, content, tuple(p.tobytes() for p in packed)))
+        if not all(runs for _, runs in _recorders):
+            return
         message = library.emulator_launch(ctypes.byref(request))
         if message:
             raise KernelError(f"{kernel.expression(instance)}: {_located(library, message.decode())}")
@@ -191,6 +234,17 @@ def _extent(array: np.ndarray) -> tuple[int, int]:
     """First byte and length of the memory that an array spans."""
     low, high = np.lib.array_utils.byte_bounds(array)
     return low, high - low
+
+
+def _merged(regions: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Regions that overlap become one: two views of one array are one piece of memory."""
+    merged: list[tuple[int, int]] = []
+    for first, size in sorted(regions):
+        if merged and first < sum(merged[-1]):
+            merged[-1] = (merged[-1][0], max(sum(merged[-1]), first + size) - merged[-1][0])
+        else:
+            merged.append((first, size))
+    return merged
 
 
 def _sites(library: ctypes.CDLL) -> tuple[tuple[str, int, str], ...]:
