@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from minisegnet_kernels import backends, lrn
 
-on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+EMULATED = pytest.param("cuda", marks=pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator"))
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", EMULATED])
 
 
 @on_each_backend

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from minisegnet_kernels import backends, resize
 
-on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+EMULATED = pytest.param("cuda", marks=pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator"))
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", EMULATED])
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 modes = st.sampled_from(["nearest", "bilinear", "bilinear, align_corners"])
@@ -110,6 +111,25 @@ def test_bits_do_not_depend_on_the_number_of_threads(mode):
     finally:
         numba.set_num_threads(before)
     assert results[0] == results[-1]
+
+
+@pytest.mark.parametrize("backend", [EMULATED, "numba_cuda"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bilinear, align_corners"])
+def test_on_a_gpu_a_pixel_without_weight_is_not_read(backend, mode):
+    """0 · ∞ is no number: what is broken in one place stays there."""
+    x = np.ones((1, 1, 3, 3))
+    x[0, 0, 1, 2] = np.inf
+    with backends.use(backend):
+        np.testing.assert_array_equal(resized(x, (3, 3), mode), x)
+        np.testing.assert_array_equal(gradient(x, (3, 3), mode), x)
+
+
+@pytest.mark.parametrize("call", [lambda x: resized(x, (1, 30000), "nearest"), lambda x: resized(x, (1, 30000), "bilinear")])
+@pytest.mark.parametrize("backend", [EMULATED])
+def test_sizes_beyond_the_integers_of_a_gpu_are_an_error(backend, call):
+    x = np.zeros((1, 1, 1, 40000), "float32")
+    with backends.use(backend), pytest.raises(ValueError, match=r"resize.*40000 to 30000.*32-bit"):
+        call(x)
 
 
 def test_errors_name_operation_expected_and_actual():

@@ -21,11 +21,11 @@ __device__ T tent(Axis on, int h, int k) {
     return distance < on.unit ? T(on.unit - distance) / T(on.unit) : T(0);
 }
 
-// ⌈a / b⌉ for any sign of a, b > 0.
-__device__ inline int ceil_div(int a, int b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }
-
-// The first output whose h_i is k − 1 or more: none before it reads pixel k.
-__device__ inline int first_reader(Axis on, int k) { return on.step ? max(0, ceil_div((k - 1) * on.unit - on.offset, on.step)) : 0; }
+// The first output with h_i > k − 1: none before it reads pixel k. (step ≥ 1.)
+__device__ inline int first_reader(Axis on, int k) {
+    const int above = (k - 1) * on.unit - on.offset;
+    return above < 0 ? 0 : above / on.step + 1;
+}
 
 // resize.bilinear: y_{n,c,i,j} = Σ_{k,l} Λ(h_i − k) Λ(w_j − l) x_{n,c,k,l}. Thread map: one thread = one y[n,c,i,j].
 // Reads x once (4 bytes a pixel of the input; what neighbours share comes from caches), writes 4 bytes an output.
@@ -69,6 +69,8 @@ __global__ void resize_nearest(Array<const T, 4> x, Array<T, 4> y) {
     const auto [n, c, i, j] = place(y, number);
     y(n, c, i, j) = x(n, c, i * x.shape[2] / y.shape[2], j * x.shape[3] / y.shape[3]);
 }
+
+__device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // resize.grad_nearest: x̄_{n,c,k,l} = Σ_{⌊iH/P⌋ = k} Σ_{⌊jW/Q⌋ = l} g_{n,c,i,j}. Thread map: one thread = one x̄[n,c,k,l].
 // ⌊iH/P⌋ = k is ⌈kP/H⌉ ≤ i < ⌈(k+1)P/H⌉. Reads g once, writes 4 bytes a pixel.

@@ -38,9 +38,9 @@ def _axes(input_size, output_size, align_corners):
 
 
 def _axis(size, target, align_corners):
-    """step, offset, unit, size."""
+    """step, offset, unit, size. What has only one pixel is moved onto 0, whatever the step; that is never 0."""
     if align_corners:
-        return (size - 1, 0, target - 1, size) if target > 1 else (0, 0, 1, size)
+        return max(size - 1, 1), 0, max(target - 1, 1), size
     return 2 * size, size - target, 2 * target, size
 
 

@@ -61,8 +61,8 @@ def _axes(input_size, output_size, align_corners):
 
 def _axis(size, target, align_corners):
     """step, offset, unit, size: `coordinate` of ``formula.py`` as a fraction of whole numbers."""
-    if align_corners:
-        return (size - 1, 0, target - 1, size) if target > 1 else (0, 0, 1, size)
+    if align_corners:  # what has only one pixel is moved onto 0, whatever the step; that is never 0
+        return max(size - 1, 1), 0, max(target - 1, 1), size
     return 2 * size, size - target, 2 * target, size
 
 
@@ -83,9 +83,9 @@ def _tent(axis, h, k, like):
 
 @device
 def _first_reader(axis, k):
-    """The first output whose h_i is k − 1 or more: none before it reads pixel k."""
+    """The first output with h_i > k − 1: none before it reads pixel k."""
     step, offset, unit, _ = axis
-    return max(0, -((offset - (k - 1) * unit) // step)) if step else 0
+    return max(0, ((k - 1) * unit - offset) // step + 1)
 
 
 def nearest(x, *, output_size):
