@@ -69,7 +69,8 @@ def place(number, C, H, W):
 def block_sum(value):
     """Σ over the THREADS threads of a block, in float64 and in an order that never changes: a tree over the thread numbers.
 
-    Every thread of the block must call it; every thread gets the sum.
+    Every thread of the block must call it; every thread gets the sum. A kernel calls it in one place or in one
+    helper: where two helpers of a kernel call it, numba-cuda 0.30 defines its memory twice and does not link.
     """
     partial = cuda.shared.array(THREADS, numba.float64)
     t = cuda.threadIdx.x

@@ -135,7 +135,7 @@ inline double2 make_double2(double x, double y) { return {x, y}; }
 inline int2 make_int2(int x, int y) { return {x, y}; }
 inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
-using std::exp, std::log, std::sqrt, std::pow, std::fabs, std::floor, std::ceil, std::fma, std::abs, std::isnan, std::isfinite;
+using std::exp, std::log, std::sqrt, std::pow, std::fabs, std::floor, std::ceil, std::fma, std::abs, std::isnan, std::isfinite, std::nan;
 template <typename T> inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T> inline T max(T a, T b) { return a < b ? b : a; }
 template <typename T> inline T __ldg(const T* p) { return *p; }
