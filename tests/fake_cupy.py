@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -87,15 +88,22 @@ class ndarray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         if method not in ("__call__", "at"):
             return NotImplemented
-        results = getattr(ufunc, method)(*map(_host, inputs), **({"out": tuple(map(_host, out))} if out else {}), **kwargs)
-        return out[0] if out else _device(results)
+        call = getattr(ufunc, method)
+        results = call(*map(_host, inputs), **({"out": tuple(map(_host, out))} if out else {}), **kwargs)
+        target = out[0]._host if out else results
+        if method == "at":
+            _record(lambda: call(*map(_host, inputs)))
+        else:
+            _record(lambda: np.copyto(target, call(*map(_host, inputs), **kwargs)))
+        return out[0] if out else _device(np.asarray(results) if method != "at" else results)
 
     def __array_function__(self, function, types, args, kwargs):
         if function.__name__ not in FUNCTIONS:
             raise TypeError(f"the stand-in for CuPy does not know numpy.{function.__name__}")
-        like = kwargs.pop("like", None)
-        del like
-        return _device(function(*_host(args), **_host(kwargs)))
+        kwargs.pop("like", None)
+        result = function(*_host(args), **_host(kwargs))
+        _record_result(result, lambda: function(*_host(args), **_host(kwargs)))
+        return _device(result)
 
     # --- what arrays have
 
@@ -120,6 +128,7 @@ class ndarray(NDArrayOperatorsMixin):
         if isinstance(value, np.ndarray) and value.ndim:
             raise TypeError("a NumPy array cannot be assigned to a device array")
         self._host[_host(key)] = _host(value)
+        _record(lambda: self._host.__setitem__(_host(key), _host(value)))
 
     def __len__(self) -> int:
         return len(self._host)
@@ -147,7 +156,14 @@ class ndarray(NDArrayOperatorsMixin):
             "var",
         ]:
             raise AttributeError(f"the stand-in for CuPy has no ndarray.{name}")
-        return lambda *args, **kwargs: _device(getattr(self._host, name)(*_host(args), **_host(kwargs)))
+
+        def method(*args, **kwargs):
+            call = lambda: getattr(self._host, name)(*_host(args), **_host(kwargs))
+            result = np.asarray(call())
+            _record_result(result, call)
+            return _device(result)
+
+        return method
 
     # --- the ways back to the host: each makes it wait
 
@@ -174,6 +190,53 @@ class ndarray(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         waits["float"] += 1
         return float(self._host)
+
+
+# --- capture: what is done is done, and remembered, so that it can be done again --------------------------
+
+_capture: list | None = None
+
+
+def _record(again: Any) -> None:
+    if _capture is not None:
+        _capture.append(again)
+
+
+def _record_result(result: Any, again: Any) -> None:
+    """Do it again into the same memory; a view needs nothing, it shows what its base holds."""
+    if _capture is not None and isinstance(result, np.ndarray) and result.base is None:
+        _capture.append(lambda: np.copyto(result, again()))
+
+
+class Stream:
+    def __init__(self, non_blocking: bool = False):
+        self.non_blocking = non_blocking
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        waits["synchronize"] += 1
+
+    def record(self) -> str:
+        return "event"
+
+    def wait_event(self, event: str) -> None:
+        assert event == "event"
+
+    def begin_capture(self) -> None:
+        global _capture
+        assert self.non_blocking, "the default stream cannot be captured"
+        _capture = []
+
+    def end_capture(self) -> SimpleNamespace:
+        global _capture
+        steps, _capture = _capture, None
+        assert steps
+        return SimpleNamespace(launch=lambda stream: [step() for step in steps])
 
 
 def _host(value: Any) -> Any:
@@ -219,7 +282,10 @@ class RawModule:
             assert isinstance(grid, tuple) and isinstance(block, tuple)
             for argument in args:  # what CuPy takes: NumPy scalars, and structured arrays by value
                 assert isinstance(argument, np.generic) or (isinstance(argument, np.ndarray) and argument.dtype.names), type(argument)
-            emulated.launch(source, kernel, instance, grid, block, shared_mem, [np.asarray(a) for a in args], everything())
+            packed = [np.asarray(a) for a in args]
+            again = lambda: emulated.launch(source, kernel, instance, grid, block, shared_mem, packed, [])  # unwatched: no memory is named
+            again()
+            _record(again)
 
         return launch
 
@@ -230,16 +296,18 @@ def gpu_files():
     return files()
 
 
-def everything() -> list:
-    return []  # an unwatched launch does not ask which memory a kernel may touch
-
-
 def install(monkeypatch) -> ModuleType:
     """Make ``import cupy`` find the stand-in for the length of a test."""
     module = ModuleType("cupy")
     for name in ("ndarray", "asarray", "RawModule"):
         setattr(module, name, globals()[name])
-    module.cuda = SimpleNamespace(Device=lambda: SimpleNamespace(id=0))
+    module.cuda = SimpleNamespace(
+        Device=lambda: SimpleNamespace(id=0),
+        Stream=Stream,
+        get_current_stream=Stream,
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: nullcontext(),
+    )
     monkeypatch.setitem(sys.modules, "cupy", module)
     gpu._compiled.cache_clear()
     waits.clear()

@@ -13,7 +13,9 @@ from targets import Target, few
 from test_cuda import check
 
 import minisegnet as ms
+from minisegnet.training import CapturedStep
 from minisegnet_kernels import backends
+from minisegnet_kernels.backends import BackendError
 
 CUDA, NUMPY = Target("cuda", "cuda"), Target("numpy", "cuda")
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
@@ -70,3 +72,53 @@ def test_weights_move_between_devices(tmp_path):
     other.load_state_dict(ms.load(tmp_path / "weights.safetensors"))
     for name, value in model.cpu().state_dict().items():
         np.testing.assert_array_equal(other.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
+def small_network(device):
+    ms.manual_seed(0)
+    return ms.models.create("unet", in_channels=1, num_classes=3, width=1 / 32).to(device)
+
+
+def batches(count):
+    rng = np.random.default_rng(1)
+    return [(rng.normal(size=(2, 1, 16, 16)).astype(np.float32), rng.integers(0, 3, (2, 16, 16))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("make", [ms.optim.AdamW, lambda p: ms.optim.SGD(p, momentum=0.9)], ids=["adamw", "sgd"])
+def test_a_captured_step_trains_as_an_ordinary_one(make):
+    """Same losses and weights, while the learning rate changes from step to step."""
+
+    def run(captured):
+        model = small_network("cuda")
+        optimizer = make(list(model.parameters()))
+        made, losses = None, []
+        for k, batch in enumerate(batches(3)):
+            images, labels = (ms.tensor(a, device="cuda") for a in batch)
+            optimizer.param_groups[0]["lr"] = 1e-2 / (k + 1)
+            if captured:
+                made = made or CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
+                loss = made(images, labels)
+            else:
+                loss = ms.functional.cross_entropy(model(images), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            losses.append(loss.item())
+        return losses, [p.detach().cpu().numpy().copy() for p in [*model.parameters(), *model.buffers()]]
+
+    losses, weights = run(captured=True)
+    expected_losses, expected = run(captured=False)
+    assert losses == expected_losses
+    for a, b in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_captured_step_refuses_what_it_cannot_do():
+    model = small_network("cuda")
+    images, labels = (ms.tensor(a, device="cuda") for a in batches(1)[0])
+    optimizer = ms.optim.Adam(model.parameters())
+    step = CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
+    with pytest.raises(ValueError, match=r"captured for images of shape \(2, 1, 16, 16\) .* got \(3, 1, 16, 16\)"):
+        step(ms.tensor(np.zeros((3, 1, 16, 16), np.float32), device="cuda"), labels)
+    with pytest.raises(BackendError, match="the batch lies on the cpu"):
+        CapturedStep(model, ms.functional.cross_entropy, optimizer, images.cpu(), labels)
