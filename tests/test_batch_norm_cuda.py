@@ -165,6 +165,6 @@ def test_memory_is_read_once_and_without_gaps(layout, channels):
     for kernel, size in least.items():
         seen_here = counters[kernel]
         per_channel = 6 * 4 * THREADS * np.prod(kernel_py._map(x, 1024)[0])  # what belongs to the channel, once a thread
-        assert seen_here["global_bytes"] <= size * x.size + per_channel, kernel
+        assert size * x.size <= seen_here["global_bytes"] <= size * x.size + per_channel, kernel
         # An array need not start at a sector, so that four may become five; with gaps each value would have its own.
         assert seen_here["sectors"] <= 1.4 * seen_here["least_sectors"], kernel

@@ -138,7 +138,10 @@ inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 using std::exp, std::log, std::sqrt, std::pow, std::fabs, std::floor, std::ceil, std::fma, std::abs, std::isnan, std::isfinite, std::nan;
 template <typename T> inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T> inline T max(T a, T b) { return a < b ? b : a; }
-template <typename T> inline T __ldg(const T* p) { return *p; }
+template <typename T> inline T __ldg(const T* p) {
+    if constexpr (std::is_arithmetic_v<T>) return *static_cast<const volatile T*>(p);  // where it is written, not in a later branch
+    else return *p;
+}
 inline float __int_as_float(int bits) { float f; std::memcpy(&f, &bits, 4); return f; }
 inline int __float_as_int(float f) { int bits; std::memcpy(&bits, &f, 4); return bits; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
