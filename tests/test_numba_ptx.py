@@ -1,0 +1,123 @@
+"""Every Numba CUDA kernel compiles for real GPUs, on a machine that has none.
+
+The simulator runs kernels as plain Python and takes much that Numba's compiler refuses. So the host functions
+are called here with kernels that do nothing, to learn with which types each one is launched; then all of them are
+compiled to PTX, the assembly language of a GPU, in a process of their own.
+"""
+
+import ast
+import inspect
+from importlib import import_module
+from importlib.util import find_spec
+
+import numba
+import pytest
+from mutants import cases
+from numba_ptx import compile_all
+
+from minisegnet_kernels import backends, registry
+
+pytestmark = pytest.mark.skipif(find_spec("numba_cuda") is None, reason="no numba-cuda: pip install numba-cuda[cu12]")
+
+PATHS = {name: registry._ROOT / name / registry.VIEWS["numba_cuda"] for name in registry.OPERATIONS}
+OPERATIONS = [name for name, path in PATHS.items() if path.exists()]
+each_operation = pytest.mark.parametrize("operation", OPERATIONS)
+
+
+def module_of(operation):
+    return f"minisegnet_kernels.{operation}.numba_cuda"
+
+
+def launches(operation, dtype, each=12):
+    """(module, kernel, signature) of what the host functions launch in `each` cases of every row of the table."""
+    from minisegnet_kernels.cuda import jit
+
+    seen = {}
+
+    def listen(program, arguments):
+        signature = tuple(_type_on_device(a) for a in arguments)
+        seen[program.py_func.__module__, program.py_func.__name__, signature] = None
+
+    with pytest.MonkeyPatch.context() as patch, backends.use("numba_cuda"):
+        patch.setattr(type(jit.place), "__call__", lambda self, *arguments: None)
+        patch.setattr(jit, "_listeners", [*jit._listeners, listen])
+        for row, case in cases(operation, each):
+            row(case.cast(dtype))
+    return list(seen)
+
+
+def _type_on_device(argument):
+    """No array on a GPU is read-only."""
+    found = numba.typeof(argument)
+    return found.copy(readonly=False) if isinstance(found, numba.types.Array) else found
+
+
+def compiled(dtype, architectures, *others):
+    """What the compiler says of every kernel, and of others."""
+    requests = [(*launch, architectures) for operation in OPERATIONS for launch in launches(operation, dtype)]
+    results = compile_all([*requests, *others])
+    missing = [r["error"] for r in results if "nvvm" in r.get("error", "").lower()]
+    if missing:
+        pytest.skip(f"no compiler for Numba's kernels ({missing[0][:200]}): pip install numba-cuda[cu12]")
+    return results
+
+
+@pytest.fixture(scope="module")
+def single():
+    """All kernels in float32 for Hopper, and the two planted ones: one process for all, since each costs a second to start."""
+    vector = numba.types.Array(numba.float32, 1, "C")
+    return compiled("float32", [(9, 0)], *[("numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
+
+
+def errors(results):
+    return [
+        f"{r['module']}.{r['name']}({', '.join(r['signature'])}) for {r['architecture']}: {r['error']}" for r in results if "error" in r
+    ]
+
+
+def works_in_float64(module, name):
+    """Whether a kernel, or a function of the GPU that it calls, names float64: then it means it."""
+    kernel = getattr(import_module(module), name).py_func
+    called = [kernel.__globals__.get(used) for used in kernel.__code__.co_names]
+    functions = [kernel, *(f.py_func for f in called if hasattr(f, "py_func"))]
+    return any("float64" in inspect.getsource(f) for f in functions)
+
+
+@each_operation
+def test_every_kernel_compiles(operation, single):
+    of_operation = [r for r in single if r["module"] == module_of(operation)]
+    assert errors(of_operation) == []
+    decorated = {
+        node.name
+        for node in ast.parse(PATHS[operation].read_text()).body
+        if isinstance(node, ast.FunctionDef) and any(getattr(d, "id", "") == "kernel" for d in node.decorator_list)
+    }
+    assert decorated == {r["name"] for r in of_operation}, "a kernel that no case launches is not checked"
+
+
+@each_operation
+def test_float32_stays_float32(operation, single):
+    """A literal 0.0 or a division of integers would work in float64, which most GPUs do 32 to 64 times slower."""
+    of_operation = [r for r in single if r["module"] == module_of(operation) and "float64" not in str(r["signature"])]
+    widened = {r["name"] for r in of_operation if ".f64" in r["ptx"] and not works_in_float64(r["module"], r["name"])}
+    assert widened == set()
+
+
+@each_operation
+def test_no_array_lies_in_local_memory(operation, single):
+    """An array that is indexed at run time cannot be kept in registers."""
+    assert {r["name"] for r in single if r["module"] == module_of(operation) and ".local" in r["ptx"]} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "architecture"), [("float32", (8, 0)), ("float64", (8, 0)), ("float64", (9, 0))], ids=str)
+def test_every_kernel_compiles_in_other_ways(dtype, architecture):
+    assert OPERATIONS
+    assert errors(compiled(dtype, [architecture])) == []
+
+
+def test_the_checks_see_a_kernel_that_does_not_compile_and_one_that_works_in_float64(single):
+    refused, wide = (r for r in single if r["module"] == "numba_ptx")
+    assert errors([refused])[0].startswith("numba_ptx.refused_kernel(array(float32, 1d, C)) for [9, 0]: TypingError")
+    assert ".f64" in wide["ptx"]
+    assert not works_in_float64("numba_ptx", "wide_kernel")  # it does not say so
