@@ -181,6 +181,6 @@ def missed_checks(operation: str, drawn: list[tuple]) -> tuple[list[Mutant], lis
 def _rejected(row, case) -> bool:
     try:
         check_parity(row, "cuda", case, "float32")
-    except (AssertionError, emulator.KernelError, ValueError):
+    except (AssertionError, emulator.KernelError, ValueError, IndexError):
         return True
     return False

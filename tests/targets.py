@@ -69,6 +69,9 @@ def need_gpu() -> None:
         (pytest.fail if REQUIRED else pytest.skip)(problem)
 
 
+#: For ``parametrize("backend", ["numpy", "numba", cuda])``: the kernels of CUDA C++, emulated, where there is a compiler.
+cuda = pytest.param("cuda", marks=pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator"))
+
 EMULATED = Target("cuda", "cpu")
 SIMULATED = Target("numba_cuda", "cpu")
 ON_DEVICE = (Target("cuda", "cuda"), Target("numba_cuda", "cuda"))

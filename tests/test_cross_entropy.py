@@ -1,14 +1,17 @@
 """Cross-entropy: properties, edge cases, and PyTorch as a second oracle."""
 
+from importlib import import_module
+
 import numba
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from targets import cuda
 
-from minisegnet_kernels import backends, cross_entropy
+from minisegnet_kernels import backends, cross_entropy, emulator
 
-on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", cuda])
 seeds = st.integers(0, 2**32 - 1)
 reductions = st.sampled_from(["mean", "sum", "none"])
 options = st.fixed_dictionaries(
@@ -110,7 +113,7 @@ def test_large_scores_stay_finite(backend, dtype):
     assert loss.dtype == xbar.dtype == dtype
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", ["numpy", "numba", "numba_cuda", cuda])
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_class_that_is_ruled_out_and_a_score_that_is_nan(backend):
     x = np.array([-np.inf, np.nan, 2.0, 0.0]).reshape(1, 2, 1, 2)
@@ -119,6 +122,47 @@ def test_a_class_that_is_ruled_out_and_a_score_that_is_nan(backend):
     np.testing.assert_array_equal(loss, [[[0, np.nan]]])
     np.testing.assert_array_equal(xbar[0, :, 0, 0], [0, 0])
     assert np.isnan(xbar[0, :, 0, 1]).all()
+
+
+SCORES = [[-np.inf, -np.inf, 2.0], [2.0, -np.inf, -np.inf], [-np.inf] * 3, [1.0, np.inf, 0.0], [np.inf, 1.0, -np.inf], [0.0, np.nan, 1.0]]
+
+
+@pytest.mark.parametrize("backend", ["numba_cuda", cuda])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.25, 1.0])
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+def test_one_sweep_treats_infinite_scores_as_the_formula_does(backend, label_smoothing):
+    """Whatever the order in which they come: the maximum is found while the exponentials are added up."""
+    x = np.array(SCORES).T.reshape(1, 3, 1, len(SCORES))
+    for target in (0, 2):
+        arguments = {"label_smoothing": label_smoothing, "reduction": "none"}
+        results = []
+        for name in ("formula", backend):
+            with backends.use(name):
+                results.append(cross_entropy.forward_and_grad(x, np.full((1, 1, len(SCORES)), target), **arguments))
+        for actual, expected in zip(results[1], results[0], strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
+@pytest.mark.parametrize("wrong", [3, -1, 2**40])
+def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(program, wrong):
+    """As on a GPU, where the front door does not look: no access out of bounds, no number that seems right."""
+    if program == "kernel" and not backends.available()["cuda"]:
+        pytest.skip("no C++ compiler")
+    view = import_module(f"minisegnet_kernels.cross_entropy.{program}")
+    x, t, w = drawn(0)
+    t[1, 2, 3] = wrong
+    options = {"ignore_index": -100, "label_smoothing": 0.1}
+    with emulator.options(watched=True):
+        each, xbar = view.forward_and_grad(x, t, w, reduction="none", **options)
+        loss, all_nan = view.forward_and_grad(x, t, w, reduction="mean", **options)
+        np.testing.assert_array_equal(np.isnan(view.forward(x, t, w, reduction="mean", **options)), True)
+    bad = np.zeros(t.shape, bool)
+    bad[1, 2, 3] = True
+    np.testing.assert_array_equal(np.isnan(each), bad)
+    np.testing.assert_array_equal(np.isnan(xbar), np.broadcast_to(bad[:, None], x.shape))
+    assert np.isnan(loss)
+    assert np.isnan(all_nan[np.broadcast_to((t != -100)[:, None], x.shape)]).all()
 
 
 def test_the_exponential_of_the_kernel_has_all_its_digits():

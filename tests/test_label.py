@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from targets import cuda
 
 from minisegnet_kernels import backends, label
 
-on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", cuda])
 INF = np.inf
 
 

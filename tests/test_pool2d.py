@@ -1,14 +1,17 @@
 """Pooling: what the table of operations does not say."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations.pool2d import every_window_meets_the_input, geometry
+from targets import cuda
 
-from minisegnet_kernels import backends, pool2d
+from minisegnet_kernels import backends, emulator, pool2d
 
-on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
+on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", cuda])
 KINDS = [
     {"kernel_size": 2},
     {"kernel_size": 2, "padding": ((0, 1), (0, 1))},
@@ -305,3 +308,22 @@ def test_unpool_equals_pytorch(seed, size):
     expected.backward(torch.tensor(g))
     np.testing.assert_array_equal(pool2d.unpool(y, winner, output_size=size), expected.detach().numpy())
     np.testing.assert_array_equal(pool2d.grad_unpool(g, winner), reference.grad.numpy())
+
+
+@pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
+@pytest.mark.parametrize("wrong", [-1, 12, 2**40])
+def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, wrong):
+    """As on a GPU, where the front door does not look: no access out of bounds, and the other values are right."""
+    if program == "kernel" and not backends.available()["cuda"]:
+        pytest.skip("no C++ compiler")
+    view = import_module(f"minisegnet_kernels.pool2d.{program}")
+    x, winner = np.arange(1.0, 5).reshape(1, 1, 2, 2), np.array([[[[5, wrong], [5, 0]]]])
+    whole = np.arange(1.0, 13).reshape(1, 1, 3, 4)
+    window = {"kernel_size": (6, 6), "stride": (1, 1), "padding": ((2, 1), (2, 0)), "dilation": (1, 1)}  # hangs over every edge
+    with emulator.options(watched=True):
+        y = view.unpool(x, winner, output_size=(3, 4))
+        xbar = view.grad_unpool(whole, winner)
+        wbar = view.grad_weight(x[:, :, :1, :1], np.full((1, 1, 1, 1), wrong), whole, **window)
+    np.testing.assert_array_equal(y, [[[[4, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 0]]]])
+    np.testing.assert_array_equal(xbar, [[[[0, 0], [6, 1]]]])
+    np.testing.assert_array_equal(wbar, np.zeros((1, 6, 6)))
