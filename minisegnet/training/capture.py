@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from minisegnet_kernels.backends import BackendError, current
-from minisegnet_kernels.optimiser.kernel import HeldRates, held_rates
+from minisegnet_kernels.optimiser.rates import HeldRates, held_rates
 
 from ..nn import Module
 from ..optim import Optimizer

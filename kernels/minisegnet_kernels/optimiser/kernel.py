@@ -4,17 +4,13 @@ A kernel gets the addresses of up to 96 arrays as an argument, so a network take
 
 What changes from step to step (learning rate, bias corrections, whether the velocity is used) comes not as
 an argument but in a tiny array on the device, ``rates``. So a step can be captured once in a CUDA graph and
-replayed with other rates: see `held_rates`, which ``minisegnet.training.CapturedStep`` uses.
+replayed with other rates: see ``rates.py``, which ``minisegnet.training.CapturedStep`` uses.
 """
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from ..cuda import THREADS, Module, blocks
+from .rates import on_device, only_rates
 
 _cu = Module(__file__)
 
@@ -31,7 +27,7 @@ def _address(array):
 
 def _launch(kernel, rates, options, **lists):
     """One launch for each 96 arrays of the dtype of `rates`; arrays without elements are left out."""
-    if _held is not None and _held.only_rates:
+    if only_rates():
         return
     chosen = [k for k, a in enumerate(lists["theta"]) if a.dtype == rates.dtype and a.size]
     for start in range(0, len(chosen), _ARRAYS):
@@ -50,54 +46,9 @@ def _launch(kernel, rates, options, **lists):
         _cu.launch(kernel, (int(ends[-1]),), (THREADS,), table, rates, *options, touches=touched)
 
 
-class HeldRates:
-    """The rates of a step that is captured: arrays that stay where they are, in the order in which they are asked for.
-
-    Attributes
-    ----------
-    arrays : list of array
-    only_rates : bool
-        Whether steps write their rates into these arrays and launch nothing.
-    """
-
-    def __init__(self) -> None:
-        self.arrays: list = []
-        self.only_rates = False
-        self._next = 0
-
-    def place(self, rates: list, like) -> object:
-        """The array for these rates: a new one in the first step, the same one in later steps."""
-        if self._next == len(self.arrays):
-            self.arrays.append(np.asarray(rates, like.dtype, like=like))
-        array = self.arrays[self._next]
-        if self.only_rates:
-            array[...] = np.asarray(rates, like.dtype, like=like)
-        self._next += 1
-        return array
-
-
-_held: HeldRates | None = None
-
-
-@contextmanager
-def held_rates(held: HeldRates, only_rates: bool = False) -> Iterator[None]:
-    """Take the rates of one step of all optimisers from `held`.
-
-    A step is captured with what `held` was given in an earlier step; a replay follows a step with
-    `only_rates`, which moves the counts of the optimiser and writes the new rates, and no more.
-    """
-    global _held
-    _held, held.only_rates, held._next = held, only_rates, 0
-    try:
-        yield
-    finally:
-        _held = None
-
-
 def _on_device(theta, rates):
     """The rates in each dtype that occurs, beside the parameters."""
-    alike = {a.dtype: a for a in theta}.values()
-    return [np.asarray(rates, a.dtype, like=a) if _held is None else _held.place(rates, a) for a in alike]
+    return [on_device(rates, a) for a in {a.dtype: a for a in theta}.values()]
 
 
 def _sgd_rates(lr, *, momentum, dampening, first):
