@@ -143,6 +143,18 @@ def test_the_gradient_is_closed_where_the_output_is_zero(backend):
 
 
 @on_each_backend
+def test_the_relu_is_closed_at_zero_and_for_a_nan(backend):
+    """y = x − 1 = −1, 0, 1, NaN: only the third value is let through."""
+    x, g = (np.array(a, "float32").reshape(1, 1, 2, 2) for a in ([0, 1, 2, np.nan], [1, 2, 4, 8]))
+    zero, one = np.zeros(1, "float32"), np.ones(1, "float32")
+    with backends.use(backend):
+        gammabar, betabar = batch_norm.grad_affine_relu(g, x, one, -one, zero, one)
+        xbar = batch_norm.grad_input_relu(g, x, one, -one, zero, one, zero, zero)
+    np.testing.assert_array_equal([gammabar, betabar], [[8], [4]])
+    np.testing.assert_array_equal(xbar.ravel(), [0, 0, 4, np.nan])
+
+
+@on_each_backend
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4), (2, 3, 0, 4)], ids=str)
 def test_nothing_adds_up_to_zero(backend, shape):
     x, vector = np.ones(shape, "float32"), np.ones(shape[1], "float32")
