@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not backends.available()["cud
 # (operation, the line of a barrier or the text of a check): why nothing changes without it.
 _LOOKED_AT = "the front door looks at it on a CPU; a test of the program alone misses the check"
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("conv2d", "__syncthreads();  // the memory may be used again by a second sum"): "its kernels add once",
     ("pool2d", "__syncthreads();  // the memory may be used again by a second sum"): "its kernels add once",
     ("pool2d", "winner < 0"): f"test_pool2d.py: {_LOOKED_AT}",
     ("pool2d", "winner >= H * W"): f"test_pool2d.py: {_LOOKED_AT}",
