@@ -124,6 +124,16 @@ def test_a_class_that_is_ruled_out_and_a_score_that_is_nan(backend):
     assert np.isnan(xbar[0, :, 0, 1]).all()
 
 
+@pytest.mark.parametrize("backend", ["formula", "numpy", "numba", "numba_cuda", cuda])
+def test_a_mean_over_no_weight_is_zero_and_so_is_the_gradient(backend):
+    x, t, _ = drawn(0, shape=(1, 3, 2, 2))
+    with backends.use(backend):
+        loss, xbar = cross_entropy.forward_and_grad(x, t, np.zeros(3))
+        again = cross_entropy.grad_input(np.ones(()), x, t, np.zeros(3))
+    for zero in (loss, xbar, again):
+        np.testing.assert_array_equal(zero, np.zeros(zero.shape))
+
+
 SCORES = [[-np.inf, -np.inf, 2.0], [2.0, -np.inf, -np.inf], [-np.inf] * 3, [1.0, np.inf, 0.0], [np.inf, 1.0, -np.inf], [0.0, np.nan, 1.0]]
 
 

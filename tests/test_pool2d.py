@@ -310,6 +310,14 @@ def test_unpool_equals_pytorch(seed, size):
     np.testing.assert_array_equal(pool2d.grad_unpool(g, winner), reference.grad.numpy())
 
 
+@pytest.mark.parametrize("backend", ["formula", "numpy", "numba_cuda", cuda])
+def test_a_dilated_window_gives_nothing_to_a_cell_that_it_steps_over(backend):
+    g, between = np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 1)
+    with backends.use(backend):
+        xbar = pool2d.grad_max(g, between, input_size=(1, 3), kernel_size=(1, 2), dilation=(1, 2))
+    np.testing.assert_array_equal(xbar, np.zeros((1, 1, 1, 3)))
+
+
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize("wrong", [-1, 12, 2**40])
 def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, wrong):
