@@ -26,4 +26,5 @@ def test_the_source_of_a_view_is_what_lies_at_its_lines(equation):
             continue
         lines = source.path.read_text().splitlines()[source.first_line - 1 : source.last_line]
         assert "\n".join(lines) in source.text
-        assert any(f"def {equation.name}(" in line for line in lines)
+        declared = f"{equation.operation}_{equation.name}" if view == "cuda" else f"def {equation.name}("
+        assert any(declared in line for line in lines)

@@ -198,14 +198,14 @@ def _cuda_source(path: Path, kernel: str) -> Source | None:
     wanted = [name for name in spans if name == kernel or name.startswith(f"{kernel}__")]
     if not wanted:
         return None
-    own = [spans[name] for name in wanted]
+    own = spans[kernel if kernel in spans else wanted[0]]
     for name in wanted:  # grows as helpers are found
         body = text[slice(*spans[name])]
         wanted += [
             other for other in spans if other not in wanted and f"{path.parent.name}_" not in other and re.search(rf"\b{other}\b", body)
         ]
-    first = text.count("\n", 0, own[0][0]) + 1
-    last = text.count("\n", 0, own[-1][1]) + 1
+    first = text.count("\n", 0, own[0]) + 1
+    last = text.count("\n", 0, own[1]) + 1
     return Source(path, first, last, "\n\n".join(text[a:b] for a, b in sorted(spans[name] for name in wanted)))
 
 

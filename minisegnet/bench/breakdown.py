@@ -35,7 +35,7 @@ def breakdown(threads: int = 2) -> str:
 
         return run
 
-    phases, _ = training_step(Minisegnet(backends.current("cpu"), threads))
+    phases, _ = training_step(Minisegnet(backends.current("cpu"), threads, "cpu"))
     phases["step"]()  # compiles
     totals = []
     with mock.patch.object(backends, "_program", timed):

@@ -91,7 +91,8 @@ class Torch:
     def unet(self) -> tuple[Any, Any]:
         from .twin import UNet
 
-        model = UNet(1, 2, 0.25).to(self.device, memory_format=self._layout)
+        model: Any = UNet(1, 2, 0.25)
+        model = model.to(self.device, memory_format=self._layout)
         return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
 
 

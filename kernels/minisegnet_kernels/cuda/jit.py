@@ -23,7 +23,8 @@ if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
 
 from numba import cuda
 
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+_config: Any = numba.config
+SIMULATED = bool(_config.ENABLE_CUDASIM)
 
 #: Threads of a block; a thread costs the simulator far more than an operation.
 THREADS = 32 if SIMULATED else 256

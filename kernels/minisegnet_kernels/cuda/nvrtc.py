@@ -65,7 +65,7 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
     ImportError
         If NVRTC is not installed.
     """
-    from cuda.bindings import nvrtc  # type: ignore[import-not-found]
+    from cuda.bindings import nvrtc
 
     names = [kernel.expression(i) for kernel in source.kernels.values() for i in kernel.instances()]
     _, program = nvrtc.nvrtcCreateProgram(source.whole().encode(), source.path.name.encode(), 0, [], [])
@@ -103,7 +103,7 @@ def _read_log(log: str, name: str, lowered: str, architecture: str) -> Compiled:
 
 
 def _version() -> str:
-    from cuda.bindings import nvrtc  # type: ignore[import-not-found]
+    from cuda.bindings import nvrtc
 
     return ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
 

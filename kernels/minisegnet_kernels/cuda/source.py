@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 #: C++ types of the elements and numbers that kernels take, and their dtypes.
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "bool": np.dtype(np.bool_),
@@ -91,7 +92,7 @@ class Source:
     path: Path
     text: str
     kernels: dict[str, Kernel]
-    structs: dict[str, np.dtype]
+    structs: dict[str, np.dtype | None]
 
     def whole(self) -> str:
         """The text with its includes in place, as one file that needs no search path."""
