@@ -164,3 +164,22 @@ def test_what_cannot_be_saved(tmp_path, obj, words):
 def test_metadata_is_text(tmp_path):
     with pytest.raises(TypeError, match=r"'epoch' is 3.*str\(\)"):
         save({"a": np.ones(2)}, tmp_path / "a.safetensors", {"epoch": 3})
+
+
+def by_hand(path, dtype, content, shape=(4,)):
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(content)]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content)
+    return path
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    bits = np.array([0x3F80, 0xC040, 0x7F80, 0x0001], "<u2")  # 1, −3, ∞ and the smallest subnormal number
+    found = load(by_hand(tmp_path / "a.safetensors", "BF16", bits.tobytes(), (2, 2)))["a"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.data, np.array([[1, -3], [np.inf, 2.0**-133]], np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_a_dtype_that_numpy_lacks_is_named(tmp_path, dtype):
+    with pytest.raises(ValueError, match=rf"a\.safetensors: 'a' is in {dtype}"):
+        load(by_hand(tmp_path / "a.safetensors", dtype, bytes(4)))

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ..files import replaced
 from ..tensor import Tensor
 from .npz import load_npz
-from .torch_file import legacy_error, load_torch
+from .torch_file import from_bfloat16, legacy_error, load_torch
 
 _OTHERS = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz")  # endings that promise another format
 _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how a pickle of protocol 2 to 5 begins,
 _SHORT = bytes(6)  # and a safetensors file whose header has 640, 896, ... bytes, if these follow
 
+_SAFETENSORS_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 # zipfile has many ways to say that a file is damaged; a MemoryError is a size that cannot be true.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OverflowError, MemoryError),
@@ -127,8 +128,7 @@ def _arrays(path: Path, key: str | None) -> dict[str, np.ndarray]:
     if not start.startswith(_ZIP):
         if key is not None:
             raise ValueError(f"{path}: key={key!r} is for checkpoints of PyTorch; this file has its tensors by name")
-        _header(path)
-        return load_file(path)
+        return _load_safetensors(path)
     try:
         with zipfile.ZipFile(path) as archive:
             if not all(name.endswith(".npy") for name in archive.namelist()):
@@ -138,6 +138,27 @@ def _arrays(path: Path, key: str | None) -> dict[str, np.ndarray]:
             return load_npz(archive, path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    header = _header(path)
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  (it is no dictionary)
+            dtype, (begin, end) = header[name]["dtype"], header[name]["data_offsets"]
+            if dtype == "BF16":  # NumPy has none
+                bits = np.fromfile(path, "<u2", (end - begin) // 2, offset=path.stat().st_size - _data_size(header) + begin)
+                arrays[name] = from_bfloat16(bits).reshape(header[name]["shape"])
+            elif dtype not in _SAFETENSORS_DTYPES:
+                raise ValueError(f"{path}: {name!r} is in {dtype}, for which NumPy has no dtype")
+            else:
+                arrays[name] = file.get_tensor(name)
+    return arrays
+
+
+def _data_size(header: Mapping[str, Any]) -> int:
+    """Bytes behind the header."""
+    return max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
 
 
 def _start(path: Path) -> bytes:
@@ -171,10 +192,10 @@ def _header(path: Path) -> dict[str, Any]:
         text = file.read(length) if length <= size else b""
     try:
         header = json.loads(text)
-        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        behind = _data_size(header)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: not a safetensors file (or cut off in its header); it has {size} bytes") from error
-    expected = 8 + length + max(ends, default=0)
+    expected = 8 + length + behind
     if size != expected:
         raise ValueError(
             f"{path}: {'truncated' if size < expected else 'damaged'}: expected {expected} bytes, got {size}. Download or save it again"

@@ -88,6 +88,11 @@ def legacy_error(path: Path) -> ValueError:
     )
 
 
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """The upper halves of float32 numbers (uint16) → those numbers."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 # --- tensors ------------------------------------------------------------------------------
 
 
@@ -146,7 +151,7 @@ class _Storages:
         if dtype == "bool" and (values.view(np.uint8) > 1).any():
             raise ValueError(f"storage {key!r}: a truth value is neither 0 nor 1")
         if dtype == _BFLOAT16:
-            return _Storage((values.astype(np.uint32) << 16).view(np.float32), dtype)
+            return _Storage(from_bfloat16(values), dtype)
         return _Storage(values.astype(stored, copy=False), dtype)
 
     def tensor(
