@@ -85,7 +85,12 @@ def write(path: str | os.PathLike, model: Module, about: About, state: Mapping[s
         What the optimiser remembers; see `pack_optimizer`.
     """
     tensors = {**model.state_dict(), **{_STATE + name: value for name, value in (state or {}).items()}}
-    serialization.save(tensors, path, {_KEY: json.dumps(asdict(about))})
+    serialization.save(tensors, path, {_KEY: json.dumps(asdict(about), default=plain)})
+
+
+def plain(value: Any) -> Any:
+    """For JSON: NumPy's numbers as Python's, and what it does not know, such as a path, as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def read(path: str | os.PathLike) -> Checkpoint:

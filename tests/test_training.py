@@ -107,6 +107,38 @@ def test_a_finished_run_can_be_made_longer(tmp_path):
     assert fit(tmp_path / "run", steps=10, eval_every=1, resume=tmp_path / "run").losses == whole.losses
 
 
+def test_a_run_that_goes_on_in_another_folder_takes_its_best_along(tmp_path):
+    first = fit(tmp_path / "first", steps=4)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "best.safetensors").write_text("of another run")
+    with pytest.raises(FileExistsError, match="not empty"):
+        fit(tmp_path / "other", steps=6, resume=tmp_path / "first")
+    assert (tmp_path / "other" / "best.safetensors").read_text() == "of another run"
+    second = fit(tmp_path / "second", steps=6, eval_every=6, learning_rate=1e-2, resume=tmp_path / "first")
+    about = checkpoint.read_about(tmp_path / "second" / "best.safetensors")
+    assert about.step == second.best_step >= first.best_step
+    assert checkpoint.read_about(tmp_path / "first" / "last.safetensors").step == 4
+
+
+def test_settings_may_hold_anything_and_options_numbers_of_numpy(tmp_path):
+    fit(tmp_path / "run", steps=1, crop=np.int64(32), settings={"data": tmp_path, "share": np.float32(0.5)})
+    about = checkpoint.read_about(tmp_path / "run")
+    assert about.run["settings"] == {"data": str(tmp_path), "share": 0.5} and about.run["options"]["crop"] == 32
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"] == about.run["settings"]
+
+
+def test_a_line_of_the_log_that_was_cut_off_is_left_out(tmp_path):
+    (tmp_path / "log.csv").write_text("step,loss,lr\n1,0.5,0.1\n2,0.25,1e")
+    assert read_log(tmp_path / "log.csv", 9) == [{"step": 1, "loss": 0.5, "lr": 0.1}]
+
+
+def test_nothing_is_best_where_nothing_was_measured(tmp_path):
+    good = discs()
+    unknown = Arrays([i for i, _ in good], [np.full((40, 48), 255)] * 3, good.classes)
+    history = training.fit(network(), unknown, unknown, steps=1, batch_size=2, crop=32, progress=False)
+    assert "best" not in str(history)
+
+
 def test_resume_with_dropout_restores_the_random_numbers(tmp_path):
     class Net(ms.nn.Module):
         def __init__(self):

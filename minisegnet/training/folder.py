@@ -7,13 +7,16 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
+from ..checkpoint import plain
 from ..files import write_atomically
 
-FILES = ("config.json", "log.csv", "last.safetensors", "best.safetensors", "curves.png", "predictions.png")
+BEST = "best.safetensors"
+FILES = ("config.json", "log.csv", "last.safetensors", BEST, "curves.png", "predictions.png")
 
 
 class RunFolder:
@@ -67,7 +70,7 @@ class RunFolder:
             for name in FILES:
                 (self.path / name).unlink(missing_ok=True)
         self._columns = list(columns)
-        text = json.dumps(config, indent=2, default=str) + "\n"
+        text = json.dumps(config, indent=2, default=plain) + "\n"
         lines = io.StringIO(newline="")
         csv.writer(lines).writerows([self._columns, *map(self._cells, rows)])
         write_atomically(self / "config.json", lambda stream: stream.write(text.encode()))
@@ -92,10 +95,13 @@ class RunFolder:
 
 
 def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
-    """The rows of a log up to a step; none if there is no log."""
+    """The rows of a log up to a step; none if there is no log. A line that was cut off is left out."""
     if not path.exists():
         return []
+    rows = []
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = [{name: float(cell) for name, cell in row.items() if name and cell} for row in csv.DictReader(stream)]
+        for row in csv.DictReader(stream):
+            with suppress(ValueError):
+                rows.append({name: float(cell) for name, cell in row.items() if name and cell})
     whole = [{**row, "step": int(row["step"])} for row in rows if "step" in row and "loss" in row]
     return [row for row in whole if row["step"] <= up_to]

@@ -53,7 +53,7 @@ class History:
         if not self.rows:
             return "no step done"
         text = f"{self.step} steps in {self.seconds:.1f} s, loss {self.rows[-1]['loss']:.4f}"
-        return text + (f", best {self.score_name} {self.best_score:.4f} at step {self.best_step}" if self.confusion is not None else "")
+        return text + (f", best {self.score_name} {self.best_score:.4f} at step {self.best_step}" if self.best_step else "")
 
 
 class Interrupted(KeyboardInterrupt):

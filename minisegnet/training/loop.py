@@ -76,7 +76,7 @@ def fit(
         Whether the files of an earlier run in `out` may be replaced.
     resume : path, optional
         The folder of a run (or its ``last.safetensors``), to go on exactly where it stopped, up to
-        `steps` in total; in the same folder unless `out` is given.
+        `steps` in total; in the same folder unless `out` is given, which takes over the best checkpoint.
     eval_every : int, optional
         Steps between two evaluations, after each of which a checkpoint is written; a tenth of all by default.
     progress : bool
@@ -107,10 +107,11 @@ def fit(
     criterion = loss if loss is not None else CrossEntropyLoss(ignore_index=train.ignore_index)
     loader = Loader(train, batch_size, transform, seed=seed, steps=total)
     run = Run(model, options, optimizer, criterion, loader, train, validation, settings or {})
+    earlier = None
     if resume is not None:
-        out = out or (resume if Path(resume).is_dir() else Path(resume).parent)
+        earlier = Path(resume) if Path(resume).is_dir() else Path(resume).parent
         run.restore(resume)
-    run.open(out, overwrite, resume is not None)
+    run.open(out or earlier, overwrite, earlier)
     try:
         with stop_between_steps() as stop, ExitStack() as waiting:
             waiting.enter_context(compiling(progress))

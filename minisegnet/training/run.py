@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ import numpy as np
 from .. import checkpoint, random
 from .. import functional as F
 from ..data import Dataset, Loader
+from ..files import write_atomically
 from ..inference import evaluating, predict
 from ..nn import Module
 from ..tensor import Tensor, no_grad
 from .evaluation import figures, headline, measure
-from .folder import RunFolder, read_log
+from .folder import BEST, RunFolder, read_log
 from .history import DivergedError, History
 from .options import SCHEDULES, Options, make_optimizer
 
@@ -47,6 +49,7 @@ class Run:
         self.dtype, self.device = parameters[0].dtype, parameters[0].device
         self.history = History()
         self.folder: RunFolder | None = None
+        self.earlier: Path | None = None  # the folder of the run that goes on in another one
         random.manual_seed(options.seed)  # for dropout
 
     # --- before the first step ---------------------------------------------------------
@@ -96,11 +99,13 @@ class Run:
         rows = read_log(found.path.parent / "log.csv", about.step)
         self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"])
 
-    def open(self, out: str | os.PathLike | None, overwrite: bool, resume: bool) -> None:
-        """Choose the folder of the run; nothing is written yet."""
+    def open(self, out: str | os.PathLike | None, overwrite: bool, earlier: Path | None) -> None:
+        """Choose the folder of the run, which may be that of an earlier one that goes on; nothing is written yet."""
         if out is not None:
-            self.folder = RunFolder(out, overwrite, resume)
+            same = earlier is not None and Path(out).resolve() == earlier.resolve()
+            self.folder = RunFolder(out, overwrite, same)
             self.history.out = self.folder.path
+            self.earlier = None if same else earlier
 
     # --- the steps ---------------------------------------------------------------------
 
@@ -132,6 +137,8 @@ class Run:
         if self.folder is not None:
             if not self.folder.begun:
                 self.folder.begin(self._config(), self._columns(), self.history.rows)
+                if self.earlier is not None and (best := self.earlier / BEST).exists():
+                    write_atomically(self.folder / BEST, lambda stream: stream.write(best.read_bytes()))
             self.folder.log(row)
         self.history.rows.append(row)
 
@@ -194,7 +201,7 @@ class Run:
         }
         checkpoint.write(self.folder / "last.safetensors", self.model, replace(about, resume=resume), state)
         if better:
-            checkpoint.write(self.folder / "best.safetensors", self.model, about)
+            checkpoint.write(self.folder / BEST, self.model, about)
 
     def draw(self) -> None:
         """``curves.png`` and ``predictions.png``."""
