@@ -2,7 +2,8 @@
 
 One safetensors file. Its tensors are the network's ``state_dict`` under its own names, so that any
 program that reads safetensors can use them, and, in the file from which a run goes on, the state of
-the optimiser under names that begin with ``optimizer/``. Its metadata tell the rest, as JSON.
+the optimiser under names that begin with ``optimizer/``. Where the network's weights are an average, those
+that the training goes on with are there too, under ``training/``. Its metadata tell the rest, as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .nn import Module
 from .tensor import Tensor
 
 FORMAT = 1
-_KEY, _STATE = "minisegnet", "optimizer/"
+_KEY, _STATE, _RAW = "minisegnet", "optimizer/", "training/"
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,25 @@ class About:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: `about`, the network's `weights`, and the tensors of the optimiser's `state`."""
+    """A checkpoint that was read: `about`, the network's `weights`, and the tensors of the optimiser's `state`.
+
+    `training_weights` are those with which a run goes on: the same, unless `weights` are their average.
+    """
 
     about: About
     weights: dict[str, Tensor]
     state: dict[str, Tensor]
     path: Path
+    training_weights: dict[str, Tensor]
 
 
-def write(path: str | os.PathLike, model: Module, about: About, state: Mapping[str, Any] | None = None) -> None:
+def write(
+    path: str | os.PathLike,
+    model: Module,
+    about: About,
+    state: Mapping[str, Any] | None = None,
+    training_weights: Mapping[str, Any] | None = None,
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Parameters
@@ -83,8 +94,14 @@ def write(path: str | os.PathLike, model: Module, about: About, state: Mapping[s
     about : About
     state : mapping of str to Tensor, optional
         What the optimiser remembers; see `pack_optimizer`.
+    training_weights : mapping of str to Tensor, optional
+        If those of the model are an average: the weights with which the run goes on.
     """
-    tensors = {**model.state_dict(), **{_STATE + name: value for name, value in (state or {}).items()}}
+    tensors = {
+        **model.state_dict(),
+        **{_STATE + name: value for name, value in (state or {}).items()},
+        **{_RAW + name: value for name, value in (training_weights or {}).items()},
+    }
     serialization.save(tensors, path, {_KEY: json.dumps(asdict(about), default=plain)})
 
 
@@ -106,9 +123,9 @@ def read(path: str | os.PathLike) -> Checkpoint:
     path = find(path)
     about = read_about(path)
     tensors = serialization.load(path)
-    weights = {name: value for name, value in tensors.items() if not name.startswith(_STATE)}
-    state = {name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)}
-    return Checkpoint(about, weights, state, path)
+    weights = {name: value for name, value in tensors.items() if not name.startswith((_STATE, _RAW))}
+    state, raw = ({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)} for p in (_STATE, _RAW))
+    return Checkpoint(about, weights, state, path, raw or weights)
 
 
 def read_about(path: str | os.PathLike) -> About:

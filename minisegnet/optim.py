@@ -6,6 +6,7 @@ at once: equations ``optimiser.sgd`` and ``optimiser.adam``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -16,7 +17,55 @@ from minisegnet_kernels import optimiser as kernels
 from .lr_scheduler import CosineAnnealingLR, LinearWarmup, LRScheduler, PolynomialLR, StepLR
 from .tensor import Tensor
 
-__all__ = ["SGD", "Adam", "AdamW", "CosineAnnealingLR", "LRScheduler", "LinearWarmup", "Optimizer", "PolynomialLR", "StepLR"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "LinearWarmup",
+    "Optimizer",
+    "PolynomialLR",
+    "StepLR",
+    "parameter_groups",
+]
+
+
+def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]], lr: float, factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Groups for an optimiser, in which some parts of a network have a rate of their own.
+
+    Parameters
+    ----------
+    named_parameters : iterable of (str, Tensor)
+        ``model.named_parameters()``
+    lr : float
+        The rate of all the others.
+    factors : mapping of str to float
+        What the rate is multiplied by, for the parameters under a name: ``{"outc": 10}`` lets a U-Net's head learn ten times
+        as fast. The longest name that fits decides.
+
+    Returns
+    -------
+    list of dict
+        First the others, if there are any, then a group for each factor.
+
+    Raises
+    ------
+    ValueError
+        If no parameter has such a name, or a factor is negative.
+    """
+    named = list(named_parameters)
+    groups: dict[str, list[Tensor]] = {"": [], **{part: [] for part in factors}}
+    for name, parameter in named:
+        owners = [part for part in factors if f"{name}.".startswith(f"{part}.")]
+        groups[max(owners, key=len, default="")].append(parameter)
+    for part, factor in factors.items():
+        if not groups[part]:
+            parts = dict.fromkeys(name.partition(".")[0] for name, _ in named)
+            raise ValueError(f"no parameters under {part!r} to learn at another rate; the parts of this network are {', '.join(parts)}")
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"the factor of the learning rate of {part!r} must not be negative, it is {factor}")
+    return [{"params": params, "lr": lr * factors.get(part, 1.0)} for part, params in groups.items() if params]
 
 
 class Optimizer:

@@ -319,3 +319,52 @@ def test_training_a_layer_lowers_its_loss():
             optimiser.step()
             losses.append(loss.item())
         assert losses[-1] < 0.01 * losses[0]
+
+
+# --- groups and clipping ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_norm", [0.01, 1.0, 1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clipping_equals_pytorchs(max_norm, dtype):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    params = [nn.Parameter(np.zeros(shape, dtype)) for shape in SHAPES]
+    set_gradients(params, rng, late=1)
+    for p in params:
+        p.grad = None if p.grad is None else Tensor(p.grad.data.astype(dtype))
+    twins = [torch.zeros(p.shape, requires_grad=True, dtype=torch.float32 if dtype == np.float32 else torch.float64) for p in params]
+    for p, q in zip(params, twins, strict=True):
+        q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+    tolerance = {np.float32: 1e-6, np.float64: 1e-13}[dtype]
+    expected = torch.nn.utils.clip_grad_norm_(twins, max_norm).item()
+    assert nn.utils.clip_grad_norm_(params, max_norm) == pytest.approx(expected, rel=tolerance)
+    for p, q in zip(params, twins, strict=True):
+        if p.grad is not None:
+            assert p.grad.dtype == dtype
+            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=tolerance)
+    assert params[1].grad is None
+
+
+def test_clipping_does_not_hide_a_nan():
+    p = nn.Parameter(np.zeros(3))
+    p.grad = Tensor(np.array([1.0, np.nan, 2.0]))
+    assert np.isnan(nn.utils.clip_grad_norm_(p, 1.0)) and np.isnan(p.grad.data).all()
+    with pytest.raises(RuntimeError, match="norm of the gradients is nan"):
+        nn.utils.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
+    with pytest.raises(ValueError, match="max_norm must be positive"):
+        nn.utils.clip_grad_norm_([p], 0.0)
+
+
+def test_groups_by_the_names_of_parameters():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1))
+    model.head, model.header = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1, bias=False)
+    groups = optim.parameter_groups(model.named_parameters(), 0.1, {"head": 10, "0": 0.5, "head.bias": 2})
+    named = {id(p): name for name, p in model.named_parameters()}
+    found = {group["lr"]: [named[id(p)] for p in group["params"]] for group in groups}
+    assert found == {0.1: ["1.weight", "1.bias", "header.weight"], 1.0: ["head.weight"], 0.05: ["0.weight", "0.bias"], 0.2: ["head.bias"]}
+    assert [g["lr"] for g in optim.SGD(groups).param_groups] == [0.1, 1.0, 0.05, 0.2]
+    with pytest.raises(ValueError, match=r"under 'hea' .* 0, 1, head, header"):
+        optim.parameter_groups(model.named_parameters(), 0.1, {"hea": 1})
+    with pytest.raises(ValueError, match="'head' must not be negative"):
+        optim.parameter_groups(model.named_parameters(), 0.1, {"head": -1})

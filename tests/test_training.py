@@ -12,7 +12,7 @@ import pytest
 
 import minisegnet as ms
 from minisegnet import checkpoint, models, random, training
-from minisegnet.data import Arrays
+from minisegnet.data import Arrays, augmentation
 from minisegnet.training.evaluation import headline
 from minisegnet.training.folder import read_log
 
@@ -83,7 +83,16 @@ def test_same_seed_same_losses_other_seed_others():
     assert fit(seed=3).losses == fit(seed=3).losses != fit(seed=4).losses
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd"}, {"schedule": "cosine"}])
+EVERYTHING = {
+    "optimizer": "sgd", "schedule": "poly", "warmup": 3, "weight_decay": 1e-3, "lr_factors": {"outc": 10.0, "up4": 2.0}, "loss": "ce+0.5*dice",
+    "class_weights": "median", "label_smoothing": 0.1, "accumulate": 2, "batch_size": 1, "clip_norm": 0.5, "ema": 0.8, "best_by": "loss", "patience": 9,
+    "transform": augmentation(32, scale=(0.7, 1.4), rotate=10, jitter=0.2, blur=1.0, noise=0.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "sgd"}, {"schedule": "cosine"}, EVERYTHING], ids=["plain", "sgd", "cosine", "everything"]
+)
 def test_resume_is_exact(tmp_path, options):
     whole = fit(tmp_path / "whole", steps=10, **options)
     with pytest.raises(training.Interrupted):
@@ -99,6 +108,178 @@ def test_resume_is_exact(tmp_path, options):
         [{k: v for k, v in row.items() if k != "seconds"} for row in read_log(tmp_path / f / "log.csv", 99)] for f in ("half", "whole")
     ]
     assert columns[0] == columns[1]
+
+
+# --- how a run is told to learn -----------------------------------------------------------------
+
+
+def test_rates_of_warm_up_and_schedule(tmp_path):
+    """The rates in the log, by their formulas: 4 steps of growth from a hundredth, then 6 along the schedule."""
+    warm = [0.1 * (0.01 + 0.99 * t / 4) for t in range(4)]
+    after = {
+        "cosine": [0.1 * (1 + np.cos(np.pi * t / 6)) / 2 for t in range(6)],
+        "poly": [0.1 * (1 - t / 6) ** 0.9 for t in range(6)],
+        "step": [0.1, 0.1, 0.01, 0.01, 0.001, 0.001],
+        None: [0.1] * 6,
+    }
+    for schedule, expected in after.items():
+        options = training.options.Options(10, 1, 0.1, None, "sgd", schedule, 0, 1, warmup=4)
+        optimizer = training.options.make_optimizer("sgd", small(), options)
+        schedule = training.options.make_schedule(optimizer, options)
+        rates = []
+        for _ in range(10):
+            rates.append(schedule.get_last_lr()[0])
+            schedule.step()
+        np.testing.assert_allclose(rates, warm + expected, rtol=1e-12)
+    assert [row["lr"] for row in fit(steps=3, warmup=2, learning_rate=0.1, model=small()).rows] == pytest.approx([0.001, 0.0505, 0.1])
+
+
+class Small(ms.nn.Module):
+    """Without batch normalisation; what `recipe` does for the networks of `models` is not needed here."""
+
+    def __init__(self):
+        self.body, self.head = ms.nn.Conv2d(1, 4, 3, padding=1), ms.nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        return self.head(ms.functional.relu(self.body(x)))
+
+
+def small(dtype=np.float64):
+    random.manual_seed(0)
+    return Small().to(dtype)
+
+
+def change(**options):
+    """How far the parameters move in one step of plain gradient descent."""
+    model = small()
+    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    fit(model=model, steps=1, optimizer=ms.optim.SGD, **options)
+    return {name: value.data - before[name] for name, value in model.state_dict().items()}
+
+
+def test_the_head_learns_at_ten_times_the_rate():
+    plain, fast = change(), change(lr_factors={"head": 10})
+    for name in plain:
+        np.testing.assert_allclose(fast[name], plain[name] * (10 if name.startswith("head") else 1), rtol=1e-9)
+        assert np.abs(plain[name]).max() > 0
+    deeper = change(lr_factors={"head": 10, "head.bias": 0})
+    np.testing.assert_array_equal(deeper["head.bias"], 0)
+    np.testing.assert_allclose(deeper["head.weight"], fast["head.weight"], rtol=1e-12)
+
+
+def test_accumulated_batches_are_one_large_batch():
+    """The same items with the same augmentation; each loss is a mean over as many pixels; there is no batch normalisation."""
+    whole, parts = small(), small()
+    losses = [fit(model=model, steps=4, batch_size=b, accumulate=a).losses for model, b, a in ((whole, 6, 1), (parts, 2, 3))]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+    for name, value in whole.state_dict().items():
+        np.testing.assert_allclose(parts.state_dict()[name].data, value.data, rtol=1e-7, atol=1e-12)
+
+
+def test_clipping_shortens_the_step_and_the_log_tells_the_norm(tmp_path):
+    plain = change()
+    length = np.sqrt(sum((d**2).sum() for d in plain.values())) / 1e-2  # the learning rate
+    history = fit(tmp_path / "run", model=small(), steps=1, optimizer=ms.optim.SGD, clip_norm=1e9)
+    assert history.rows[0]["grad_norm"] == pytest.approx(length, rel=1e-9)
+    assert read_log(tmp_path / "run" / "log.csv", 9)[0]["grad_norm"] == history.rows[0]["grad_norm"]
+    for name, moved in change(clip_norm=length / 4).items():
+        np.testing.assert_allclose(moved, plain[name] / 4, rtol=1e-5)
+
+
+def test_weight_decay_pulls_towards_zero():
+    model = small()
+    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    plain, decayed = change(), change(weight_decay=0.5)
+    for name in plain:
+        np.testing.assert_allclose(decayed[name], plain[name] - 1e-2 * 0.5 * before[name], rtol=1e-9, atol=1e-15)
+
+
+def test_the_average_of_the_weights_by_its_formula():
+    rng = np.random.default_rng(0)
+    model = small()
+    values = rng.normal(size=(30, 4))
+    model.body.bias.copy_(values[0])
+    average = training.ExponentialMovingAverage(model, 0.7)
+    expected = values[0]
+    for t in range(1, 30):
+        model.body.bias.copy_(values[t])
+        average.update(model, t)
+        d = min(0.7, (1 + t) / (10 + t))
+        expected = d * expected + (1 - d) * values[t]
+    np.testing.assert_allclose(average.weights["body.bias"].data, expected, rtol=1e-12)
+    with average.applied(model):
+        np.testing.assert_allclose(model.body.bias.data, expected, rtol=1e-12)
+    np.testing.assert_array_equal(model.body.bias.data, values[29])
+
+
+def test_the_average_is_what_is_evaluated_and_kept_and_does_not_disturb(tmp_path):
+    model = network()
+    history = fit(tmp_path / "run", model=model, ema=0.9)
+    plain = network()
+    assert fit(model=plain).losses == history.losses
+    for path in (tmp_path / "run" / "last.safetensors", None):
+        averaged = ms.inference.load_model(path) if path else model
+        again = training.evaluate(averaged, discs(2, seed=1))
+        np.testing.assert_array_equal(again.matrix, history.confusion.matrix)
+    found = checkpoint.read(tmp_path / "run" / "last.safetensors")
+    for name, value in plain.state_dict().items():
+        np.testing.assert_array_equal(found.training_weights[name].data, value.data)
+    assert any((found.training_weights[n].data != w.data).any() for n, w in found.weights.items())
+    best = checkpoint.read(tmp_path / "run" / "best.safetensors")
+    assert best.training_weights is best.weights and not best.state
+
+
+@pytest.mark.parametrize(
+    ("best_by", "column", "sign"), [("mean_iou", "val_iou", 1), ("dice", "val_dice_disc", 1), ("loss", "val_loss", -1)]
+)
+def test_the_best_checkpoint_is_that_of_the_chosen_figure(tmp_path, best_by, column, sign):
+    history = fit(tmp_path / "run", steps=12, eval_every=1, best_by=best_by, learning_rate=0.1)
+    if best_by == "dice":
+        values = [2 * row["val_iou_disc"] / (1 + row["val_iou_disc"]) for row in history.rows]
+    else:
+        values = [row[column] for row in history.rows]
+    best = int(np.argmax(sign * np.array(values)))
+    assert history.best_step == best + 1 and history.best_score == pytest.approx(values[best], rel=1e-12)
+    assert checkpoint.read_about(tmp_path / "run" / "best.safetensors").step == best + 1
+    assert history.score_name == {"mean_iou": "mean IoU", "dice": "disc Dice", "loss": "validation loss"}[best_by]
+
+
+def test_patience_stops_early_and_a_longer_one_goes_on(tmp_path):
+    stuck = {"learning_rate": 1e-30, "eval_every": 1, "model": small(), "best_by": "loss"}
+    history = fit(tmp_path / "run", steps=50, patience=3, **stuck)
+    assert history.stopped_early and history.step == 4 and history.best_step == 1 and history.stale == 3
+    assert "stopped early" in str(history)
+    assert checkpoint.read_about(tmp_path / "run" / "last.safetensors").step == 4
+    with pytest.raises(ValueError, match=r"stopped early after step 4: 3 evaluations .* step 1; .*--patience"):
+        fit(steps=50, patience=3, resume=tmp_path / "run", **stuck)
+    assert fit(steps=50, patience=5, resume=tmp_path / "run", **stuck).step == 6
+    with pytest.raises(ValueError, match="without validation data"):
+        training.fit(small(), discs(), steps=2, crop=32, patience=2, progress=False)
+
+
+def test_auxiliary_outputs_count_with_their_weight():
+    class Two(Small):
+        def __init__(self):
+            super().__init__()
+            self.second = ms.nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            features = ms.functional.relu(self.body(x))
+            return (self.head(features), self.second(features)) if self.training else self.head(features)
+
+    def first_loss(weight):
+        random.manual_seed(0)
+        return fit(model=Two().double(), steps=1, aux_weight=weight).losses[0]
+
+    losses = [first_loss(w) for w in (0.0, 0.4, 1.0)]
+    assert losses[0] == pytest.approx(fit(model=small(), steps=1).losses[0], rel=1e-12)
+    assert losses[1] - losses[0] == pytest.approx(0.4 * (losses[2] - losses[0]), rel=1e-9) and losses[2] > losses[0]
+
+
+def test_class_weights_are_computed_once_and_recorded(tmp_path):
+    fit(tmp_path / "run", steps=1, class_weights="inverse", loss="focal")
+    options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
+    assert options["class_weights"] == pytest.approx(list(ms.losses.class_weights(discs(), "inverse"))) and options["loss"] == "focal"
 
 
 def test_a_finished_run_can_be_made_longer(tmp_path):
@@ -234,7 +415,20 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
         ({"learning_rate": 0}, "learning_rate must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"optimizer": "adma"}, "adma.*adam, adamw, sgd"),
-        ({"schedule": "step"}, "cosine, poly"),
+        ({"schedule": "steps"}, "cosine, poly, step"),
+        ({"warmup": 6}, "warmup must be shorter than the training of 6 steps"),
+        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"clip_norm": 0.0}, "clip_norm must be positive"),
+        ({"ema": 1.0}, "ema is a decay"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"best_by": "accuracy"}, "iou, mean_iou, dice, loss"),
+        ({"loss": "dise"}, "did you mean 'dice'"),
+        ({"loss": "dice", "class_weights": "median"}, "no use for class weights"),
+        ({"loss": lambda scores, labels: scores.mean(), "label_smoothing": 0.1}, "go with a loss that is named"),
+        ({"class_weights": [1.0]}, "expected 2 numbers"),
+        ({"class_weights": [1.0, -1.0]}, "expected 2 numbers"),
+        ({"class_weights": "rare"}, "median or inverse"),
+        ({"lr_factors": {"out": 10}}, r"no parameters under 'out'.*parts of this network are inc, down1, .*outc"),
         ({"crop": 0}, "crop"),
         ({"crop": 8}, "16 × 16"),
         ({"seed": -1}, "seed"),

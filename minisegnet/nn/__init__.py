@@ -3,7 +3,7 @@
 Names, arguments, defaults and ``state_dict`` keys are PyTorch's.
 """
 
-from . import init
+from . import init, utils
 from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax
 from .containers import ModuleList, Sequential, chain
 from .convolution import Conv2d, ConvTranspose2d
@@ -44,4 +44,5 @@ __all__ = [
     "chain",
     "fold",
     "init",
+    "utils",
 ]

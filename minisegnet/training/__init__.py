@@ -1,8 +1,18 @@
 """Training: `fit` and what goes with it."""
 
+from .average import ExponentialMovingAverage
 from .capture import CapturedStep
 from .evaluation import evaluate
 from .history import DivergedError, History, Interrupted
 from .loop import fit, train_segmentation_network
 
-__all__ = ["CapturedStep", "DivergedError", "History", "Interrupted", "evaluate", "fit", "train_segmentation_network"]
+__all__ = [
+    "CapturedStep",
+    "DivergedError",
+    "ExponentialMovingAverage",
+    "History",
+    "Interrupted",
+    "evaluate",
+    "fit",
+    "train_segmentation_network",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -85,10 +86,35 @@ def headline(confusion: ConfusionMatrix) -> tuple[str, float]:
     return "mean IoU", confusion.mean_iou
 
 
+def _dice(confusion: ConfusionMatrix) -> tuple[str, float]:
+    if confusion.num_classes == 2:
+        return f"{confusion.classes[1]} Dice", float(confusion.f1[1])
+    return "mean Dice", confusion.mean_f1
+
+
+class Score(NamedTuple):
+    """A figure by which checkpoints can be compared: ``measure(confusion, loss)`` is its name and its value."""
+
+    measure: Callable[[ConfusionMatrix, float], tuple[str, float]]
+    lower_is_better: bool = False
+
+    def better(self, value: float, best: float) -> bool:
+        """Whether a value beats the best so far, which is NaN at first."""
+        return not math.isnan(value) and (math.isnan(best) or (value < best if self.lower_is_better else value > best))
+
+
+SCORES: dict[str, Score] = {
+    "iou": Score(lambda confusion, loss: headline(confusion)),
+    "mean_iou": Score(lambda confusion, loss: ("mean IoU", confusion.mean_iou)),
+    "dice": Score(lambda confusion, loss: _dice(confusion)),
+    "loss": Score(lambda confusion, loss: ("validation loss", loss), lower_is_better=True),
+}
+
+
 def figures(confusion: ConfusionMatrix, loss: float) -> dict[str, float]:
     """An evaluation as columns of the log."""
     classes = {f"val_iou_{name}": float(v) for name, v in zip(confusion.classes, confusion.iou, strict=True)}
-    return {"val_loss": loss, "val_iou": confusion.mean_iou, **(classes if len(classes) <= 20 else {})}
+    return {"val_loss": loss, "val_iou": confusion.mean_iou, "val_dice": confusion.mean_f1, **(classes if len(classes) <= 20 else {})}
 
 
 def _whole_images(dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

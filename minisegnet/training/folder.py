@@ -16,7 +16,7 @@ from ..checkpoint import plain
 from ..files import write_atomically
 
 BEST = "best.safetensors"
-FILES = ("config.json", "log.csv", "last.safetensors", BEST, "curves.png", "predictions.png")
+FILES = ("config.json", "run.toml", "log.csv", "last.safetensors", BEST, "curves.png", "predictions.png")
 
 
 class RunFolder:
@@ -29,6 +29,8 @@ class RunFolder:
         Whether the files of an earlier run may be replaced. Others are never touched.
     resume : bool
         Whether the run in this folder goes on.
+    files : mapping of str to str
+        More text files to write, by name.
 
     Raises
     ------
@@ -38,8 +40,8 @@ class RunFolder:
         If it cannot be made or written to.
     """
 
-    def __init__(self, path: str | os.PathLike, overwrite: bool = False, resume: bool = False):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, overwrite: bool = False, resume: bool = False, files: Mapping[str, str] | None = None):
+        self.path, self._files = Path(path), dict(files or {})
         self._log: TextIO | None = None
         self._columns: list[str] = []
         self._resume = resume
@@ -73,7 +75,8 @@ class RunFolder:
         text = json.dumps(config, indent=2, default=plain) + "\n"
         lines = io.StringIO(newline="")
         csv.writer(lines).writerows([self._columns, *map(self._cells, rows)])
-        write_atomically(self / "config.json", lambda stream: stream.write(text.encode()))
+        for name, content in {"config.json": text, **self._files}.items():
+            write_atomically(self / name, lambda stream, content=content: stream.write(content.encode()))
         write_atomically(self / "log.csv", lambda stream: stream.write(lines.getvalue().encode()))
         self._log = (self / "log.csv").open("a", newline="", buffering=1, encoding="utf-8")  # a line reaches the file when it is complete
 

@@ -16,13 +16,16 @@ class History:
     Attributes
     ----------
     rows : list of dict
-        One a step: ``step``, ``loss``, ``lr``, ``seconds``, and after an evaluation ``val_loss``,
-        ``val_iou`` (mean) and ``val_iou_CLASS``.
+        One a step: ``step``, ``loss``, ``lr``, ``seconds``, with clipping ``grad_norm`` (before it), and after an
+        evaluation ``val_loss``, ``val_iou`` and ``val_dice`` (means), and ``val_iou_CLASS``.
     confusion : ConfusionMatrix or None
         Of the last evaluation.
     score_name : str
         The figure by which checkpoints are compared.
     best_score, best_step : float, int
+        NaN and 0 before the first evaluation.
+    stopped_early : bool
+        Whether the run ended because `patience` was spent.
     out : Path or None
         The folder of the run.
     """
@@ -30,8 +33,9 @@ class History:
     rows: list[dict[str, Any]] = field(default_factory=list)
     confusion: ConfusionMatrix | None = None
     score_name: str = ""
-    best_score: float = float("-inf")
+    best_score: float = float("nan")
     best_step: int = 0
+    stopped_early: bool = False
     out: Path | None = None
 
     @property
@@ -49,10 +53,15 @@ class History:
         """Steps done."""
         return self.rows[-1]["step"] if self.rows else 0
 
+    @property
+    def stale(self) -> int:
+        """Evaluations since the best one."""
+        return sum("val_loss" in row and row["step"] > self.best_step for row in self.rows)
+
     def __str__(self) -> str:
         if not self.rows:
             return "no step done"
-        text = f"{self.step} steps in {self.seconds:.1f} s, loss {self.rows[-1]['loss']:.4f}"
+        text = f"{self.step} steps in {self.seconds:.1f} s, loss {self.rows[-1]['loss']:.4f}" + ", stopped early" * self.stopped_early
         return text + (f", best {self.score_name} {self.best_score:.4f} at step {self.best_step}" if self.best_step else "")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from .. import functional as F
 from ..data import Dataset, Loader
 from ..files import write_atomically
 from ..inference import evaluating, predict
+from ..losses.combined import all_outputs
 from ..nn import Module
+from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor, no_grad
-from .evaluation import figures, headline, measure
+from .average import ExponentialMovingAverage
+from .evaluation import SCORES, figures, headline, measure
 from .folder import BEST, RunFolder, read_log
 from .history import DivergedError, History
-from .options import SCHEDULES, Options, make_optimizer
+from .options import Options, make_loss, make_optimizer, make_schedule
 
 _PICTURES = 4  # rows of predictions.png
 
@@ -35,19 +39,23 @@ class Run:
         model: Module,
         options: Options,
         optimizer: Any,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: str | Callable[[Tensor, Tensor], Tensor] | None,
         loader: Loader,
         train: Dataset,
         validation: Dataset | None,
         settings: dict[str, Any],
     ):
-        self.model, self.options, self.loss, self.loader = model, options, loss, loader
+        self.model, self.options, self.loader = model, options, loader
         self.train, self.validation, self.settings = train, validation, settings
-        parameters = list(model.parameters())
-        self.optimizer = make_optimizer(optimizer, parameters, options.learning_rate)
-        self.schedule = SCHEDULES[options.schedule](self.optimizer, options.steps) if options.schedule else None
-        self.dtype, self.device = parameters[0].dtype, parameters[0].device
+        first = next(iter(model.parameters()))
+        self.dtype, self.device = first.dtype, first.device
+        self.loss = make_loss(loss, options, train.ignore_index, self.dtype, self.device)
+        self.optimizer = make_optimizer(optimizer, model, options)
+        self.schedule = make_schedule(self.optimizer, options)
+        self.average = None if options.ema is None else ExponentialMovingAverage(model, options.ema)
         self.history = History()
+        if validation is None and (options.patience is not None or options.best_by != "iou"):
+            raise ValueError("patience and best_by compare evaluations, and without validation data there are none")
         self.folder: RunFolder | None = None
         self.earlier: Path | None = None  # the folder of the run that goes on in another one
         random.manual_seed(options.seed)  # for dropout
@@ -88,49 +96,65 @@ class Run:
         if about.step >= self.options.steps:
             raise ValueError(f"the run in {found.path.parent} has done {about.step} steps already; to go on, ask for more (--steps)")
         try:
-            self.model.load_state_dict(found.weights)
+            self.model.load_state_dict(found.training_weights)
         except RuntimeError as error:
             raise ValueError(f"{found.path}: {error}") from error
+        if self.average is not None:
+            self.average.weights = {name: Tensor(found.weights[name].data) for name in self.average.weights}
         self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
         if self.schedule is not None:
             self.schedule.load_state_dict({"last_epoch": about.step})
-        self.loader.load_state({"epoch": 0, "batch": about.step})  # the whole run is one epoch of the loader
+        # The whole run is one epoch of the loader.
+        self.loader.load_state({"epoch": 0, "batch": about.step * self.options.accumulate})
         random.generator().bit_generator.state = about.resume["random"]
         rows = read_log(found.path.parent / "log.csv", about.step)
         self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"])
+        if self.out_of_patience():
+            raise ValueError(
+                f"the run in {found.path.parent} stopped early after step {about.step}: {self.history.stale} evaluations brought "
+                f"nothing better than step {about.resume['best_step']}; to go on, have more patience (--patience)"
+            )
 
-    def open(self, out: str | os.PathLike | None, overwrite: bool, earlier: Path | None) -> None:
+    def open(self, out: str | os.PathLike | None, overwrite: bool, earlier: Path | None, files: Mapping[str, str]) -> None:
         """Choose the folder of the run, which may be that of an earlier one that goes on; nothing is written yet."""
         if out is not None:
             same = earlier is not None and Path(out).resolve() == earlier.resolve()
-            self.folder = RunFolder(out, overwrite, same)
+            self.folder = RunFolder(out, overwrite, same, files)
             self.history.out = self.folder.path
             self.earlier = None if same else earlier
 
     # --- the steps ---------------------------------------------------------------------
 
-    def step(self, images: np.ndarray, masks: np.ndarray) -> dict[str, Any]:
-        """Forward, backward, update; returns the row of the log.
+    def step(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+        """Forward and backward for each batch, then one update with the mean of their gradients; returns the row of the log.
 
         Raises
         ------
         DivergedError
-            If the loss is not finite; the weights are not updated then.
+            If a loss, or the norm of the gradients, is not finite; the weights are not updated then.
         """
         self.model.train()
-        found = self.model(self._tensor(images))
-        loss = self.loss(found, Tensor(_middle(masks, found.shape[2:])).to(self.device))
-        value = loss.item()
-        step = self.history.step + 1
-        if not math.isfinite(value):
-            raise self._diverged(f"the loss became {value} at step {step}")
         self.optimizer.zero_grad()
-        loss.backward()
-        rate = float(self.optimizer.param_groups[0]["lr"])
+        step, count, total = self.history.step + 1, self.options.accumulate, 0.0
+        for images, masks in batches:
+            outputs = all_outputs(self.model(self._tensor(images)))
+            target = Tensor(_middle(masks, outputs[0].shape[2:])).to(self.device)
+            loss = self.loss(outputs, target) / count
+            total += (value := loss.item())
+            if not math.isfinite(value):
+                raise self._diverged(f"the loss became {value} at step {step}")
+            loss.backward()
+        row = {"step": step, "loss": total, "lr": float(self.optimizer.param_groups[0]["lr"])}
+        if self.options.clip_norm is not None:
+            row["grad_norm"] = clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+            if not math.isfinite(row["grad_norm"]):
+                raise self._diverged(f"the norm of the gradients became {row['grad_norm']} at step {step}")
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        return {"step": step, "loss": value, "lr": rate}
+        if self.average is not None:
+            self.average.update(self.model, step)
+        return row
 
     def record(self, row: dict[str, Any]) -> None:
         """Enter a row in history and log; the first one makes the files."""
@@ -146,15 +170,30 @@ class Run:
         """Measure on whole images and enter it in the row; a line that says how it went, or nothing."""
         if self.validation is None:
             return ""
-        found = measure(self.model, self.validation, self.options.batch_size, self.loss, go_on)
+        with self.averaged():
+            found = measure(self.model, self.validation, self.options.batch_size, self.loss, go_on)
         if found is None:
             return ""
         confusion, loss = found
-        self.history.confusion = confusion
+        history, score = self.history, SCORES[self.options.best_by]
+        history.confusion = confusion
         row.update(figures(confusion, loss))
-        name, score = headline(confusion)
-        self.history.score_name = name
-        return f"step {row['step']:>{len(str(self.options.steps))}}  loss {row['loss']:.4f}  validation loss {loss:.4f}  {name} {score:.4f}"
+        history.score_name, value = score.measure(confusion, loss)
+        if score.better(value, history.best_score):
+            history.best_score, history.best_step = value, row["step"]
+        said = f"step {row['step']:>{len(str(self.options.steps))}}  loss {row['loss']:.4f}  validation loss {loss:.4f}"
+        name, iou = headline(confusion)
+        return f"{said}  {name} {iou:.4f}" + (
+            "" if history.score_name in (name, "validation loss") else f"  {history.score_name} {value:.4f}"
+        )
+
+    def out_of_patience(self) -> bool:
+        """Whether the last evaluations, as many as the patience allows, brought nothing better."""
+        return self.options.patience is not None and self.history.stale >= self.options.patience
+
+    def averaged(self) -> AbstractContextManager:
+        """Inside, the network has its averaged weights, if they are averaged."""
+        return nullcontext() if self.average is None else self.average.applied(self.model)
 
     def shown(self) -> dict[str, str]:
         """The last evaluation, for the bar."""
@@ -174,11 +213,6 @@ class Run:
         ]
         if bad:
             raise self._diverged(f"{bad[0]} and {len(bad) - 1} other tensors of the network are no longer finite after step {row['step']}")
-        history = self.history
-        score = headline(history.confusion)[1] if history.confusion is not None and "val_iou" in row else math.nan
-        better = score > history.best_score
-        if better:
-            history.best_score, history.best_step = score, row["step"]
         if self.folder is None:
             return
         about = checkpoint.About(
@@ -195,13 +229,19 @@ class Run:
         resume = {
             "optimizer": rest,
             "random": random.generator().bit_generator.state,
-            "score_name": history.score_name,
-            "best_score": history.best_score,
-            "best_step": history.best_step,
+            "score_name": self.history.score_name,
+            "best_score": self.history.best_score,
+            "best_step": self.history.best_step,
         }
-        checkpoint.write(self.folder / "last.safetensors", self.model, replace(about, resume=resume), state)
-        if better:
-            checkpoint.write(self.folder / BEST, self.model, about)
+        with self.averaged() as own:
+            checkpoint.write(self.folder / "last.safetensors", self.model, replace(about, resume=resume), state, own)
+            if self.history.best_step == row["step"]:
+                checkpoint.write(self.folder / BEST, self.model, about)
+
+    def use_average(self) -> None:
+        """Give the network its averaged weights for good."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.weights)
 
     def draw(self) -> None:
         """``curves.png`` and ``predictions.png``."""
@@ -235,11 +275,11 @@ class Run:
         return Tensor(images.astype(self.dtype, copy=False)).to(self.device)
 
     def _columns(self) -> list[str]:
-        names = ["step", "loss", "lr", "seconds"]
+        names = ["step", "loss", "lr", "seconds", *(["grad_norm"] if self.options.clip_norm is not None else [])]
         if self.validation is None:
             return names
         classes = self.validation.classes
-        return [*names, "val_loss", "val_iou", *([f"val_iou_{c}" for c in classes] if len(classes) <= 20 else [])]
+        return [*names, "val_loss", "val_iou", "val_dice", *([f"val_iou_{c}" for c in classes] if len(classes) <= 20 else [])]
 
     def _config(self) -> dict[str, Any]:
         from .. import __version__

@@ -1,0 +1,58 @@
+"""A moving average of a network's weights, which is often better than any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from ..nn import Module
+from ..tensor import Tensor
+
+
+class ExponentialMovingAverage:
+    r"""An average of the weights of the last steps.
+
+    .. math:: \bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta, \qquad d = \min\left(\text{decay}, \frac{1 + t}{10 + t}\right)
+
+    after step t, for parameters and running statistics alike. The second bound lets the first steps, whose weights
+    are hardly better than random ones, be forgotten soon. Integers (counters) are copied.
+
+    Parameters
+    ----------
+    model : Module
+        Whose weights are averaged; it is not changed.
+    decay : float
+        From 0 (no memory) to less than 1. About 1 / (1 − decay) steps are remembered.
+
+    References
+    ----------
+    Polyak & Juditsky, SIAM Journal on Control and Optimization 30.4, 1992; the bound is that of TensorFlow's
+    ``ExponentialMovingAverage(num_updates=...)``
+    """
+
+    def __init__(self, model: Module, decay: float):
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema is a decay from 0 to less than 1, not {decay}")
+        self.decay = decay
+        self.weights = _copies(model.state_dict())
+
+    def update(self, model: Module, step: int) -> None:
+        """Take in the weights after step `step` (counted from 1)."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            mean = self.weights[name]
+            mean.data = mean.data + mean.dtype.type(share) * (value.data - mean.data) if mean.dtype.kind == "f" else value.data.copy()
+
+    @contextmanager
+    def applied(self, model: Module) -> Iterator[dict[str, Tensor]]:
+        """Inside, the network has the averaged weights; yields a copy of its own, which it has again afterwards."""
+        own = _copies(model.state_dict())
+        model.load_state_dict(self.weights)
+        try:
+            yield own
+        finally:
+            model.load_state_dict(own)
+
+
+def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: Tensor(value.data.copy()) for name, value in weights.items()}
