@@ -88,3 +88,8 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) 
     with replaced(path) as temporary, temporary.open("wb") as stream:
         write(stream)
     return Path(path)
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write a text, as UTF-8 and with its line ends as they are, by way of `replaced`."""
+    return write_atomically(path, lambda stream: stream.write(text.encode()))

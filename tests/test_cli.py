@@ -92,7 +92,7 @@ def test_functions_are_not_hidden_by_files_of_the_same_name():
 
 def test_train_on_the_embedded_data(trained, capsys):
     assert {p.name for p in trained.iterdir()} == {
-        "best.safetensors", "config.json", "curves.png", "last.safetensors", "log.csv", "predictions.png",
+        "best.safetensors", "config.json", "curves.png", "last.safetensors", "log.csv", "predictions.png", "run.toml",
     }  # fmt: skip
     about = checkpoint.read_about(trained / "last.safetensors")
     assert about.classes == ("background", "nucleus") and about.step == 4

@@ -6,17 +6,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_backend, add_command, add_data, data_settings, open_data, positive, tells_data, use_backend
+from . import config
+from .common import add_command, data_settings, open_data, tells_data, use_backend
+from .train_options import add_options, augmentation_options
 
 EXAMPLES = """\
   minisegnet train
       a U-Net, a quarter as wide as published, on the field of cells that comes along
   minisegnet train --data DIR --steps 1000 --batch-size 8 --out runs/mine
       your own data: DIR/images/a.png with DIR/masks/a.png, and so on; a fifth is held out
+  minisegnet train --data DIR --loss ce+dice --class-weights median --schedule poly --warmup 50 --ema 0.99
+      rare classes, and a longer training
+  minisegnet train --config runs/mine/run.toml --seed 1
+      the same again with another seed; every run leaves its run.toml
   minisegnet train --resume runs/mine --steps 2000
       go on where a run stopped, under the same conditions
   minisegnet train --data shapes --model article1 --width 0.06
 """
+_RESUMED = ("resume", "steps", "eval_every", "patience", "quiet", "backend")  # what may be said to a run that goes on
 
 
 def add(subparsers: Any) -> None:
@@ -25,44 +32,30 @@ def add(subparsers: Any) -> None:
         "train",
         "train a network",
         "Train a network on random crops, evaluate it on whole images that are held out, and write\n"
-        "checkpoints, a log and pictures to a folder. Ctrl-C stops and leaves all of them usable.",
+        "checkpoints, a log, pictures and run.toml to a folder. Ctrl-C stops and leaves all of them usable.",
         EXAMPLES,
         run,
     )
-    add_data(command, 'default "nuclei"', "of a published data set, to train on (default: train; val is held out)")
-    group = command.add_argument_group("network")
-    group.add_argument("--model", default="unet", metavar="NAME", help="see minisegnet models (default: unet)")
-    group.add_argument("--width", type=float, default=0.25, help="multiplies the channels of every layer (default: 0.25)")
-    group = command.add_argument_group("training")
-    group.add_argument("--steps", type=positive, help="length of the training (default: 150; with --resume: that of the run)")
-    group.add_argument("--batch-size", type=positive, default=4, metavar="N", help="crops in a step (default: 4)")
-    group.add_argument("--crop", type=positive, default=128, metavar="N", help="rows and columns of a crop (default: 128)")
-    group.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="learning rate (default: 0.001)")
-    group.add_argument("--optimizer", choices=("adam", "adamw", "sgd"), default="adam", help="(default: adam)")
-    group.add_argument("--schedule", choices=("cosine", "poly"), help="how the learning rate falls (default: it stays)")
-    group.add_argument("--seed", type=int, default=0, help="of weights, order, augmentation and held-out part (default: 0)")
-    group.add_argument("--val-fraction", type=float, default=0.2, metavar="F", help="share of a folder that is held out (default: 0.2)")
-    group.add_argument("--eval-every", type=positive, metavar="N", help="steps between evaluations (default: a tenth of all)")
-    group = command.add_argument_group("output")
-    group.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/MODEL-DATA)")
-    group.add_argument("--overwrite", action="store_true", help="replace the run that is there")
-    group.add_argument("--resume", metavar="RUN", help="go on with the run in this folder; takes all but --steps and --eval-every from it")
-    group.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    add_backend(command)
+    add_options(command)
+    command.set_defaults(options=config.declared(command))
 
 
 def run(args: argparse.Namespace) -> int:
+    options, args = args.options, _settled(args)
+    settings = {**data_settings(args), "val_fraction": args.val_fraction, "seed": args.seed}
+    args.data = settings["data"]  # the whole path, so that the file can be used from another folder
+    if args.write_config is not None:
+        return _write_config(args, options)
     use_backend(args)
-    if args.resume is not None:
-        _resume(args)
-    settings = {**data_settings(args), "val_fraction": args.val_fraction, "seed": args.seed} if args.resume is None else args.settings
+    recipe = config.write(args, options, leave_out=("out", "overwrite", "quiet"))
 
-    from .. import models, training
+    from .. import training
+    from ..data import augmentation
     from ..random import manual_seed
 
     train, held_out = open_data(settings, "train"), open_data(settings, "held out")
     manual_seed(args.seed)
-    model = models.create(args.model, train.in_channels, len(train.classes), width=args.width)
+    model = _network(args, train)
     out = args.resume or args.out or _free_folder(args.model, settings["data"])
     if not args.quiet:
         _introduce(model, train, held_out, args.model, args.width, settings["data"], out)
@@ -70,19 +63,33 @@ def run(args: argparse.Namespace) -> int:
         model,
         train,
         held_out,
-        steps=args.steps or 150,
+        steps=args.steps,
         batch_size=args.batch_size,
+        accumulate=args.accumulate,
         learning_rate=args.lr,
+        lr_factors=args.lr_factor,
         crop=args.crop,
         optimizer=args.optimizer,
         schedule=args.schedule,
+        warmup=args.warmup,
+        weight_decay=args.weight_decay,
+        clip_norm=args.clip_norm,
+        ema=args.ema,
+        loss=args.loss,
+        class_weights=args.class_weights,
+        label_smoothing=args.label_smoothing,
+        aux_weight=args.aux or 0.0,
+        transform=augmentation(args.crop, train.ignore_index, **augmentation_options(args)),
         seed=args.seed,
         out=out,
         overwrite=args.overwrite,
         resume=args.resume,
         eval_every=args.eval_every,
+        best_by=args.best_by,
+        patience=args.patience,
         progress=not args.quiet,
-        settings=settings,
+        settings={**settings, "run.toml": recipe},
+        files={"run.toml": recipe},
     )
     print(f"\n{history.confusion}\n\n{history}")
     print("\n".join(f"  {path}" for path in sorted(map(str, Path(out).iterdir()))))
@@ -91,24 +98,49 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _resume(args: argparse.Namespace) -> None:
-    """Take the arguments from the run, so that it goes on under the same conditions."""
+def _settled(args: argparse.Namespace) -> argparse.Namespace:
+    """Every option, from the command line, from ``--config``, or from the run that goes on."""
+    given, options = vars(args), args.options
+    if given.get("resume") is None:
+        return config.settled(given, options, config.read(given["config"], options) if "config" in given else {})
+
     from .. import checkpoint
 
-    if args.out is not None or args.overwrite:
-        raise ValueError("--resume goes on in the folder of the run; it does not go with --out or --overwrite")
+    other = [o.key for o in options.values() if o.action.dest in given and o.action.dest not in _RESUMED]
+    if other:
+        able = ", ".join(f"--{name.replace('_', '-')}" for name in _RESUMED[1:])
+        raise ValueError(f"--{', --'.join(other)}: a run goes on under its own conditions; with --resume go only {able}")
     path = checkpoint.find(args.resume, ("last",))
-    about = checkpoint.read_about(path)
-    options, args.settings = about.run.get("options"), about.run.get("settings", {})
-    if not options or not tells_data(args.settings) or about.recipe is None:
+    settings = checkpoint.read_about(path).run.get("settings", {})
+    if "run.toml" not in settings or not tells_data(settings):
         raise ValueError(f"{path}: the run was not started by minisegnet train, so only training.fit(..., resume=...) can go on with it")
-    args.resume = str(path.parent)
-    args.model, args.width = about.recipe["name"], about.recipe["width"]
-    args.steps = args.steps or options["steps"]
-    args.eval_every = args.eval_every or options["eval_every"]
-    args.lr = options["learning_rate"]
-    for name in ("batch_size", "crop", "optimizer", "schedule", "seed"):
-        setattr(args, name, options[name])
+    settled = config.settled(given, options, config.parse(settings["run.toml"], f"run.toml in {path}", options))
+    settled.resume = str(path.parent)
+    return settled
+
+
+def _write_config(args: argparse.Namespace, options: dict[str, config.Option]) -> int:
+    from ..files import write_text
+
+    if args.resume is not None:
+        raise ValueError("--write-config goes without --resume: the run's own file is run.toml in its folder")
+    path = Path(args.write_config)
+    if path.exists() and not args.overwrite:
+        raise FileExistsError(f"{path} is there already: choose another name, or replace it (--overwrite)")
+    write_text(path, config.write(args, options, leave_out=("overwrite",)))
+    print(f"{path}\n\nto train with it:  minisegnet train --config {path}")
+    return 0
+
+
+def _network(args: argparse.Namespace, train: Any) -> Any:
+    from .. import models
+
+    try:
+        return models.create(args.model, train.in_channels, len(train.classes), width=args.width, **({"aux": True} if args.aux else {}))
+    except TypeError as error:
+        if args.aux:
+            raise ValueError(f"--aux: the network {args.model} has no auxiliary head ({error})") from error
+        raise
 
 
 def _free_folder(model: str, data: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from uuid import uuid4
 
 from ..checkpoint import plain
-from ..files import write_atomically
+from ..files import write_text
 
 BEST = "best.safetensors"
 FILES = ("config.json", "run.toml", "log.csv", "last.safetensors", BEST, "curves.png", "predictions.png")
@@ -76,8 +76,8 @@ class RunFolder:
         lines = io.StringIO(newline="")
         csv.writer(lines).writerows([self._columns, *map(self._cells, rows)])
         for name, content in {"config.json": text, **self._files}.items():
-            write_atomically(self / name, lambda stream, content=content: stream.write(content.encode()))
-        write_atomically(self / "log.csv", lambda stream: stream.write(lines.getvalue().encode()))
+            write_text(self / name, content)
+        write_text(self / "log.csv", lines.getvalue())
         self._log = (self / "log.csv").open("a", newline="", buffering=1, encoding="utf-8")  # a line reaches the file when it is complete
 
     def log(self, row: Mapping[str, Any]) -> None:
