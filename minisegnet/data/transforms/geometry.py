@@ -32,7 +32,8 @@ class RandomCrop:
 
     @property
     def _window(self) -> tuple[int, int]:
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        rows, columns = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
+        return int(rows), int(columns)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
         height, width = self._window
