@@ -100,7 +100,7 @@ class Run:
         except RuntimeError as error:
             raise ValueError(f"{found.path}: {error}") from error
         if self.average is not None:
-            self.average.weights = {name: Tensor(found.weights[name].data) for name in self.average.weights}
+            self.average.weights = {name: found.weights[name].to(self.device) for name in self.average.weights}
         self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
         if self.schedule is not None:
             self.schedule.load_state_dict({"last_epoch": about.step})
