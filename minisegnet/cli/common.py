@@ -27,16 +27,19 @@ def add_backend(command: argparse.ArgumentParser) -> None:
         choices=("formula", "numpy", "numba", "numba_cuda", "cuda"),
         help="which program of each formula runs (default: the fastest for the device)",
     )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute; cuda is the GPU (default: cpu)")
 
 
 def use_backend(args: argparse.Namespace) -> None:
-    """Select what ``--backend`` says.
+    """Select what ``--backend`` says, and find out whether ``--device`` is there.
 
     Raises
     ------
     BackendError
-        If it does not run here; tells why, and what would mend it.
+        If one does not run here; tells why, and what would mend it.
     """
+    if args.device == "cuda":
+        require_gpu()
     if args.backend is None:
         return
     from minisegnet_kernels import backends

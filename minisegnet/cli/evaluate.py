@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     for target in filter(None, (args.json, args.confusion, args.pictures)):
         check_writable(target)
-    model: Any = load_model(args.checkpoint)
+    model: Any = load_model(args.checkpoint).to(args.device)
     about = model.about
     dataset = _dataset(args, about)
     contours: dict[str, Any] = {}

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     out, stem = Path(args.out), Path(args.image).stem
     check_writable(out / f"{stem}_doubt.png")
-    model: Any = load_model(args.checkpoint)
+    model: Any = load_model(args.checkpoint).to(args.device)
     about = model.about
     image = read_image(args.image, about.in_channels)
     if image.shape[1] * image.shape[2] > _MOST:

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     cut, scorer = _cut(args), _scorer(args)
     jobs = _jobs(args.images, Path(args.out), args)
     check_writable(jobs[0][1]["labels"])
-    model = load_model(_checkpoint(args.checkpoint))
+    model = load_model(_checkpoint(args.checkpoint)).to(args.device)
     failures = []
     for number, (source, files) in enumerate(jobs):
         try:

@@ -23,7 +23,7 @@ EXAMPLES = """\
       go on where a run stopped, under the same conditions
   minisegnet train --data shapes --model article1 --width 0.06
 """
-_RESUMED = ("resume", "steps", "eval_every", "patience", "quiet", "backend")  # what may be said to a run that goes on
+_RESUMED = ("resume", "steps", "eval_every", "patience", "quiet", "backend", "device")  # what may be said to a run that goes on
 
 
 def add(subparsers: Any) -> None:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     train, held_out = open_data(settings, "train"), open_data(settings, "held out")
     manual_seed(args.seed)
-    model = _network(args, train)
+    model = _network(args, train).to(args.device)
     out = args.resume or args.out or _free_folder(args.model, settings["data"])
     if not args.quiet:
         _introduce(model, train, held_out, args.model, args.width, settings["data"], out)
