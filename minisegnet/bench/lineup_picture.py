@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..viz.style import FAINT, GREY, INK, finish, new_figure, quiet_axes
+from ..viz.style import GREY, INK, finish, new_figure, quiet_axes
 
 if TYPE_CHECKING:
     from .lineup import Outcome
@@ -82,12 +82,11 @@ def _bars(axes: Any, ranked: list[Outcome], steps: int) -> None:
     axes.barh(places, [outcome.iou for outcome in ranked], height=0.72, color="#1b6ca8")
     axes.set_yticks(places, [outcome.name for outcome in ranked], color=INK)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25)
+    axes.set_xlim(0, 1.4)
     axes.set_xticks(np.arange(0, 1.01, 0.2))
     axes.grid(axis="y", visible=False)
-    axes.axvline(1, color=FAINT)
     for place, outcome in zip(places, ranked, strict=True):
         axes.text(outcome.iou + 0.008, place, f"{outcome.iou:.3f}", va="center", fontsize=8.5, color=INK)
         note = f"width 1/{1 / outcome.width:g},  {outcome.parameters / 1e3:,.0f} k parameters,  {outcome.seconds / steps:.2f} s a step"
-        axes.text(1.245, place, note, va="center", ha="right", fontsize=8, color=GREY)
+        axes.text(1.02, place, note, va="center", fontsize=8, color=GREY)
     axes.set_xlabel("IoU", color=GREY)
