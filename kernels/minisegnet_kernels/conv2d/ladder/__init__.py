@@ -1,0 +1,39 @@
+"""The convolution ladder: how a GPU is made fast, one idea at a time.
+
+Every rung is a whole implementation of the equation that it names, in a file of its own that teaches it::
+
+     1  direct          one thread an output
+     2  tile            what a block reads is shared
+     3  implicit GEMM   the convolution is a matrix product whose matrix is never made
+    ...
+
+`RUNGS` is the table. ``conv2d/kernel.py`` has the rule that picks a rung for a case.
+
+Examples
+--------
+>>> from minisegnet_kernels.conv2d.ladder import RUNGS
+>>> RUNGS[0].name, RUNGS[0].equation
+('direct', 'conv2d.forward')
+"""
+
+from . import plain
+from .rung import Rung, lies_channels_last
+
+__all__ = ["RUNGS", "Rung", "find", "lies_channels_last"]
+
+#: In order. Each module of this folder has the rungs of one `.cu` file.
+RUNGS: tuple[Rung, ...] = (*plain.RUNGS,)
+
+
+def find(name: str, equation: str = "conv2d.forward") -> Rung:
+    """The rung with this name.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    for rung in RUNGS:
+        if (rung.name, rung.equation) == (name, equation):
+            return rung
+    raise KeyError(f"no rung {name!r} of {equation}; there are {', '.join(r.name for r in RUNGS if r.equation == equation)}")

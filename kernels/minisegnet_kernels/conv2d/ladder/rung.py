@@ -1,0 +1,102 @@
+"""What a rung of the ladder says about itself, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...backends import BackendError
+from ...cuda.memory import is_channels_last
+
+FOLDER = Path(__file__).parent
+
+
+class Serves(Protocol):
+    """Whether a rung serves a case; the shapes are those of x and w, whichever equation it is."""
+
+    def __call__(
+        self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, Any], dtype: Any, channels_last: bool = False
+    ) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung: an idea, the equation that it computes, the cases that it serves.
+
+    Attributes
+    ----------
+    number : int
+    name : str
+        Its kernels are called ``conv2d_<equation>__<name>``.
+    title, idea : str
+        What it is, and in a sentence what it adds to the rung before.
+    path : Path
+        The ``.cu`` file.
+    equation : str
+        ``"conv2d.forward"`` (which includes ``conv2d.forward_relu``), ``"conv2d.grad_input"`` or ``"conv2d.grad_weight"``.
+    needs : str
+        The cases that it serves, in words.
+    serves : callable
+        The same in code: ``serves(x_shape, w_shape, options, dtype, channels_last)`` with the options of the front
+        door's views (stride, padding, dilation, groups); ``channels_last`` says how the images lie (`lies_channels_last`).
+    program : callable
+        The host side. It takes what the oracle of the equation takes, and of a forward rung also ``relu``. It does not check.
+    expected : (float, float)
+        TFLOP/s on an H100 SXM at 128 to 256 channels: an estimate, not a measurement.
+    tf32 : bool
+        Whether products are rounded to TF32, so that ``allow_tf32`` must be on.
+    """
+
+    number: int
+    name: str
+    title: str
+    idea: str
+    path: Path
+    equation: str
+    needs: str
+    serves: Serves
+    program: Callable[..., Any]
+    expected: tuple[float, float]
+    tf32: bool = False
+
+    def run(self, *arrays: Any, **options: Any) -> Any:
+        """Run this rung on a case; arguments as of the equation's oracle (and ``relu=True`` for a forward rung).
+
+        Raises
+        ------
+        BackendError
+            If the rung does not serve the case.
+        """
+        x_shape, w_shape, images = _case(self.equation, arrays, options)
+        geometry = {name: options[name] for name in ("stride", "padding", "dilation", "groups")}
+        last = all(lies_channels_last(a) for a in images)
+        if not self.serves(x_shape, w_shape, geometry, arrays[0].dtype, last):
+            raise BackendError(
+                f"{self.equation}: rung {self.number} ({self.name}) serves {self.needs}; this case has x {x_shape}, w {w_shape}, "
+                f"{geometry}, {arrays[0].dtype}, {'channels last' if last else 'not channels last'}"
+            )
+        return self.program(*arrays, **options)
+
+
+def _case(equation: str, arrays: tuple, options: dict) -> tuple[tuple, tuple, tuple]:
+    """Shapes of x and w, and the images among the arrays."""
+    first, second = arrays[:2]
+    if equation == "conv2d.forward":
+        return first.shape, second.shape, (first,)
+    if equation == "conv2d.grad_input":
+        return (first.shape[0], second.shape[1] * options["groups"], *options["input_size"]), second.shape, (first,)
+    return second.shape, (first.shape[1], second.shape[1] // options["groups"], *options["kernel_size"]), (first, second)
+
+
+def lies_channels_last(a: Any) -> bool:
+    """Whether four channels of an image can be moved as 16 bytes, if their number is a multiple of four."""
+    address = a.data.ptr if hasattr(a, "__cuda_array_interface__") else a.ctypes.data
+    return is_channels_last(a) and address % 16 == 0
+
+
+def is_float(dtype: Any) -> bool:
+    return np.dtype(dtype) in (np.float32, np.float64)

@@ -1,0 +1,139 @@
+"""The convolution ladder: every rung computes its equation in all cases that it says it serves, and refuses the others."""
+
+import numpy as np
+import pytest
+
+from minisegnet_kernels import backends, conv2d, emulator
+from minisegnet_kernels.conv2d.ladder import RUNGS, find, lies_channels_last
+from minisegnet_kernels.cuda.memory import channels_last
+
+pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
+
+# N, C, H, W, O, U, V, stride, padding, dilation, groups: nothing is a multiple of a tile.
+CASES = {
+    "3 × 3": (2, 4, 7, 9, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "more than one tile": (1, 12, 9, 17, 70, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "one channel": (1, 1, 9, 11, 3, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "three channels": (2, 3, 6, 5, 16, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "five channels": (1, 5, 5, 7, 1, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "sixteen channels, 1 × 1": (1, 16, 5, 5, 8, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "2 × 2, stride 2": (1, 8, 7, 9, 4, 2, 2, (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
+    "stride 2, an even kernel, odd padding": (1, 8, 9, 8, 6, 3, 2, (2, 1), ((1, 0), (2, 1)), (1, 1), 1),
+    "dilation": (1, 4, 11, 9, 4, 3, 3, (1, 1), ((2, 2), (1, 0)), (2, 3), 1),
+    "groups": (1, 8, 6, 7, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    "a kernel as large as the image": (2, 4, 3, 3, 8, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+}
+LAYOUTS = {"rows": lambda a: a, "channels last": channels_last}
+SCHEDULES = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2)]
+
+each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda r: f"{r.number}-{r.name}-{r.equation.partition('.')[2]}")
+each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
+
+
+def arguments(rung, sizes, dtype="float32", lay=lambda a: a, integers=False):
+    """Shapes of x and w, the geometry, and what the equation of the rung is called with: arrays, options."""
+    N, C, H, W, O, U, V, stride, padding, dilation, groups = sizes
+    rng, geometry = np.random.default_rng(7), {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    draw = (lambda *s: rng.integers(-4, 5, s)) if integers else (lambda *s: rng.normal(size=s))
+    axes = zip((H, W), (U, V), stride, padding, dilation, strict=True)
+    x, w, b = draw(N, C, H, W), draw(O, C // groups, U, V), draw(O)
+    g = draw(N, O, *(conv2d.output_size(*axis) for axis in axes))
+    x, w, b, g = lay(x.astype(dtype)), w.astype(dtype), b.astype(dtype), lay(g.astype(dtype))
+    arrays, options = {
+        "conv2d.forward": ((x, w, b), {}),
+        "conv2d.grad_input": ((g, w), {"input_size": (H, W)}),
+        "conv2d.grad_weight": ((g, x), {"kernel_size": (U, V)}),
+    }[rung.equation]
+    return x.shape, w.shape, geometry, arrays, {**options, **geometry}
+
+
+def expected(rung, arrays, options, relu=False):
+    """NumPy's program in float64."""
+    equation = rung.equation.partition(".")[2] + ("_relu" if relu else "")
+    with backends.use("numpy"):
+        return getattr(conv2d, equation)(*(a.astype("float64") for a in arrays), **options)
+
+
+def images(rung, arrays):
+    return arrays if rung.equation == "conv2d.grad_weight" else arrays[:1]
+
+
+def is_served(rung, sizes, dtype, lay):
+    x_shape, w_shape, geometry, arrays, _ = arguments(rung, sizes, dtype, lay)
+    return rung.serves(x_shape, w_shape, geometry, np.dtype(dtype), all(lies_channels_last(a) for a in images(rung, arrays)))
+
+
+def bound(rung, arrays, values):
+    """|error| ≤ 16 u √terms · scale; u is that of TF32's rounded products where a rung uses them."""
+    terms = max(np.prod(a.shape[1:]) for a in arrays)
+    if rung.equation == "conv2d.grad_weight":
+        terms = max(terms, arrays[0].size // arrays[0].shape[1])
+    unit = 2**-11 if rung.tf32 else np.finfo(arrays[0].dtype).eps
+    return 16 * unit * terms**0.5 * np.abs(values).max(initial=0)
+
+
+def served(rung, sizes):
+    """(dtype, layout) in which the rung serves the case."""
+    return [(dtype, lay) for dtype in ("float32", "float64") for lay in LAYOUTS.values() if is_served(rung, sizes, dtype, lay)]
+
+
+@each_rung
+@each_case
+def test_a_rung_is_right_where_it_says_that_it_serves_and_refuses_elsewhere(rung, sizes):
+    for dtype in ("float32", "float64"):
+        for lay in LAYOUTS.values():
+            _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
+            if not is_served(rung, sizes, dtype, lay):
+                with pytest.raises(backends.BackendError, match=rf"rung {rung.number} .*serves"):
+                    rung.run(*arrays, **options)
+                continue
+            for relu in (False, True) if rung.equation == "conv2d.forward" else (False,):
+                right = expected(rung, arrays, options, relu)
+                actual = rung.run(*arrays, **options, **({"relu": True} if relu else {}))
+                assert actual.dtype == dtype
+                np.testing.assert_allclose(actual, right, rtol=0, atol=bound(rung, arrays, right), equal_nan=False)
+
+
+@each_rung
+def test_a_rung_serves_some_of_the_cases(rung):
+    assert sum(bool(served(rung, sizes)) for sizes in CASES.values()) >= 3
+
+
+@each_rung
+@each_case
+def test_every_order_of_the_threads_gives_the_same_bits_and_a_watched_run_no_report(rung, sizes):
+    for dtype, lay in served(rung, sizes)[:2]:
+        _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
+        bits = set()
+        for schedule, seed in SCHEDULES:
+            with emulator.options(schedule=schedule, seed=seed, watched=(schedule, seed) == ("random", 2)):
+                bits.add(rung.run(*arrays, **options).tobytes())
+        assert len(bits) == 1
+
+
+@each_rung
+@each_case
+def test_small_integers_are_exact(rung, sizes):
+    for dtype, lay in served(rung, sizes):
+        _, _, _, arrays, options = arguments(rung, sizes, dtype, lay, integers=True)
+        np.testing.assert_array_equal(rung.run(*arrays, **options), expected(rung, arrays, options))
+
+
+@each_rung
+def test_a_rung_introduces_itself(rung):
+    text = rung.path.read_text()
+    assert rung.path.suffix == ".cu"
+    assert text.startswith("//"), "the file teaches before it computes"
+    assert "hread map" in text
+    plain = "" if rung.name == "direct" else f"__{rung.name}"
+    assert f"{rung.equation.replace('.', '_')}{plain}(" in text, "its kernel is named <equation>__<rung>"
+    assert 0 < rung.expected[0] <= rung.expected[1]
+
+
+def test_the_table_is_in_order_and_names_are_found():
+    numbers = [rung.number for rung in RUNGS]
+    assert numbers == sorted(numbers)
+    assert len({(rung.name, rung.equation) for rung in RUNGS}) == len(RUNGS)
+    assert all(find(rung.name, rung.equation) is rung for rung in RUNGS)
+    with pytest.raises(KeyError, match=r"no rung 'spiral' of conv2d.forward; there are direct, tile"):
+        find("spiral")
