@@ -38,6 +38,8 @@ void warp_barrier(unsigned mask, Site site);
 // Give `size` bytes to the other lanes of the warp and get those of lane `from` (−1: one's own).
 void exchange(unsigned mask, const void* mine, void* theirs, size_t size, int from, Site site);
 unsigned ballot(unsigned mask, bool vote, Site site);
+// Give `size` bytes to the other lanes and get those of all 32, in the order of the lanes. A whole warp must come.
+void gather(const void* mine, size_t size, void* all, Site site);
 int lane();
 void* shared_memory(int id, size_t size);
 void* dynamic_shared_memory();

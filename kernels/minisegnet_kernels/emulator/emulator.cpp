@@ -336,6 +336,17 @@ unsigned ballot(unsigned mask, bool vote, Site site) {
     return votes;
 }
 
+void gather(const void* mine, size_t size, void* all, Site site) {
+    const int warp = running->number / 32;
+    if (threads.size() < 32 * size_t(warp + 1))
+        fail("%s, at %s:%d, is of a warp with %d lanes, and this needs all 32", named(*running).c_str(), base_name(site.file).c_str(), site.line,
+             int(threads.size()) - 32 * warp);
+    hand_over(slots[warp][lane()], mine, size);
+    wait(State::AtWarpBarrier, 0xffffffffu, site);
+    for (int l = 0; l < 32; ++l) hand_over(static_cast<char*>(all) + l * size, slots[warp][l], size);
+    wait(State::AtWarpBarrier, 0xffffffffu, site);
+}
+
 void* shared_memory(int id, size_t size) {
     const fibers::Quiet quiet;
     std::vector<char>& memory = shared[id];

@@ -1,0 +1,40 @@
+// Asynchronous copies, global → shared memory, past the registers: a thread orders copies, works on something
+// else, and waits when it needs them. Copies are closed into groups, and a wait says how many of the latest
+// groups may still be under way:
+//
+//     copy_async(&tile[k], &x(k));      ordered; what lies in `tile` is undefined until it is waited for
+//     commit_copies();                  closes a group
+//     wait_for_copies<1>();             all groups but the latest have arrived: this thread sees *its own* copies;
+//     __syncthreads();                  and now every thread sees all of them
+//
+// Both addresses are multiples of sizeof(T), which is 4, 8 or 16 (float, float2, float4).
+#pragma once
+
+#ifndef EMULATOR
+
+// *to = present ? *from : 0; `from` is not read if it is not present.
+template <typename T>
+__device__ inline void copy_async(T* to, const T* from, bool present = true) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16, "cp.async copies 4, 8 or 16 bytes");
+    const unsigned shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
+    const int bytes = present ? sizeof(T) : 0;
+    if constexpr (sizeof(T) == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from), "r"(bytes) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(from), "n"(sizeof(T)), "r"(bytes) : "memory");
+}
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int IN_FLIGHT>
+__device__ inline void wait_for_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(IN_FLIGHT) : "memory");
+}
+
+#else
+
+template <typename T>
+inline void copy_async(T* to, const T* from, bool present = true) {
+    emulator::copy_async(to, from, sizeof(T), present ? sizeof(T) : 0);
+}
+inline void commit_copies() { emulator::commit_async(); }
+template <int IN_FLIGHT>
+inline void wait_for_copies(HERE) { emulator::wait_async(IN_FLIGHT, site); }
+
+#endif
