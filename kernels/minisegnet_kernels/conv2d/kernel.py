@@ -30,28 +30,28 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 def _forward(x, w, b, relu, stride, padding, dilation, groups):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    output = output_shape(x, w, stride, padding, dilation)[2:]
+    output = _output_shape(x, w, stride, padding, dilation)[2:]
     channels = _channels_at_once(w.shape[1], w.shape[2:], output, stride, dilation, x.itemsize)
-    return tile(x, w, b, relu=relu, channels=channels, **options) if channels else direct(x, w, b, relu=relu, **options)
+    return _tile(x, w, b, relu=relu, channels=channels, **options) if channels else _direct(x, w, b, relu=relu, **options)
 
 
-def direct(x, w, b, *, relu=False, stride, padding, dilation, groups):
+def _direct(x, w, b, *, relu=False, stride, padding, dilation, groups):
     """The direct form, rung 1 of the ladder: one thread an output."""
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = empty(x, _output_shape(x, w, stride, padding, dilation))
     _cu.over(_named(relu), y.size, x, w, b, y, _window(stride, padding, dilation), groups)
     return y
 
 
-def tile(x, w, b, *, relu=False, channels=None, stride, padding, dilation, groups):
+def _tile(x, w, b, *, relu=False, channels=None, stride, padding, dilation, groups):
     """The tile form, rung 2 of the ladder; `channels` are staged at a time, by default as many as fit, up to 8."""
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
-    channels = channels or min(w.shape[1], 8, fits_in_shared(w.shape[2:], stride, dilation, x.itemsize))
+    y = empty(x, _output_shape(x, w, stride, padding, dilation))
+    channels = channels or min(w.shape[1], 8, _fits_in_shared(w.shape[2:], stride, dilation, x.itemsize))
     at = _window(stride, padding, dilation)
     _over_tiles(f"{_named(relu)}__tile", y, w, groups, stride, dilation, channels, x, w, b, y, at, groups, channels)
     return y
 
 
-def output_shape(x, w, stride, padding, dilation):
+def _output_shape(x, w, stride, padding, dilation):
     """(N, O, P, Q)."""
     axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
     return (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes))
@@ -139,10 +139,10 @@ def _channels_at_once(channels, kernel_size, output, stride, dilation, itemsize,
     pixels, taps = prod(output), prod(kernel_size)
     if taps == 1 or 2 * pixels < prod(blocks(size, tile) * tile for size, tile in zip(output, (_ROWS, _COLUMNS), strict=True)):
         return 0
-    return min(channels, most, fits_in_shared(kernel_size, stride, dilation, itemsize, staged))
+    return min(channels, most, _fits_in_shared(kernel_size, stride, dilation, itemsize, staged))
 
 
-def fits_in_shared(kernel_size, stride, dilation, itemsize, staged=None):
+def _fits_in_shared(kernel_size, stride, dilation, itemsize, staged=None):
     """How many channels of a tile shared memory holds; parameters as of `_channels_at_once`."""
     one = _halo(kernel_size, stride, dilation) + (prod(kernel_size) * _OUTPUTS if staged is None else 0)
     return (_SHARED - (staged or 0)) // (one * itemsize)

@@ -13,7 +13,7 @@ def _serves_direct(x_shape, w_shape, options, dtype, channels_last=False):
 
 
 def _serves_tile(x_shape, w_shape, options, dtype, channels_last=False):
-    return is_float(dtype) and kernel.fits_in_shared(w_shape[2:], options["stride"], options["dilation"], dtype.itemsize) > 0
+    return is_float(dtype) and kernel._fits_in_shared(w_shape[2:], options["stride"], options["dilation"], dtype.itemsize) > 0
 
 
 RUNGS = (
@@ -26,7 +26,7 @@ RUNGS = (
         "conv2d.forward",
         "every case",
         _serves_direct,
-        kernel.direct,
+        kernel._direct,
         (3, 5),
     ),
     Rung(
@@ -38,7 +38,7 @@ RUNGS = (
         "conv2d.forward",
         "every case whose tile, one channel at a time, fits into 48 KiB of shared memory",
         _serves_tile,
-        kernel.tile,
+        kernel._tile,
         (6, 10),
     ),
 )
