@@ -135,7 +135,7 @@ def read_about(path: str | os.PathLike) -> About:
     if text is None:
         raise ValueError(
             f"{path}: these are tensors, but no checkpoint of minisegnet: nothing tells the network, its classes and colours. "
-            "Weights alone are loaded with model.load_state_dict(ms.load(path))"
+            "Weights alone go into a network with ms.load_pretrained(model, path)"
         )
     try:
         entries = json.loads(text)

@@ -215,6 +215,18 @@ def test_which_operations_take_other_sizes(tmp_path, name, step):
     assert (told.why_fixed == "") == (step is not None)
 
 
+@pytest.mark.parametrize(("size", "words"), [((36, 52), "multiples of 16 plus 4"), ((37, 42), "multiples of 16 plus 5, columns plus 10")])
+def test_sizes_that_are_halved_to_odd_numbers(tmp_path, size, words):
+    """unet pads what it has enlarged: the same padding for all sizes with that remainder, smaller ones too."""
+    runtime()
+    model = lively(models.create("unet", 1, 2, width=1 / 16))
+    told = export_onnx(model, tmp_path / "model.onnx", (1, 1, *size))
+    assert told.step == 16 and words in str(told)
+    for shape in [size, (size[0] + 32, size[1] - 16), (size[0] - 16, size[1] + 80)]:
+        x = image(1, 1, *shape)
+        close(run(told.path, x)["scores"], ours(model, x))
+
+
 def test_probabilities_and_labels(tmp_path):
     runtime()
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))

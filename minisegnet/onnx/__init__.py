@@ -228,8 +228,6 @@ def _sizes(shape: Shape, step: int | None) -> str:
         return f"{rows} rows and {columns} columns"
     if step == 1:
         return "any rows and columns that the network takes"
-    return (
-        f"rows {rows % step} and columns {columns % step} modulo {step}"
-        if rows % step or columns % step
-        else f"rows and columns in multiples of {step}"
-    )
+    if rows % step == columns % step:
+        return f"rows and columns in multiples of {step}" + (f" plus {rows % step}" if rows % step else "")
+    return f"rows in multiples of {step} plus {rows % step}, columns plus {columns % step}"
