@@ -1,0 +1,116 @@
+"""Rungs 6 to 8 on the tensor cores: products of numbers rounded to TF32, added in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...cuda import Module, blocks, empty
+from .. import kernel
+from .rung import FOLDER, Rung
+
+_plain, _tuned = Module(FOLDER / "06_tf32.cu"), Module(FOLDER / "07_tf32_tuned.cu")
+_grad_input = Module(FOLDER / "08_tf32_grad_input.cu")
+
+#: As in 06_tf32.cu and tf32_pipeline.cuh: pixels and threads of a block, and outputs of one of rung 6.
+_PIXELS, _THREADS, _OUTPUTS = 128, 128, 64
+
+
+def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
+    y = empty(x, kernel._output_shape(x, w, stride, padding, dilation))
+    matrix = w.reshape(len(w), -1)
+    grid = (blocks(y.size // max(len(w), 1), _PIXELS) * blocks(len(w), _OUTPUTS),)
+    if y.size:
+        at = kernel._window(stride, padding, dilation)
+        _plain.launch(f"conv2d_forward{'_relu' if relu else ''}__tf32", grid, (_THREADS,), x, matrix, b, y, at, *w.shape[2:])
+    return y
+
+
+def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
+    y = empty(x, kernel._output_shape(x, w, stride, padding, dilation))
+    _over_pixels(
+        _tuned, f"conv2d_forward{'_relu' if relu else ''}", y, x, _matrix(w), b, y, kernel._window(stride, padding, dilation), *w.shape[2:]
+    )
+    return y
+
+
+def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
+    xbar = empty(g, (len(g), w.shape[1], *input_size))
+    _over_pixels(
+        _grad_input, "conv2d_grad_input", xbar, g, _matrix(w.swapaxes(0, 1)), xbar, kernel._window(stride, padding, dilation), *w.shape[2:]
+    )
+    return xbar
+
+
+def _over_pixels(module, equation, y, *arguments):
+    """One block for each 128 pixels and OUTPUTS channels of y: the narrowest that holds them all, or 128."""
+    outputs = next((width for width in (32, 64) if y.shape[1] <= width), 128)
+    if y.size:
+        grid = (blocks(y.size // y.shape[1], _PIXELS) * blocks(y.shape[1], outputs),)
+        module.launch(f"{equation}__tf32_tuned", grid, (_THREADS,), *arguments, OUTPUTS=outputs)
+
+
+def _matrix(w):
+    """(O, C, U, V) → the matrix O × U V C of the pipeline, dense; a copy, unless w lies channels last."""
+    turned = w.transpose(0, 2, 3, 1)
+    if not turned.flags.c_contiguous:
+        turned = turned.copy()
+    return turned.reshape(len(w), -1)
+
+
+def _is_plain(options, dtype):
+    return np.dtype(dtype) == np.float32 and options["groups"] == 1
+
+
+def _serves_plain(x_shape, w_shape, options, dtype, channels_last=False):
+    return _is_plain(options, dtype)
+
+
+def _serves_tuned(x_shape, w_shape, options, dtype, channels_last=False):
+    return _is_plain(options, dtype) and channels_last and x_shape[1] % 4 == 0
+
+
+def _serves_grad_input(x_shape, w_shape, options, dtype, channels_last=False):
+    return _is_plain(options, dtype) and channels_last and w_shape[0] % 4 == 0
+
+
+RUNGS = (
+    Rung(
+        6,
+        "tf32",
+        "the tensor cores",
+        "A warp multiplies 16 × 8 by 8 × 8 numbers in one instruction, rounded to TF32; its lanes hold the fragments.",
+        _plain.path,
+        "conv2d.forward",
+        "float32 without groups, any layout, any C",
+        _serves_plain,
+        forward_plain,
+        (40, 70),
+        tf32=True,
+    ),
+    Rung(
+        7,
+        "tf32_tuned",
+        "feed the tensor cores",
+        "Copies of 16 bytes, three steps ahead, into swizzled shared memory; 64 × 64 sums a warp.",
+        _tuned.path,
+        "conv2d.forward",
+        "float32 without groups, x channels last with C a multiple of 4",
+        _serves_tuned,
+        forward_tuned,
+        (100, 180),
+        tf32=True,
+    ),
+    Rung(
+        8,
+        "tf32_tuned",
+        "the gradient for the input, with permuted weights",
+        "It is rung 7 with the channels of the kernel changed over and another rule for which cell a tap meets.",
+        _grad_input.path,
+        "conv2d.grad_input",
+        "float32 without groups, g channels last with O a multiple of 4",
+        _serves_grad_input,
+        grad_input_tuned,
+        (70, 180),
+        tf32=True,
+    ),
+)

@@ -1,0 +1,114 @@
+// The pipeline of rung 7, which 07 (forward) and 08 (gradient for the input) fill with their equations: a matrix
+// product Y[m, o] = Σ_k X[m, k] W[o, k] on the tensor cores, with X gathered from an image that lies channels last.
+// The term k = (u V + v) C + c: four neighbours are four channels of one cell, 16 bytes in one copy.
+//
+//   slot     0         1         2         3        STAGES slots of shared memory, each with 16 terms of X and of W
+//         ┌───────┐ ┌───────┐ ┌───────┐ ┌───────┐
+//  step t │ used  │ │arrives│ │arrives│ │ordered│   while the warps multiply what has arrived, the copies of the
+//         └───────┘ └───────┘ └───────┘ └───────┘   next STAGES − 1 steps are under way;
+//  t + 1   ordered    used     arrives   arrives    one barrier a step
+//
+//   a slot, 16 words a row:  row 0  │ 0 │ 1 │ 2 │ 3 │   A square is four words, which fill four banks; two rows
+//   its squares are          row 1  │ 0 │ 1 │ 2 │ 3 │   fill all 32. A fragment is one column of eight rows. Where
+//   *swizzled*: square q of  row 2  │ 1 │ 0 │ 3 │ 2 │   they stood below each other, each second row would meet
+//   row r stands at          row 3  │ 1 │ 0 │ 3 │ 2 │   the banks of the first: four turns. Swizzled, column q of
+//   q xor (r / 2 mod 4).     row 4  │ 2 │ 3 │ 0 │ 1 │   eight rows is eight different squares of banks: one turn,
+//                              ⋮                        for the reads and for the copies.
+#pragma once
+#include "../../cuda/async.cuh"
+#include "../../cuda/common.cuh"
+#include "../../cuda/mma.cuh"
+#include "tf32.cuh"
+
+constexpr int PIXELS = 128, DEPTH = 16, SQUARES = DEPTH / 4;  // of a block: pixels; terms of a stage, and squares of four
+
+// ROWS × 16 words of shared memory.
+template <int ROWS>
+struct alignas(16) Tile {
+    float word[ROWS * DEPTH];
+};
+
+// Where square q of a row starts. Rows that differ by a multiple of 8 are swizzled alike.
+__device__ inline int swizzled(int row, int q) { return ((q ^ (row >> 1)) & 3) * 4; }
+
+// Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS; a warp = 64 pixels × half
+// of the outputs, in the fragments of mma.cuh. `at(i, u)` and `at(j, v)`, of two Axis, say which cell of x belongs to a pixel.
+// Reads x once for each block and tap (from the L2 cache but for the first time), w once for each block; writes y once.
+template <int OUTPUTS, typename Axis, typename Finish>
+__device__ void multiply(const Array<const float, 4>& x, const Array<const float, 2>& w, const Array<float, 4>& y, Axis rows, Axis columns,
+                         int U, int V, Finish finish) {
+    constexpr int STAGES = OUTPUTS == 128 ? 3 : 4;  // as many as 48 KiB hold, which a block has without asking for more
+    constexpr int ACROSS = OUTPUTS / 16;             // fragments that a warp's outputs take
+    SHARED(Tile<PIXELS>, cells, [STAGES]);
+    SHARED(Tile<OUTPUTS>, weights, [STAGES]);
+    const int C = x.shape[1], O = w.shape[0], K = w.shape[1], M = y.shape[0] * y.shape[2] * y.shape[3];
+    const int tiles = ceil_div(O, OUTPUTS), o0 = blockIdx.x % tiles * OUTPUTS, m0 = blockIdx.x / tiles * PIXELS;
+
+    // A thread copies one square q of the rows `first`, first + 32, ...: all divisions are made here.
+    const int q = threadIdx.x % SQUARES, first = threadIdx.x / SQUARES;
+    int c = q * 4 % C, u = q * 4 / C / V, v = q * 4 / C % V;  // of the square that is copied next
+    Pixel pixel[PIXELS / 32];
+#pragma unroll
+    for (int r = 0; r < PIXELS / 32; ++r) pixel[r] = pixel_of(m0 + first + 32 * r, y.shape[2], y.shape[3]);
+
+    const int steps = ceil_div(K, DEPTH);
+    auto order = [&](int step) {
+        if (step >= steps) return;  // what would come is zeros that nobody reads
+        float* const to = cells[step % STAGES].word + swizzled(first, q);
+#pragma unroll
+        for (int r = 0; r < PIXELS / 32; ++r) {
+            const int k = rows.cell(pixel[r].i, u), l = columns.cell(pixel[r].j, v);
+            bool inside = false;
+            if (u < U && pixel[r].n < y.shape[0] && k >= 0 && k < x.shape[2] && l >= 0 && l < x.shape[3]) inside = true;
+            const float* const from = inside ? &x(pixel[r].n, c, k, l) : x.data;
+            copy_async(reinterpret_cast<float4*>(to + (first + 32 * r) * DEPTH), reinterpret_cast<const float4*>(from), inside);
+        }
+#pragma unroll
+        for (int r = 0; r < OUTPUTS / 32; ++r) {
+            const int o = o0 + first + 32 * r, k = step * DEPTH + 4 * q;
+            bool inside = false;
+            if (o < O && k < K) inside = true;
+            const float* const from = inside ? &w(o, k) : w.data;
+            float* const to = weights[step % STAGES].word + (first + 32 * r) * DEPTH + swizzled(first, q);
+            copy_async(reinterpret_cast<float4*>(to), reinterpret_cast<const float4*>(from), inside);
+        }
+        for (c += DEPTH; c >= C; c -= C)  // on to the same square of the next step
+            if (++v == V) v = 0, ++u;
+    };
+
+    const int group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+    const int row = threadIdx.x / 64 * 64 + group, column = threadIdx.x / 32 % 2 * (OUTPUTS / 2) + group;
+    float sum[4][ACROSS][4] = {};
+    for (int step = 0; step < STAGES - 1; ++step) order(step), commit_copies();
+    for (int step = 0; step < steps; ++step) {
+        wait_for_copies<STAGES - 2>();
+        __syncthreads();  // what all threads copied for this step is there, and nobody reads the slot of the step before any more
+        order(step + STAGES - 1);
+        commit_copies();
+        const float* const X = cells[step % STAGES].word + row * DEPTH + member;
+        const float* const W = weights[step % STAGES].word + column * DEPTH + member;
+#pragma unroll
+        for (int q = 0; q < SQUARES; q += 2) {
+            const int near = swizzled(group, q), far = swizzled(group, q + 1);
+            float a[4][4], b[ACROSS][2];
+#pragma unroll
+            for (int r = 0; r < 4; ++r) {
+                a[r][0] = to_tf32(X[16 * r * DEPTH + near]), a[r][1] = to_tf32(X[(16 * r + 8) * DEPTH + near]);
+                a[r][2] = to_tf32(X[16 * r * DEPTH + far]), a[r][3] = to_tf32(X[(16 * r + 8) * DEPTH + far]);
+            }
+#pragma unroll
+            for (int s = 0; s < ACROSS; ++s) b[s][0] = to_tf32(W[8 * s * DEPTH + near]), b[s][1] = to_tf32(W[8 * s * DEPTH + far]);
+#pragma unroll
+            for (int r = 0; r < 4; ++r)
+#pragma unroll
+                for (int s = 0; s < ACROSS; ++s) mma_m16n8k8(sum[r][s], a[r], b[s]);
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < 8; ++r)
+#pragma unroll
+        for (int s = 0; s < 2 * ACROSS; ++s) {  // y lies channels last: pixel m is its m-th row
+            const int m = m0 + row + 8 * r, o = o0 + column - group + s / 2 * 8 + 2 * member + s % 2;
+            if (m < M && o < O) y.data[m * O + o] = finish(o, sum[r / 2][s / 2][r % 2 * 2 + s % 2]);
+        }
+}
