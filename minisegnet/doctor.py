@@ -74,7 +74,11 @@ def _backends() -> list[tuple[str, str]]:
     from minisegnet_kernels import backends
 
     def said(one: backends.Availability) -> str:
-        return "runs here" if one.ok else f"no: {one.reason}" + (f"; to mend it: {one.mend}" if one.mend else "")
+        return (
+            f"runs here{f', {one.reason}' if one.reason else ''}"
+            if one.ok
+            else f"no: {one.reason}" + (f"; to mend it: {one.mend}" if one.mend else "")
+        )
 
     rows = [(name, said(one)) for name, one in backends.available().items()]
     return [*rows, ("default", f"{backends.current('cpu')} on a CPU, {backends.current('cuda')} on a GPU")]

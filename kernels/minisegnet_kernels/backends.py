@@ -44,7 +44,7 @@ class BackendError(RuntimeError):
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a backend runs here; if not, why, and the line that would mend it."""
+    """Whether a backend runs here, and how; if not, why, and the line that would mend it."""
 
     ok: bool
     reason: str = ""
@@ -155,13 +155,17 @@ def available() -> dict[str, Availability]:
             find()
         except CompilerError as error:
             return Availability(False, "no C++ compiler for the emulator", str(error).partition(": ")[2])
-        return Availability(True)
+        return Availability(True, "emulated on the CPU: slow, to learn and to test")
+
+    def simulator() -> Availability:
+        found = installed("numba_cuda", "pip install numba-cuda")
+        return Availability(True, "simulated on the CPU: very slow, to learn and to test") if found and not gpu_count() else found
 
     return {
         "formula": Availability(True),
         "numpy": Availability(True),
         "numba": installed("numba", "pip install numba"),
-        "numba_cuda": installed("numba_cuda", "pip install numba-cuda"),
+        "numba_cuda": simulator(),
         "cuda": compiler() if not gpu_count() else installed("cupy", "pip install cupy-cuda12x[ctk]"),
     }
 
