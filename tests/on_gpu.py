@@ -86,7 +86,10 @@ def small_cases() -> None:
 
 def benchmark(json_file: Path, picture: Path) -> dict:
     command = [sys.executable, "-m", "minisegnet", "bench", "--device", "cuda", "--rounds", "3"]
-    code, text, seconds = call([*command, "--json", str(json_file), "--picture", str(picture)], 240)
+    code, text, seconds = call(
+        [*command, "--json", str(json_file), "--picture", str(picture), "--roofline", str(picture.with_stem(picture.stem + "-roofline"))],
+        240,
+    )
     return {"passed": code == 0, "said": text[-6000:], "seconds": seconds}
 
 
@@ -111,7 +114,7 @@ def main() -> int:
     record["benchmark"] = benchmark(folder / f"{name}-timings.json", folder / f"{name}.png")
     timings = folder / f"{name}-timings.json"
     if timings.exists():
-        record["results"] = json.loads(timings.read_text())["results"]
+        record |= {key: value for key, value in json.loads(timings.read_text()).items() if key in ("roofs", "results")}
         timings.unlink()
     keep()
     record["sanitizers"] = {}

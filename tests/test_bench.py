@@ -5,44 +5,112 @@ import json
 import numpy as np
 import pytest
 
-from minisegnet import bench, models, random
-from minisegnet.bench import frames, report, runner, tiles
-from minisegnet.bench.cases import CASES, STEP
+from minisegnet import bench, functional, models, random, tensor
+from minisegnet.bench import breakdown, frames, pictures, report, runner, tiles
+from minisegnet.bench.cases import CASES, QUICK, STEP, STEPS, SWEEP
 from minisegnet.cli import main
 from minisegnet.nn import containers
+from minisegnet_kernels.cost import Cost, Roof
 
 
 @pytest.fixture(scope="module")
-def results():
+def measured():
     return bench.run(["ReLU  16, 128²", "cross-entropy  2, 128²"], who=["numpy", "numba"], rounds=2, repeats=2)
 
 
-def test_every_phase_of_every_library_is_measured(results):
-    assert {(r.case, r.phase, r.library) for r in results} == {
+def test_every_phase_of_every_library_is_measured(measured):
+    assert {(r.case, r.phase, r.library) for r in measured.results} == {
         (case, phase, library)
         for case in ("ReLU  16, 128²", "cross-entropy  2, 128²")
         for phase in ("forward", "backward")
         for library in ("numpy", "numba")
     }
-    for r in results:
+    for r in measured.results:
         assert 0 < r.quartiles[0] <= r.seconds <= r.quartiles[1] and r.peak_mib > 10
+        assert r.error < 1e-5 and r.deterministic is True
 
 
-def test_table_json_and_picture(results, tmp_path):
-    assert "numba ms" in report.table(results) and "ReLU  16, 128²" in report.table(results)
-    report.save_json(results, tmp_path / "deep" / "b.json", threads=2)
+def test_what_a_phase_costs_is_counted_and_its_roof_measured(measured):
+    found = {(r.case, r.phase, r.library): r for r in measured.results}
+    elements = 8 * 16 * 128 * 128
+    for library in ("numpy", "numba"):
+        forward, backward = (found["ReLU  16, 128²", phase, library] for phase in ("forward", "backward"))
+        assert (forward.operations, forward.bytes) == (elements, 8 * elements)
+        assert (backward.operations, backward.bytes) == (elements, 12 * elements)
+    (roof,) = measured.roofs.values()
+    assert roof.peak > 1e8 and roof.bandwidth > 1e8
+    assert forward.roof_seconds == pytest.approx(max(elements / roof.peak, 8 * elements / roof.bandwidth))
+
+
+def test_table_json_and_pictures(measured, tmp_path):
+    assert "numba ms" in report.table(measured) and "ReLU  16, 128²" in report.table(measured)
+    assert report.details(measured).count("\n") == 1 + len(measured.results) + 1
+    report.save_json(measured, tmp_path / "deep" / "b.json", threads=2)
     record = json.loads((tmp_path / "deep" / "b.json").read_text())
-    assert len(record["results"]) == len(results) and record["environment"]["packages"]["numpy"] == np.__version__
-    report.picture(results, tmp_path / "b.png", threads=2)
+    assert len(record["results"]) == len(measured.results) and record["environment"]["packages"]["numpy"] == np.__version__
+    assert record["roofs"]["float32"]["peak"] == measured.roofs["float32"].peak
+    report.picture(measured, tmp_path / "b.png", threads=2)
+    pictures.roofline(measured, tmp_path / "r.png")
+    steps = [runner.Result(case, "step", "numba", 0.1 * k + 0.1, (0.0, 0.0), 0.0) for k, case in enumerate(SWEEP)]
+    pictures.sweep(runner.Run(steps, {}), tmp_path / "s.png")
     from PIL import Image
 
-    with Image.open(tmp_path / "b.png") as image:
-        assert image.format == "PNG" and image.width > 600
+    for name in ("b.png", "r.png", "s.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.format == "PNG" and image.width > 600
+
+
+def test_a_step_is_divided_among_its_equations(tmp_path):
+    x = tensor(np.ones((1, 4, 16, 16), np.float32), requires_grad=True)
+    found = breakdown.divide(lambda: functional.relu(functional.relu(x)).sum().backward(), steps=3)
+    shares = {share.equation: share for share in found.shares}
+    assert list(shares)[-1] == breakdown.REST and set(shares) == {"activation.relu", "activation.grad_relu", breakdown.REST}
+    assert shares["activation.relu"].calls == 2 and shares["activation.relu"].cost == Cost(2 * 1024, 2 * 8 * 1024)
+    assert "activation.grad_relu" in breakdown.table(found, Roof(1e9, 1e9))
+    pictures.waterfall(found, tmp_path / "w.png")
+    assert (tmp_path / "w.png").stat().st_size > 5000
 
 
 def test_the_ratio_to_the_peer_is_in_the_table():
     rows = [runner.Result("c", "forward", name, seconds, (0.0, 0.0), 0.0) for name, seconds in (("numba", 0.002), ("torch", 0.004))]
-    assert report.table(rows).splitlines()[1].split() == ["c", "forward", "2.000", "4.000", "0.50"]
+    table = report.table(runner.Run(rows, {}))
+    assert table.splitlines()[1].split() == ["c", "forward", "2.000", "4.000", "0.50", "-", "-"]
+
+
+def test_what_was_reached_is_told_in_the_unit_of_what_limits_it():
+    roofs = {"float32": Roof(peak=1e11, bandwidth=1e10)}
+    much = runner.Result("much", "forward", "numba", 1.0, (1.0, 1.0), 0.0, 50 * 10**9, 10**9, 0.5)
+    little = runner.Result("little", "forward", "numba", 1.0, (1.0, 1.0), 0.0, 10**9, 2 * 10**9, 0.2)
+    lines = report.table(runner.Run([much, little], roofs)).splitlines()
+    assert lines[1].split()[-3:] == ["50.0", "GFLOP/s", "50%"] and lines[2].split()[-3:] == ["2.0", "GB/s", "20%"]
+
+
+def test_results_are_compared_before_and_after_with_other_values(monkeypatch):
+    seen = []
+
+    class Worker:
+        def __init__(self, *arguments):
+            pass
+
+        def __enter__(self):
+            return self.ask
+
+        def __exit__(self, *exc):
+            pass
+
+        def ask(self, request):
+            seen.append(request)
+            if "verify" in request:
+                np.savez(request["verify"], np.zeros(1))
+            answer = {"precision": "float32", "peak": 1.0, "bandwidth": 1.0} if "roof" in request else {"deterministic": True}
+            answer |= {"costs": {"forward": [1, 1]}} if "count" in request else {}
+            times = {"forward": [1.0] * request["rounds"], "peak_mib": 1.0} if "rounds" in request else {}
+            return times or answer
+
+    monkeypatch.setattr(runner, "_worker", Worker)
+    bench.run(["ReLU  16, 128²"], who=["numpy"], rounds=1, repeats=2)
+    kinds = ["roof" if "roof" in r else ("verify", r["seed"]) if "verify" in r else "rounds" if "rounds" in r else "count" for r in seen]
+    assert kinds == ["roof", ("verify", 0), "count", "rounds", "rounds", ("verify", runner.AFTER)] and runner.AFTER != 0
 
 
 def test_different_results_stop_the_benchmark():
@@ -70,7 +138,7 @@ def test_wrong_arguments_of_the_command(arguments, words, capsys):
 
 
 def test_cases_are_named_once_and_seeded():
-    assert STEP not in CASES
+    assert STEP not in CASES and set(QUICK) <= {*CASES, STEP} and set(SWEEP) < set(STEPS)
     for case in CASES.values():
         for kind, again in zip(case.arrays(), case.arrays(), strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(kind, again, strict=True))
@@ -108,6 +176,9 @@ def test_tiling_is_measured_in_processes_of_their_own():
         (["--fps", "--only", "conv"], "do not go with --fps"),
         (["--tiling", "--frames", "3"], "--frames only with --fps"),
         (["--fps", "--size", "64,128"], "one --size"),
+        (["--fps", "--roofline", "r.png"], "do not go with --fps"),
+        (["--breakdown", "--who", "torch"], "only --threads, --json and --picture"),
+        (["--sweep", "--only", "64"], "does not go with --sweep"),
     ],
 )
 def test_options_of_the_benchmark_that_do_not_go_together(options, words, capsys):

@@ -3,49 +3,102 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from statistics import median
-from unittest import mock
+from typing import Any
+
+from minisegnet_kernels.cost import Cost, Roof
+
+from .counted import watching
 
 STEPS = 10
+REST = "everything else"
 
 
-def breakdown(threads: int = 2) -> str:
-    """A table of one training step's time by equation, in this process.
+@dataclass
+class Share:
+    """What one equation takes of a step.
 
-    What no equation accounts for (copies, the engine, Python) is in the last line.
+    Attributes
+    ----------
+    equation : str
+    calls : int
+        In a step.
+    seconds : float
+        Mean over the steps.
+    cost : Cost
+        Of all calls of a step.
     """
+
+    equation: str
+    calls: int = 0
+    seconds: float = 0.0
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """One training step: its median time, and the shares of its equations, the largest first.
+
+    What no equation accounts for (copies, the engine, Python) is the last of the shares.
+    """
+
+    seconds: float
+    shares: list[Share]
+
+
+def measure(threads: int = 2, steps: int = STEPS) -> Breakdown:
+    """Time the U-Net's training step in this process, equation by equation, on a CPU."""
     from minisegnet_kernels import backends
 
     from .worker import Minisegnet, training_step
 
-    spent: Counter[str] = Counter()
-    calls: Counter[str] = Counter()
-    program_of = backends._program
-
-    def timed(equation: str, backend: str, device: str):
-        program = program_of(equation, backend, device)
-
-        def run(*arrays, **options):
-            start = time.perf_counter()
-            value = program(*arrays, **options)
-            spent[equation] += time.perf_counter() - start
-            calls[equation] += 1
-            return value
-
-        return run
-
     phases, _ = training_step(Minisegnet(backends.current("cpu"), threads, "cpu"))
-    phases["step"]()  # compiles
+    return divide(phases["step"], steps)
+
+
+def divide(step: Callable[[], Any], steps: int) -> Breakdown:
+    """Divide the time of `step` among the equations that it runs; it is run once beforehand, which compiles."""
+    step()
+    shares: dict[str, Share] = {}
+
+    def notice(equation: str, cost: Cost, seconds: float) -> None:
+        share = shares.setdefault(equation, Share(equation))
+        share.calls += 1
+        share.seconds += seconds
+        share.cost += cost
+
     totals = []
-    with mock.patch.object(backends, "_program", timed):
-        for _ in range(STEPS):
+    with watching(notice):
+        for _ in range(steps):
             start = time.perf_counter()
-            phases["step"]()
+            step()
             totals.append(time.perf_counter() - start)
-    rest = sum(totals) - sum(spent.values())
-    lines = [f"one step: {1e3 * median(totals):.1f} ms (median of {STEPS})", "", f"{'equation':30}{'calls':>6}{'ms':>9}{'share':>8}"]
-    for equation, seconds in [*spent.most_common(), ("everything else", rest)]:
-        count = str(calls[equation] // STEPS) if equation in calls else ""
-        lines.append(f"{equation:30}{count:>6}{1e3 * seconds / STEPS:9.2f}{seconds / sum(totals):8.1%}")
+    ranked = sorted(shares.values(), key=lambda share: -share.seconds)
+    rest = Share(REST, 0, sum(totals) - sum(share.seconds for share in ranked))
+    for share in (*ranked, rest):
+        share.calls //= steps
+        share.seconds /= steps
+        share.cost = Cost(share.cost.operations // steps, share.cost.bytes // steps)
+    return Breakdown(median(totals), [*ranked, rest])
+
+
+def table(found: Breakdown, roof: Roof) -> str:
+    """For the screen: milliseconds, share, what was reached, and percent of the roof."""
+    total = sum(share.seconds for share in found.shares)
+    head = f"{'equation':30}{'calls':>6}{'ms':>9}{'share':>8}{'GFLOP/s':>9}{'GB/s':>8}{'of roof':>9}"
+    lines = [f"one step: {1e3 * found.seconds:.1f} ms", "", head]
+    for share in found.shares:
+        line = f"{share.equation:30}{share.calls or '':>6}{1e3 * share.seconds:9.2f}{share.seconds / total:8.1%}"
+        if share.cost.bytes:
+            rates = share.cost.operations / share.seconds / 1e9, share.cost.bytes / share.seconds / 1e9
+            line += f"{rates[0]:9.1f}{rates[1]:8.1f}{roof.seconds(share.cost) / share.seconds:9.0%}"
+        lines.append(line)
+    lines += ["", roof_line(roof)]
     return "\n".join(lines)
+
+
+def roof_line(roof: Roof) -> str:
+    """The roof in words."""
+    return f"roof, measured in the same run: {roof.peak / 1e9:.0f} GFLOP/s, {roof.bandwidth / 1e9:.1f} GB/s (ridge {roof.ridge:.1f} FLOP/B)"

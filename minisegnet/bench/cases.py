@@ -60,4 +60,22 @@ CASES: dict[str, Case] = {
     "cross-entropy  21, 128²": Case(lambda F, x, t: F.cross_entropy(x, t), (_image(21, 128),), classes=21),
 }
 
-STEP = "U-Net training step (width ¼, 8 × 128², Adam)"
+
+def _step(batch: int, size: int) -> str:
+    return f"U-Net training step (width ¼, {batch} × {size}², Adam)"
+
+
+STEP = _step(8, 128)
+#: What `bench --sweep` measures: (batch, size), one of them varied at a time.
+SWEEP = {_step(batch, size): (batch, size) for batch, size in ((1, 64), (2, 64), (4, 64), (8, 64), (4, 32), (4, 128), (4, 256))}
+#: Training steps of all sizes.
+STEPS = {STEP: (8, 128), **SWEEP}
+#: What `bench --quick` measures: one of each kind.
+QUICK = (
+    "conv 3×3  16→16, 128²",
+    "conv 3×3  128→128, 16²",
+    "batch norm + ReLU  16, 128²",
+    "max pool 2×2  16, 128²",
+    "cross-entropy  2, 128²",
+    STEP,
+)

@@ -12,8 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..viz import write_atomically
-from .runner import Result
+from minisegnet_kernels.cost import Cost
+
+from ..files import write_atomically
+from .breakdown import roof_line
+from .runner import Result, Run
 
 PEER = "torch"
 
@@ -66,16 +69,21 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def table(results: list[Result]) -> str:
-    """Milliseconds for each case and phase, and the ratio of each backend to PyTorch."""
+def table(run: Run) -> str:
+    """Milliseconds for each case and phase, the ratio of each backend to PyTorch, and what the last of ours reached."""
+    results = run.results
     libraries = list(dict.fromkeys(r.library for r in results))
     ours = [name for name in libraries if not name.startswith(PEER)]
     found = {(r.case, r.phase, r.library): r for r in results}
     rows = list(dict.fromkeys((r.case, r.phase) for r in results))
     wide = max(len(case) for case, _ in rows)
     ratios = [f"{name}/torch" for name in ours] if PEER in libraries else []
+    judged = ours[-1] if ours else libraries[0]
     lines = [
-        f"{'case':{wide}}  {'phase':8}" + "".join(f"{name + ' ms':>12}" for name in libraries) + "".join(f"{name:>13}" for name in ratios)
+        f"{'case':{wide}}  {'phase':8}"
+        + "".join(f"{name + ' ms':>12}" for name in libraries)
+        + "".join(f"{name:>13}" for name in ratios)
+        + f"{judged + ' reaches':>18}{'of roof':>9}"
     ]
     for case, phase in rows:
         cells = [found.get((case, phase, name)) for name in libraries]
@@ -85,16 +93,53 @@ def table(results: list[Result]) -> str:
             line += "".join(
                 f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours
             )
-        lines.append(line)
+        rate, share = _reached(found.get((case, phase, judged)), run)
+        lines.append(line + f"{rate:>18}{share:>9}")
+    lines += ["", *_roofs(run)]
     if len({case for case, _ in rows}) == 1:  # of several cases, nobody could say whose the largest was
         peaks = {name: max(r.peak_mib for r in results if r.library == name) for name in libraries}
-        lines += ["", "peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items())]
+        lines.append("peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items()))
     return "\n".join(lines)
 
 
-def save_json(results: list[Result], path: Path, *, threads: int) -> None:
+def details(run: Run) -> str:
+    """A line for each case, phase and library: time and its quartiles, what it reached, error, whether the bits are the same again."""
+    wide = max(len(r.case) for r in run.results)
+    name = max(len("library"), *(len(r.library) for r in run.results))
+    lines = [
+        f"{'case':{wide}}  {'phase':8}  {'library':{name}}{'ms':>10}{'25 %':>10}{'75 %':>10}{'reached':>16}{'of roof':>9}{'FLOP/B':>8}{'error':>9}  same bits"
+    ]
+    for r in sorted(run.results, key=lambda r: [x.case for x in run.results].index(r.case)):
+        rate, share = _reached(r, run)
+        intensity = f"{r.operations / r.bytes:.1f}" if r.bytes else "-"
+        again = {True: "yes", False: "no", None: "-"}[r.deterministic]
+        lines.append(
+            f"{r.case:{wide}}  {r.phase:8}  {r.library:{name}}{1e3 * r.seconds:10.3f}{1e3 * r.quartiles[0]:10.3f}{1e3 * r.quartiles[1]:10.3f}"
+            f"{rate:>16}{share:>9}{intensity:>8}{r.error:9.1e}  {again}"
+        )
+    return "\n".join([*lines, "", *_roofs(run)])
+
+
+def _reached(result: Result | None, run: Run) -> tuple[str, str]:
+    """GFLOP/s of a case that arithmetic limits, GB/s of one that memory limits; and percent of the roof."""
+    if result is None or not result.bytes:
+        return "-", "-"
+    bound = run.roofs[result.precision].bound(Cost(result.operations, result.bytes))
+    amount, unit = (result.operations, "GFLOP/s") if bound == "arithmetic" else (result.bytes, "GB/s")
+    return f"{amount / result.seconds / 1e9:.1f} {unit:7}", f"{result.roof_seconds / result.seconds:.0%}"
+
+
+def _roofs(run: Run) -> list[str]:
+    return [f"{kind}: {roof_line(roof)}" for kind, roof in run.roofs.items()]
+
+
+def save_json(run: Run, path: Path, *, threads: int) -> None:
     """The record that tables and pictures of the documentation are made from."""
-    save_record({"results": [asdict(r) for r in results]}, path, threads=threads)
+    save_record(
+        {"roofs": {kind: asdict(roof) for kind, roof in run.roofs.items()}, "results": [asdict(r) for r in run.results]},
+        path,
+        threads=threads,
+    )
 
 
 def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
@@ -104,10 +149,11 @@ def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def picture(results: list[Result], path: Path, *, threads: int) -> None:
+def picture(run: Run, path: Path, *, threads: int) -> None:
     """Bars of each backend's time relative to PyTorch (or to NumPy, without PyTorch)."""
     from matplotlib.figure import Figure
 
+    results = run.results
     libraries = list(dict.fromkeys(r.library for r in results))
     base = PEER if PEER in libraries else libraries[0]
     rows = list(dict.fromkeys((r.case, r.phase) for r in results))

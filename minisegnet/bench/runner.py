@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet_kernels.cost import Cost, Roof
+
 from .cases import CASES, STEP
 
+#: Of the results that are compared: before any time counts, and again when all are measured.
+SEED, AFTER = 0, 1000
 #: PyTorch's own default first; then channels last, and both without TF32.
 PEERS_ON_GPU = ["torch", "torch-last", "torch-fp32", "torch-last-fp32"]
 
@@ -34,6 +39,17 @@ class Result:
     quartiles : (float, float)
     peak_mib : float
         Largest memory of the worker so far, in MiB.
+    operations, bytes : int
+        Of the phase, from the cost model: the same for all libraries, whatever they really do.
+    roof_seconds : float
+        The least time for these under the roof that was measured in the same run.
+    precision : {"float32", "tf32"}
+        Of the library's matrix products, and so whose roof that was.
+    error : float
+        Largest difference of any result of the case from the first library's, over two seeds, relative to
+        the largest value of that result.
+    deterministic : bool or None
+        Whether two runs gave the same bits.
     """
 
     case: str
@@ -42,6 +58,20 @@ class Result:
     seconds: float
     quartiles: tuple[float, float]
     peak_mib: float
+    operations: int = 0
+    bytes: int = 0
+    roof_seconds: float = 0.0
+    precision: str = "float32"
+    error: float = 0.0
+    deterministic: bool | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was measured together: the results, and the roof of each precision."""
+
+    results: list[Result]
+    roofs: dict[str, Roof]
 
 
 class DisagreementError(AssertionError):
@@ -51,7 +81,8 @@ class DisagreementError(AssertionError):
 @contextmanager
 def _worker(library: str, threads: int, device: str) -> Iterator[Callable[[dict], dict]]:
     command = [sys.executable, "-m", "minisegnet.bench.worker", library, str(threads), device]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits})
     assert process.stdin and process.stdout
     source, sink = process.stdout, process.stdin
 
@@ -76,6 +107,13 @@ def libraries(device: str = "cpu") -> list[str]:
     return ours + (peers if find_spec("torch") else [])
 
 
+def roof(library: str, threads: int = 2, device: str = "cpu") -> Roof:
+    """What one library's best matrix product and copy reach, in a process of its own."""
+    with _worker(library, threads, device) as ask:
+        answer = ask({"roof": True})
+    return Roof(answer["peak"], answer["bandwidth"])
+
+
 def run(
     names: list[str] | None = None,
     *,
@@ -85,7 +123,7 @@ def run(
     rounds: int = 7,
     repeats: int = 3,
     progress: Callable[[str], None] = lambda message: None,
-) -> list[Result]:
+) -> Run:
     """Measure cases in libraries, alternating.
 
     Parameters
@@ -103,48 +141,95 @@ def run(
 
     Returns
     -------
-    list of Result
+    Run
 
     Raises
     ------
     DisagreementError
-        If a library's results differ from those of the first.
+        If a library's results differ from those of the first, before the timings or, with other values, after them.
     """
     who = who or libraries(device)
     results: list[Result] = []
     with ExitStack() as stack:
         workers = {name: stack.enter_context(_worker(name, threads, device)) for name in who}
+        counting = next((ask for name, ask in workers.items() if not name.startswith("torch")), None)
+        counting = counting or stack.enter_context(_worker("numpy", threads, "cpu"))
+        progress("the roof")
+        roofs, precision = _roofs(workers)
         for case in names or [*CASES, STEP]:
             progress(case)
-            _compare(case, workers)
-            times: dict[tuple[str, str], list[float]] = {}
-            peaks: dict[str, float] = {}
-            for ask in workers.values():
-                ask({"case": case, "rounds": 2})  # warm caches, pools and compilers
-            for _ in range(rounds):
-                for library, ask in workers.items():
-                    answer = ask({"case": case, "rounds": repeats})
-                    peaks[library] = answer.pop("peak_mib")
-                    for phase, seconds in answer.items():
-                        times.setdefault((phase, library), []).extend(seconds)
+            before = _compare(case, workers)
+            costs = {phase: Cost(*found) for phase, found in counting({"case": case, "count": True})["costs"].items()}
+            times, peaks = _timed(case, workers, rounds, repeats)
+            after = _compare(case, workers, AFTER)
             for (phase, library), seconds in times.items():
                 low, _, high = quantiles(seconds, n=4)
-                results.append(Result(case, phase, library, median(seconds), (low, high), peaks[library]))
-    return results
+                cost = costs[phase]
+                results.append(
+                    Result(
+                        case,
+                        phase,
+                        library,
+                        median(seconds),
+                        (low, high),
+                        peaks[library],
+                        cost.operations,
+                        cost.bytes,
+                        roofs[precision[library]].seconds(cost),
+                        precision[library],
+                        max(before[library][0], after[library][0]),
+                        before[library][1] and after[library][1],
+                    )
+                )
+    return Run(results, roofs)
 
 
-def _compare(case: str, workers: dict[str, Callable[[dict], Any]]) -> None:
-    """All libraries must give the same values and gradients, to 1e-3 of the largest."""
+def _roofs(workers: dict[str, Callable[[dict], dict]]) -> tuple[dict[str, Roof], dict[str, str]]:
+    """The best that any library reached, for each precision; and the precision of each library."""
+    found = {library: ask({"roof": True}) for library, ask in workers.items()}
+    precision = {library: answer["precision"] for library, answer in found.items()}
+    bandwidth = max(answer["bandwidth"] for answer in found.values())
+    peaks = {kind: max(a["peak"] for a in found.values() if a["precision"] == kind) for kind in dict.fromkeys(precision.values())}
+    return {kind: Roof(peak, bandwidth) for kind, peak in peaks.items()}, precision
+
+
+def _timed(
+    case: str, workers: dict[str, Callable[[dict], dict]], rounds: int, repeats: int
+) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
+    """Seconds by phase and library, asked in turn; and the peak memory of each library."""
+    times: dict[tuple[str, str], list[float]] = {}
+    peaks: dict[str, float] = {}
+    for ask in workers.values():
+        ask({"case": case, "rounds": 2})  # warm caches, pools and compilers
+    for _ in range(rounds):
+        for library, ask in workers.items():
+            answer = ask({"case": case, "rounds": repeats})
+            peaks[library] = answer.pop("peak_mib")
+            for phase, seconds in answer.items():
+                times.setdefault((phase, library), []).extend(seconds)
+    return times, peaks
+
+
+def _compare(case: str, workers: dict[str, Callable[[dict], Any]], seed: int = SEED) -> dict[str, tuple[float, bool | None]]:
+    """All libraries must give the same values and gradients, to 1e-3 of the largest.
+
+    Returns the largest error of each, and whether a second run gave the same bits.
+    """
+    same = {}
     with tempfile.TemporaryDirectory() as folder:
         found = {}
         for library, ask in workers.items():
             path = Path(folder) / f"{library}.npz"
-            ask({"case": case, "verify": str(path)})
+            same[library] = ask({"case": case, "verify": str(path), "seed": seed}).get("deterministic")
             with np.load(path) as arrays:
                 found[library] = [arrays[k] for k in arrays]
     first, *others = found
+    errors = {first: 0.0}
     for other in others:
+        errors[other] = 0.0
         for k, (a, b) in enumerate(zip(found[first], found[other], strict=True)):
             error = float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30))
             if not error <= 1e-3:
                 raise DisagreementError(f"{case}: result {k} of {other} differs from {first}'s by {error:.1e} of its largest value")
+            errors[other] = max(errors[other], error)
+    return {library: (errors[library], same[library]) for library in found}

@@ -1,8 +1,12 @@
 """One library in a process of its own: ``python -m minisegnet.bench.worker torch 2 cpu``.
 
-Reads a line of JSON for each request and answers with one: ``{"case": name, "verify": path}``
-writes the results of a case to a file, ``{"case": name, "rounds": k}`` returns k timings in
-seconds for each of its phases.
+Reads a line of JSON for each request and answers with one:
+
+``{"case": name, "verify": path, "seed": k}``  writes the results of a case to a file, and tells whether a second
+                                               run gave the same bits;
+``{"case": name, "rounds": k}``                k timings in seconds for each of its phases;
+``{"case": name, "count": true}``              operations and least bytes of each phase, from the cost model;
+``{"roof": true}``                             the library's best matrix product and copy.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .cases import CASES, STEP
+from . import clock
+from .cases import CASES, STEPS
 
-_STEP_SEED = 1
+#: Of results that are compared before any time counts, and of what is timed.
+SEED = 0
 
 
 class Minisegnet:
@@ -35,6 +40,19 @@ class Minisegnet:
         numba.set_num_threads(min(threads, numba.get_num_threads()))
         backends.use(name)
         self.F, self.device, self._tensor, self._models, self._optim = functional, device, tensor, models, optim
+        self.name, self.precision = name, "float32"
+        self.clock = clock.CupyEvents() if device == "cuda" else clock.Wall()
+
+    def roof(self) -> dict[str, float]:
+        if self.device == "cuda":
+            import cupy
+
+            return clock.roof(self.clock, cupy, "cuda", cupy.copyto, cupy.asarray)
+        if self.name == "numba":
+            from .copy import copy
+
+            return clock.roof(self.clock, np, "cpu", copy, np.asarray)
+        return clock.roof(self.clock, np, "cpu", np.copyto, np.asarray)
 
     def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
         return self._tensor(array, requires_grad=requires_grad, device=self.device)
@@ -70,7 +88,12 @@ class Torch:
         torch.set_num_threads(threads)
         self.F, self.device = torch.nn.functional, device
         self._torch, self._layout = torch, torch.channels_last if "-last" in name else torch.contiguous_format
-        torch.backends.cudnn.allow_tf32 = "-fp32" not in name
+        self.precision = "tf32" if device == "cuda" and "-fp32" not in name else "float32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
+        self.clock = clock.TorchEvents() if device == "cuda" else clock.Wall()
+
+    def roof(self) -> dict[str, float]:
+        return clock.roof(self.clock, self._torch, self.device, lambda a, b: a.copy_(b), self.make)
 
     def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
         made = self._torch.tensor(array, device=self.device)
@@ -96,16 +119,19 @@ class Torch:
         return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
 
 
-def _phases(library: Any, name: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+Phases = tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]
+
+
+def _phases(library: Any, name: str, seed: int = SEED) -> Phases:
     """The timed parts of a case, and its results for comparison."""
-    if name == STEP:
-        return training_step(library)
+    if name in STEPS:
+        return training_step(library, *STEPS[name], seed=seed)
     case = CASES[name]
-    floats, integers = case.arrays()
+    floats, integers = case.arrays(seed)
     inputs = [library.make(a, requires_grad=True) for a in floats]
     arguments = inputs + [library.make(a) for a in integers]
     y = case.expression(library.F, *arguments)
-    cotangent = library.make(np.random.default_rng(1).standard_normal(tuple(y.shape)).astype(np.float32))
+    cotangent = library.make(np.random.default_rng(seed + 1).standard_normal(tuple(y.shape)).astype(np.float32))
 
     def forward() -> Any:
         return case.expression(library.F, *arguments)
@@ -122,11 +148,11 @@ def _phases(library: Any, name: str) -> tuple[dict[str, Callable[[], Any]], Call
     return {"forward": forward, "backward": backward}, results
 
 
-def training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
+def training_step(library: Any, batch: int = 8, size: int = 128, seed: int = SEED) -> Phases:
     """Forward, backward and Adam of a U-Net; its result for comparison is a first loss."""
-    rng = np.random.default_rng(_STEP_SEED)
-    x = library.make(rng.standard_normal((8, 1, 128, 128), np.float32))
-    t = library.make(rng.integers(0, 2, (8, 128, 128)))
+    rng = np.random.default_rng(seed + 1)
+    x = library.make(rng.standard_normal((batch, 1, size, size), np.float32))
+    t = library.make(rng.integers(0, 2, (batch, size, size)))
     model, optimiser = library.unet()
 
     def step() -> Any:
@@ -138,7 +164,7 @@ def training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[
 
     def results() -> list[np.ndarray]:
         """The first loss from weights that both libraries draw from NumPy in the same order."""
-        draw = np.random.default_rng(2)
+        draw = np.random.default_rng(seed + 2)
         for p in model.parameters():
             values = draw.standard_normal(tuple(p.shape)) * (2 / max(1, np.prod(p.shape[1:]))) ** 0.5
             library.assign(p, values if len(p.shape) > 1 else abs(values))
@@ -147,29 +173,52 @@ def training_step(library: Any) -> tuple[dict[str, Callable[[], Any]], Callable[
     return {"step": step}, results
 
 
+def _verified(results: Callable[[], list[np.ndarray]], path: str) -> bool:
+    """Write the results; whether a second run gives the same bits."""
+    first, second = results(), results()
+    np.savez(path, *first)
+    return all(a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True))
+
+
+def _counted(phases: dict[str, Callable[[], Any]]) -> dict[str, list[int]]:
+    from .counted import cost
+
+    costs = {phase: cost(call) for phase, call in phases.items()}
+    return {phase: [found.operations, found.bytes] for phase, found in costs.items()}
+
+
 def _serve(library: Any) -> None:
-    prepared: dict[str, Any] = {}
+    prepared: dict[str, Phases] = {}
     for line in sys.stdin:
         request = json.loads(line)
-        name = request["case"]
-        if name not in prepared:
-            prepared.clear()  # one case's arrays in memory at a time
-            prepared[name] = _phases(library, name)
-        phases, results = prepared[name]
-        answer: dict[str, Any] = {}
-        if "verify" in request:
-            np.savez(request["verify"], *results())
-        for phase, call in phases.items() if "rounds" in request else ():
-            times = []
-            for _ in range(request["rounds"]):
-                library.finish()
-                start = time.perf_counter()
-                call()
-                library.finish()
-                times.append(time.perf_counter() - start)
-            answer[phase] = times
-        answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(_roof(library) if "roof" in request else _answer(library, request, prepared)), flush=True)
+
+
+def _roof(library: Any) -> dict[str, Any]:
+    return {"precision": library.precision, **library.roof()}
+
+
+def _answer(library: Any, request: dict[str, Any], prepared: dict[str, Phases]) -> dict[str, Any]:
+    name, seed = request["case"], request.get("seed", SEED)
+    if seed != SEED:  # other values than the timed ones
+        return {"deterministic": _verified(_phases(library, name, seed)[1], request["verify"])}
+    if name not in prepared:
+        prepared.clear()  # one case's arrays in memory at a time
+        prepared[name] = _phases(library, name)
+    phases, results = prepared[name]
+    answer: dict[str, Any] = {}
+    if "verify" in request:
+        answer["deterministic"] = _verified(results, request["verify"])
+    if "count" in request:
+        answer["costs"] = _counted(phases)
+    for phase, call in phases.items() if "rounds" in request else ():
+        times = []
+        for _ in range(request["rounds"]):
+            library.finish()
+            times.append(library.clock.seconds(call))
+        answer[phase] = times
+    answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return answer
 
 
 if __name__ == "__main__":

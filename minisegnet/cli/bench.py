@@ -17,8 +17,14 @@ EXAMPLES = """\
   minisegnet bench --only conv --json conv.json --picture conv.png
   minisegnet bench --device cuda --json gpu.json
       on a GPU: both languages, NumPy's program on CuPy arrays, and PyTorch in four settings
-  minisegnet bench --breakdown
+  minisegnet bench --quick
+      one case of each kind and a training step, in under a minute
+  minisegnet bench --only conv --roofline roof.png --details
+      what each library reaches of what memory and arithmetic allow
+  minisegnet bench --breakdown --picture step.png
       where the time of a training step goes
+  minisegnet bench --sweep --picture sizes.png
+      a training step against the image's size and the batch
   minisegnet bench --fps --checkpoint runs/mine --size 512
       frames a second, with and without folding and fusing
   minisegnet bench --tiling --size 1024,2048,4096
@@ -32,7 +38,9 @@ def add(subparsers: Any) -> None:
         "bench",
         "measure the speed of each operation and of a training step",
         "Time each operation and a whole U-Net training step. Every library runs in a process of its own and\n"
-        "they are asked in turn; their results are compared before any time counts. Medians are shown.\n"
+        "they are asked in turn; their results are compared before any time counts, and again afterwards with other\n"
+        "values. Medians are shown, and what they reach of the roof: the speed of the best matrix product and of the\n"
+        "best copy, measured in the same run. "
         "PyTorch takes part where it is installed.",
         EXAMPLES,
         run,
@@ -45,8 +53,13 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     command.add_argument("--threads", type=positive, default=2, metavar="N", help="for each library (default: 2)")
-    command.add_argument("--rounds", type=positive, default=7, metavar="N", help="how often each is asked for 3 timings (default: 7)")
+    command.add_argument("--rounds", type=positive, metavar="N", help="how often each is asked for 3 timings (default: 7; with --quick 2)")
+    command.add_argument(
+        "--details", action="store_true", help="a line for each library: quartiles, what it reaches, error, same bits again"
+    )
     other = command.add_mutually_exclusive_group()
+    other.add_argument("--quick", action="store_true", help="few cases and few rounds: under a minute")
+    other.add_argument("--sweep", action="store_true", help="the training step on images of several sizes, and in batches of several sizes")
     other.add_argument("--breakdown", action="store_true", help="where the time of one training step goes, by equation")
     other.add_argument("--fps", action="store_true", help="frames a second, layer by layer, fused, and with batch normalisation folded")
     other.add_argument("--tiling", action="store_true", help="peak memory and time of images as a whole and in tiles")
@@ -58,7 +71,10 @@ def add(subparsers: Any) -> None:
         "--checkpoint", metavar="RUN", help="the network for --fps and --tiling (default: a U-Net of width 1/4, untrained)"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the record: timings, processor, versions")
-    command.add_argument("--picture", type=Path, metavar="FILE", help="write a picture, PNG")
+    command.add_argument(
+        "--picture", type=Path, metavar="FILE", help="write a picture, PNG: bars; of --breakdown a waterfall, of --sweep curves"
+    )
+    command.add_argument("--roofline", type=Path, metavar="FILE", help="write a picture, PNG: what each case reached under the roof")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,40 +82,77 @@ def run(args: argparse.Namespace) -> int:
         return _inference(args)
     if idle := [f"--{name}" for name in ("size", "frames", "checkpoint") if getattr(args, name) is not None]:
         raise ValueError(f"{', '.join(idle)}: that goes with --fps or --tiling")
+    from ..files import check_writable
+
+    for path in (args.json, args.picture, args.roofline):
+        if path:
+            check_writable(path)
+    return _breakdown(args) if args.breakdown else _cases(args)
+
+
+def _breakdown(args: argparse.Namespace) -> int:
+    if args.only or args.who or args.roofline or args.details or args.rounds or args.device != "cpu":
+        raise ValueError("--breakdown shows one training step on the CPU: of the options only --threads, --json and --picture go with it")
+    from dataclasses import asdict
+
+    from minisegnet_kernels import backends
+
+    from ..bench import breakdown, pictures, report, runner
+
+    found = breakdown.measure(args.threads)
+    roof = runner.roof(backends.current("cpu"), args.threads)
+    print(breakdown.table(found, roof))
+    if args.json:
+        report.save_record({"roofs": {"float32": asdict(roof)}, **asdict(found)}, args.json, threads=args.threads)
+        print(f"wrote {args.json}")
+    if args.picture:
+        pictures.waterfall(found, args.picture)
+        print(f"wrote {args.picture}")
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> int:
+    """Everything that several libraries take part in."""
     from .. import bench
-    from ..bench import report
-    from ..bench.cases import CASES, STEP
+    from ..bench import pictures, report
+    from ..bench.cases import CASES, QUICK, STEP, SWEEP
     from ..bench.runner import libraries
 
-    if args.breakdown:
-        from ..bench.breakdown import breakdown
-
-        print(breakdown(args.threads))
-        return 0
+    if args.sweep and args.only:
+        raise ValueError("--only does not go with --sweep")
     if args.device == "cuda":
         require_gpu()
     here = libraries(args.device)
-    who = here if args.who is None else [name.strip() for name in args.who.split(",")]
+    usual = [name for name in here if name != "numpy" or not (args.quick or args.sweep)]
+    who = usual if args.who is None else [name.strip() for name in args.who.split(",")]
     if unknown := [name for name in who if name not in here]:
         mend = " (pip install torch)" if "torch" in unknown else ""
         raise ValueError(f"--who: {', '.join(unknown)} cannot be measured here{mend}; there are {', '.join(here)}")
-    names = [name for name in (*CASES, STEP) if not args.only or args.only.lower() in name.lower()]
+    cases = QUICK if args.quick else tuple(SWEEP) if args.sweep else (*CASES, STEP)
+    names = [name for name in cases if not args.only or args.only.lower() in name.lower()]
     if not names:
-        raise ValueError(f"--only: no case contains {args.only!r}; the cases are:\n  " + "\n  ".join((*CASES, STEP)))
+        raise ValueError(f"--only: no case contains {args.only!r}; the cases are:\n  " + "\n  ".join(cases))
     say = lambda message: print(f"  {message} …", file=sys.stderr)
-    results = bench.run(names, who=who, threads=args.threads, device=args.device, rounds=args.rounds, progress=say)
-    print(report.table(results))
-    for path, write in ((args.json, report.save_json), (args.picture, report.picture)):
-        if path:
-            write(results, path, threads=args.threads)
-            print(f"wrote {path}")
+    run = bench.run(names, who=who, threads=args.threads, device=args.device, rounds=args.rounds or (2 if args.quick else 7), progress=say)
+    print(report.details(run) if args.details else report.table(run))
+    if args.json:
+        report.save_json(run, args.json, threads=args.threads)
+        print(f"wrote {args.json}")
+    if args.picture:
+        pictures.sweep(run, args.picture) if args.sweep else report.picture(run, args.picture, threads=args.threads)
+        print(f"wrote {args.picture}")
+    if args.roofline:
+        pictures.roofline(run, args.roofline)
+        print(f"wrote {args.roofline}")
     return 0
 
 
 def _inference(args: argparse.Namespace) -> int:
     """``--fps`` and ``--tiling``."""
-    if args.only or args.who or args.picture or (args.tiling and args.frames is not None):
-        raise ValueError("--only, --who and --picture do not go with --fps or --tiling, and --frames only with --fps")
+    if args.only or args.who or args.picture or args.roofline or args.details or (args.tiling and args.frames is not None):
+        raise ValueError(
+            "--only, --who, --details, --picture and --roofline do not go with --fps or --tiling, and --frames only with --fps"
+        )
     from ..bench import frames, report, tiles
     from ..files import check_writable
 
