@@ -8,7 +8,7 @@ from math import prod
 
 from ..cuda import THREADS, Module, blocks, empty
 from ..cuda.memory import is_channels_last
-from .formula import output_size
+from ._geometry import output_shape, window
 
 _cu = Module(__file__)
 
@@ -30,31 +30,25 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 def _forward(x, w, b, relu, stride, padding, dilation, groups):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    output = _output_shape(x, w, stride, padding, dilation)[2:]
+    output = output_shape(x, w, stride, padding, dilation)[2:]
     channels = _channels_at_once(w.shape[1], w.shape[2:], output, stride, dilation, x.itemsize)
     return _tile(x, w, b, relu=relu, channels=channels, **options) if channels else _direct(x, w, b, relu=relu, **options)
 
 
 def _direct(x, w, b, *, relu=False, stride, padding, dilation, groups):
     """The direct form, rung 1 of the ladder: one thread an output."""
-    y = empty(x, _output_shape(x, w, stride, padding, dilation))
-    _cu.over(_named(relu), y.size, x, w, b, y, _window(stride, padding, dilation), groups)
+    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    _cu.over(_named(relu), y.size, x, w, b, y, window(stride, padding, dilation), groups)
     return y
 
 
 def _tile(x, w, b, *, relu=False, channels=None, stride, padding, dilation, groups):
     """The tile form, rung 2 of the ladder; `channels` are staged at a time, by default as many as fit, up to 8."""
-    y = empty(x, _output_shape(x, w, stride, padding, dilation))
+    y = empty(x, output_shape(x, w, stride, padding, dilation))
     channels = channels or min(w.shape[1], 8, _fits_in_shared(w.shape[2:], stride, dilation, x.itemsize))
-    at = _window(stride, padding, dilation)
+    at = window(stride, padding, dilation)
     _over_tiles(f"{_named(relu)}__tile", y, w, groups, stride, dilation, channels, x, w, b, y, at, groups, channels)
     return y
-
-
-def _output_shape(x, w, stride, padding, dilation):
-    """(N, O, P, Q)."""
-    axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
-    return (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes))
 
 
 def _named(relu):
@@ -69,14 +63,14 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
         turned, at = _turned(w, groups), (*stride, *outside, *dilation)
         _over_tiles("conv2d_grad_input__tile", xbar, turned, groups, stride, dilation, channels, g, turned, xbar, at, groups, channels)
     else:
-        _cu.over("conv2d_grad_input", xbar.size, g, w, xbar, _window(stride, padding, dilation), groups)
+        _cu.over("conv2d_grad_input", xbar.size, g, w, xbar, window(stride, padding, dilation), groups)
     return xbar
 
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg = g.shape, x.shape[1] // groups
     wbar = empty(g, (O, Cg, *kernel_size))
-    at, taps = _window(stride, padding, dilation), prod(kernel_size)
+    at, taps = window(stride, padding, dilation), prod(kernel_size)
     staged = _ROWS * _COLUMNS * _OUTPUTS * g.itemsize
     channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, g.itemsize, most=THREADS // taps, staged=staged)
     if channels and g.size:
@@ -108,11 +102,6 @@ def grad_bias(g):
     if O:
         _cu.launch("conv2d_grad_bias__sum", (O,), (32,), slabs, bbar, THREADS=32)
     return bbar
-
-
-def _window(stride, padding, dilation):
-    """The struct Window of common.cuh."""
-    return (*stride, *(before for before, _ in padding), *dilation)
 
 
 def _halo(kernel_size, stride, dilation):

@@ -6,7 +6,7 @@
 //     SHARED(float, tile, [18][18]);      static
 //     DYNAMIC_SHARED(float, buffer);      its size is given at the launch
 #ifndef EMULATOR
-#define SHARED(type, name, extent) __shared__ type name extent
+#define SHARED(type, name, extent) __shared__ __align__(16) type name extent
 #define DYNAMIC_SHARED(type, name)                                    \
     extern __shared__ __align__(16) unsigned char dynamic_shared__[]; \
     type* const name = reinterpret_cast<type*>(dynamic_shared__)

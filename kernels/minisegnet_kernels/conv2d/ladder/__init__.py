@@ -16,13 +16,17 @@ Examples
 ('direct', 'conv2d.forward')
 """
 
-from . import plain, tf32
+from . import implicit_gemm, plain, tf32
 from .rung import Rung, lies_channels_last
 
 __all__ = ["RUNGS", "Rung", "find", "lies_channels_last"]
 
 #: In order. Each module of this folder has the rungs of one `.cu` file.
-RUNGS: tuple[Rung, ...] = (*plain.RUNGS, *tf32.RUNGS)
+RUNGS: tuple[Rung, ...] = (
+    *plain.RUNGS,
+    *implicit_gemm.RUNGS,
+    *tf32.RUNGS,
+)
 
 
 def find(name: str, equation: str = "conv2d.forward") -> Rung:
