@@ -94,8 +94,21 @@ def _case(equation: str, arrays: tuple, options: dict) -> tuple[tuple, tuple, tu
 
 def lies_channels_last(a: Any) -> bool:
     """Whether four channels of an image can be moved as 16 bytes, if their number is a multiple of four."""
+    return is_channels_last(a) and _is_aligned(a)
+
+
+def rows_of_weights(w: Any) -> Any:
+    """(O, C, U, V) that lies as (O, U, V, C), in whole 16 bytes; a copy, unless it lies so already.
+
+    Only weights are ever rearranged: they are small beside the images.
+    """
+    rows = w.transpose(0, 2, 3, 1)
+    return (rows if rows.flags.c_contiguous and _is_aligned(rows) else rows.copy()).transpose(0, 3, 1, 2)
+
+
+def _is_aligned(a: Any) -> bool:
     address = a.data.ptr if hasattr(a, "__cuda_array_interface__") else a.ctypes.data
-    return is_channels_last(a) and address % 16 == 0
+    return address % 16 == 0
 
 
 def is_float(dtype: Any) -> bool:
