@@ -1,11 +1,16 @@
 """The convolution ladder: every rung computes its equation in all cases that it says it serves, and refuses the others."""
 
+import sys
+
+import mutants
 import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d.ladder import RUNGS, find, lies_channels_last
+from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.emulator import build
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 
@@ -137,3 +142,120 @@ def test_the_table_is_in_order_and_names_are_found():
     assert all(find(rung.name, rung.equation) is rung for rung in RUNGS)
     with pytest.raises(KeyError, match=r"no rung 'spiral' of conv2d.forward; there are direct, tile"):
         find("spiral")
+
+
+# --- what only some numbers show ---------------------------------------------------------------------
+
+
+def with_an_infinity(rung, sizes):
+    """A case whose first image has an infinity in the middle: a cell that is multiplied by 0 instead of left out shows as NaN."""
+    _, _, _, arrays, options = arguments(rung, sizes, "float32", channels_last)
+    image = arrays[0]
+    image[0, 0, image.shape[2] // 2, image.shape[3] // 2] = np.inf
+    return arrays, options
+
+
+SMALL = ("3 × 3", "one channel", "sixteen channels, 1 × 1", "stride 2, an even kernel, odd padding", "groups")
+
+
+@each_rung
+@pytest.mark.parametrize("name", SMALL)
+def test_an_infinity_stays_in_its_windows(rung, name):
+    if not is_served(rung, CASES[name], "float32", channels_last):
+        pytest.skip("not served")
+    arrays, options = with_an_infinity(rung, CASES[name])
+    actual, right = rung.run(*arrays, **options), oracle(rung, arrays, options)
+    np.testing.assert_array_equal(np.isfinite(actual), np.isfinite(right))
+    np.testing.assert_array_equal(np.isposinf(actual), np.isposinf(right))
+
+
+def oracle(rung, arrays, options):
+    """The literal loops, in which what is outside is left out."""
+    with backends.use("formula"), np.errstate(invalid="ignore"):
+        return getattr(conv2d, rung.equation.partition(".")[2])(*(a.astype("float64") for a in arrays), **options)
+
+
+def moved(a):
+    """The same values in the same layout, 4 bytes past an address of 16-byte pieces."""
+    room = np.empty(a.size + 8, a.dtype)
+    first = (-room.ctypes.data % 16) // a.itemsize + 1
+    room = room[first : first + a.size]
+    view = room.reshape(a.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2) if a.ndim == 4 else room
+    view[...] = a
+    return view
+
+
+def test_addresses_between_pieces_of_16_bytes_are_refused_for_images_and_mended_for_weights():
+    rung = find("register_tile")
+    _, _, _, (x, w, b), options = arguments(rung, CASES["3 × 3"], "float32", channels_last)
+    assert moved(x).ctypes.data % 16 == 4
+    with pytest.raises(backends.BackendError, match="channels last"):
+        rung.run(moved(x), w, b, **options)
+    assert rung.run(x, moved(w), moved(b), **options).tobytes() == rung.run(x, w, b, **options).tobytes()
+
+
+# --- faults on purpose -------------------------------------------------------------------------------
+
+
+def is_rejected(rung, names=tuple(CASES)):
+    """Whether some case gives a wrong result or a report."""
+    for name in names:
+        for dtype, lay in served(rung, CASES[name]):
+            _, _, _, arrays, options = arguments(rung, CASES[name], dtype, lay)
+            right = expected(rung, arrays, options)
+            try:
+                np.testing.assert_allclose(rung.run(*arrays, **options), right, rtol=0, atol=bound(rung, arrays, right), equal_nan=False)
+                if name in SMALL and (dtype, lay) == ("float32", channels_last):
+                    arrays, options = with_an_infinity(rung, CASES[name])
+                    np.testing.assert_array_equal(np.isfinite(rung.run(*arrays, **options)), np.isfinite(oracle(rung, arrays, options)))
+            except (AssertionError, emulator.KernelError):
+                return True
+    return False
+
+
+numbered = pytest.mark.parametrize(
+    "rung", [r for r in RUNGS if r.number > 2], ids=lambda r: f"{r.number}-{r.name}-{r.equation.partition('.')[2]}"
+)
+
+
+@numbered
+def test_every_barrier_and_wait_of_a_rung_is_needed(rung):
+    sites = set()
+    for sizes in CASES.values():
+        for dtype, lay in served(rung, sizes)[:1]:
+            _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
+            with emulator.launches() as seen:
+                rung.run(*arrays, **options)
+            sites |= {site for launch in seen for site in launch.sites}
+    assert sites or rung.number == 1
+    survivors = []
+    for file, line, kind in sorted(sites):
+        for schedule in ("reverse", "random", "forward"):
+            with emulator.options(skip=(file, line), schedule=schedule, seed=5):
+                if is_rejected(rung):
+                    break
+        else:
+            with emulator.options(skip=(file, line), schedule="random", seed=5, watched=True):
+                if not is_rejected(rung, SMALL):
+                    survivors.append((file, line, kind))
+    assert survivors == []
+
+
+@pytest.mark.slow
+@numbered
+def test_every_check_of_a_rung_is_needed(rung):
+    (module,) = {m for m in vars(sys.modules[rung.program.__module__]).values() if isinstance(m, Module)}
+    text, found = mutants.checks(module.source)
+    survivors = []
+    with mutants.changed(module, text) as source, emulator.options(watched=True):
+        library = build.library(source, "watched")
+        for mutant in found:
+            library.set_mutant(mutant.number)
+            try:
+                if not is_rejected(rung):
+                    survivors.append(str(mutant))
+            finally:
+                library.set_mutant(0)
+    assert found
+    print(f"\n{rung.name}: {len(found) - len(survivors)} of {len(found)} checks are missed when they are taken away")
+    assert survivors == []

@@ -6,6 +6,7 @@ Every rung is a whole implementation of the equation that it names, in a file of
      2  tile            what a block reads is shared
      3  implicit GEMM   the convolution is a matrix product whose matrix is never made
      4  register tile   8 × 8 results a thread
+     5  asynchronous    copies overlap with products
     ...
 
 `RUNGS` is the table. ``conv2d/kernel.py`` has the rule that picks a rung for a case.
@@ -17,7 +18,7 @@ Examples
 ('direct', 'conv2d.forward')
 """
 
-from . import implicit_gemm, plain, register_tile, tf32
+from . import asynchronous, implicit_gemm, plain, register_tile, tf32
 from .rung import Rung, lies_channels_last
 
 __all__ = ["RUNGS", "Rung", "find", "lies_channels_last"]
@@ -27,6 +28,7 @@ RUNGS: tuple[Rung, ...] = (
     *plain.RUNGS,
     *implicit_gemm.RUNGS,
     *register_tile.RUNGS,
+    *asynchronous.RUNGS,
     *tf32.RUNGS,
 )
 

@@ -1,0 +1,148 @@
+// Rung 5, asynchronous copies: the next step is on its way while this one is computed.
+//
+//     y[m, o] = finish(o, Σ_q x[m, q] w[o, q])        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
+//
+// What it adds to the 8 × 8 results of rung 4:
+//
+// 1. cp.async moves 16 bytes from memory to shared memory without passing through registers, and without waiting. There are
+//    two buffers: one is filled while the other is read.
+//
+//        copies of step   0 │ 1 │ 2 │ 3 │            wait    "my copies have come"
+//        products of step     0 │ 1 │ 2 │ 3          barrier "everybody's have; and everybody is done with the other buffer"
+//        buffer               a   b   a   b          one of each in a step is enough
+//
+// 2. No division in the loop. Each thread always brings the same pixels, whose place is found once; and its four channels
+//    go 16 terms further in each step, which `advance` counts with additions.
+// 3. The bias and the ReLU are applied to the sums in registers: a pass over y less, which costs as much as a convolution
+//    of few channels.
+//
+//     cells[m][q] 128 × 16          A copy cannot turn what it moves, so a row is a pixel, with its 16 terms: four pieces
+//    ┌────┬────┬────┬────┬──┐       of 16 bytes, and one piece of padding. A thread reads four terms of 8 pixels and of 8
+//  0 │ 4q │    │    │    │▒▒│       outputs and makes 256 products: as many for a read as in rung 4.
+//  1 │    │    │    │    │▒▒│       Rows lie 20 numbers apart: 8 threads that read a piece of 8 neighbouring rows find
+//    │    │    │    │    │▒▒│       them in 32 different banks (20 r mod 32 = 0 20 8 28 16 4 24 12). Hence a thread's
+//    └────┴────┴────┴────┴──┘       pixels are not neighbours but 16 apart, and its outputs too.
+//
+// Shared memory 40 KiB with 128 outputs: within what every GPU gives.
+// Expected on an H100 (estimate): 28 to 40 TFLOP/s of 67. What is left to gain is in other units: the tensor cores, rung 6.
+//
+// Serves what rung 4 serves: float, channels last, a multiple of four channels of a group.
+// 08_gradients.cu uses `multiply` for the gradient of the input, which is such a product too.
+#include "matrix.cuh"
+
+#include "../../cuda/async.cuh"
+
+constexpr int PIXELS = 128, SLICE = 16;      // of a tile: pixels, terms of a step
+constexpr int FOUR = 4, EIGHT = 8;           // numbers of a piece of 16 bytes; a thread makes EIGHT × EIGHT results
+constexpr int PIECES = SLICE / FOUR;         // of a row
+constexpr int ROW = PIECES + 1;              // pieces from a row to the next
+
+// Brings c back below C, going on to the next tap of the window as often as it takes.
+__device__ inline void carry(Term& t, int C, int V) {
+    for (; t.c >= C; t.c -= C)
+        if (++t.v == V) t.v = 0, ++t.u;
+}
+
+__device__ inline void add_product(float& sum, const float4& a, const float4& b) {
+    sum += a.x * b.x, sum += a.y * b.y, sum += a.z * b.z, sum += a.w * b.w;
+}
+
+// Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. In a step it brings
+// four terms of PIXELS · PIECES / THREADS pixels and of OUTPUTS · PIECES / THREADS outputs.
+// Rows past the last are the last once more: they are computed and not written.
+template <int OUTPUTS, typename Finish>
+__device__ void multiply(const Array<const float, 4>& x, const Array<const float, 4>& w, const Array<float, 4>& y, Window at, int groups,
+                         Finish finish) {
+    constexpr int ACROSS = OUTPUTS / EIGHT, DOWN = PIXELS / EIGHT, THREADS = DOWN * ACROSS;
+    constexpr int LINES = THREADS / PIECES;                             // rows that the block brings at once
+    const int O = w.shape[0] / groups, C = w.shape[1], V = w.shape[3];  // channels of a group
+    const int pixels = y.shape[0] * y.shape[2] * y.shape[3], terms = C * w.shape[2] * V;
+    SHARED(float4, cells, [2][PIXELS][ROW]);     // [buffer][m][q / 4]
+    SHARED(float4, weights, [2][OUTPUTS][ROW]);  // [buffer][o][q / 4]
+
+    const int tiles = ceil_div(O, OUTPUTS), group = blockIdx.x / tiles % groups;  // blocks with the same cells follow each other
+    const int m0 = blockIdx.x / (tiles * groups) * PIXELS, o0 = blockIdx.x % tiles * OUTPUTS;
+    const int piece = threadIdx.x % PIECES, line = threadIdx.x / PIECES;
+
+    int windows[PIXELS / LINES], kernels[OUTPUTS / LINES];  // where in x and w the rows begin that this thread brings
+    int k0[PIXELS / LINES], l0[PIXELS / LINES];                        // the cell under the corner of the window
+#pragma unroll
+    for (int r = 0; r < PIXELS / LINES; ++r) {
+        const auto [n, i, j] = pixel(min(m0 + line + r * LINES, pixels - 1), y.shape[2], y.shape[3]);
+        k0[r] = i * at.sh - at.ph, l0[r] = j * at.sw - at.pw;
+        windows[r] = n * x.stride[0] + group * C + k0[r] * x.stride[2] + l0[r] * x.stride[3];
+    }
+#pragma unroll
+    for (int r = 0; r < OUTPUTS / LINES; ++r) kernels[r] = (group * O + min(o0 + line + r * LINES, O - 1)) * w.stride[0];
+
+    Term at_term = {piece * FOUR, 0, 0};
+    carry(at_term, C, V);
+    const auto bring = [&](int buffer, int q) {  // the piece of this thread, terms q … q + 3, of all its rows; then on to the next
+        const auto [c, u, v] = at_term;
+        const int offset = u * at.dh * x.stride[2] + v * at.dw * x.stride[3] + c;
+#pragma unroll
+        for (int r = 0; r < PIXELS / LINES; ++r) {
+            const int k = k0[r] + u * at.dh, l = l0[r] + v * at.dw;
+            const bool inside = q < terms && k >= 0 && k < x.shape[2] && l >= 0 && l < x.shape[3];
+            copy_async(&cells[buffer][line + r * LINES][piece], reinterpret_cast<const float4*>(x.data + windows[r] + offset), inside);
+        }
+#pragma unroll
+        for (int r = 0; r < OUTPUTS / LINES; ++r) {
+            const bool exists = q < terms;
+            copy_async(&weights[buffer][line + r * LINES][piece], reinterpret_cast<const float4*>(w.data + kernels[r] + q), exists);
+        }
+        commit_copies();
+        at_term.c += SLICE;
+        carry(at_term, C, V);
+    };
+
+    const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
+    float sum[EIGHT][EIGHT] = {};
+    bring(0, piece * FOUR);
+    for (int q0 = 0, buffer = 0; q0 < terms; q0 += SLICE, buffer ^= 1) {
+        wait_for_copies<0>();
+        __syncthreads();  // these terms have come for all, and all are done with the other buffer
+        if (q0 + SLICE < terms) bring(buffer ^ 1, q0 + SLICE + piece * FOUR);
+#pragma unroll 1  // all at once would want more registers than two blocks of a multiprocessor have
+        for (int p = 0; p < PIECES; ++p) {
+            float4 a[EIGHT];
+#pragma unroll
+            for (int r = 0; r < EIGHT; ++r) a[r] = cells[buffer][down + r * DOWN][p];
+#pragma unroll
+            for (int s = 0; s < EIGHT; ++s) {
+                const float4 b = weights[buffer][across + s * ACROSS][p];
+#pragma unroll
+                for (int r = 0; r < EIGHT; ++r) add_product(sum[r][s], a[r], b);
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < EIGHT; ++r) {
+        const int m = m0 + down + r * DOWN;
+        if (m >= pixels) break;
+        const auto [n, i, j] = pixel(m, y.shape[2], y.shape[3]);
+#pragma unroll
+        for (int s = 0; s < EIGHT; ++s) {
+            const int o = o0 + across + s * ACROSS;
+            if (o < O) y(n, group * O + o, i, j) = finish(group * O + o, sum[r][s]);
+        }
+    }
+}
+
+// conv2d.forward: y_{n,o,i,j} = b_o + Σ_q x[m, q] w[o, q]. Thread map: one thread = 8 × 8 of y[n,o,i,j].
+// OUTPUTS = 64, 128
+template <int OUTPUTS>
+__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+                                                                            Array<const float, 1> b, Array<float, 4> y, Window at,
+                                                                            int groups) {
+    multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return b(o) + sum; });
+}
+
+// conv2d.forward_relu: y_{n,o,i,j} = max(0, b_o + Σ_q x[m, q] w[o, q]). Thread map: one thread = 8 × 8 of y[n,o,i,j].
+// OUTPUTS = 64, 128
+template <int OUTPUTS>
+__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_relu__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+                                                                                 Array<const float, 1> b, Array<float, 4> y, Window at,
+                                                                                 int groups) {
+    multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return relu(b(o) + sum); });
+}
