@@ -113,16 +113,16 @@ def modules(operation: str) -> list[Module]:
     return [m for m in vars(import_module(f"minisegnet_kernels.{operation}.kernel")).values() if isinstance(m, Module)]
 
 
-def checks(source: Source) -> tuple[str, list[Mutant]]:
+def checks(source: Source, named: bool = False) -> tuple[str, list[Mutant]]:
     """The text with a switch at every check, and the checks.
 
     A check is a comparison by order (<, <=, >, >=) that stands alone or in a chain of && in the
     condition of an ``if`` or before a ``?``. Taken away, it holds; before a ``return`` or
-    ``continue``, where it is the way out, it does not.
+    ``continue``, where it is the way out, it does not. With `named`, also what a ``const bool`` is made of.
     """
     text, found = source.text, []
     pieces, end = [], 0
-    for first, last, way_out in _conditions(text):
+    for first, last, way_out in _conditions(text, named):
         start = first
         for part in re.split(r"(&&|\|\|)", text[first:last]):
             if part not in ("&&", "||") and re.search(r"[^<>]\s(<|<=|>|>=)\s[^<>]", part) and part.count("(") == part.count(")"):
@@ -138,7 +138,7 @@ def checks(source: Source) -> tuple[str, list[Mutant]]:
     return head + "".join(pieces) + text[end:], found
 
 
-def _conditions(text: str) -> Iterator[tuple[int, int, bool]]:
+def _conditions(text: str, named: bool = False) -> Iterator[tuple[int, int, bool]]:
     """First and last + 1 character of each condition, and whether it guards a way out; those of comments left out."""
     bare = re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), text)
     spans = []
@@ -152,6 +152,8 @@ def _conditions(text: str) -> Iterator[tuple[int, int, bool]]:
     for match in re.finditer(r"(?<=[=(,] )([^=;?(){},]*(?:\([^()]*\)[^=;?(){},]*)*?[<>]=?[^=;?{},]*?) \?", bare):
         if match[1].count("(") == match[1].count(")"):
             spans.append((match.start(1), match.end(1), False))
+    if named:
+        spans += [(m.start(1), m.end(1), False) for m in re.finditer(r"\bconst bool \w+ = ([^;?]*);", bare)]
     yield from sorted(spans)
 
 

@@ -241,18 +241,22 @@ def test_every_barrier_and_wait_of_a_rung_is_needed(rung):
     assert survivors == []
 
 
+#: Checks without which the result is the same, and why.
+EQUIVALENT = {"q0 + SLICE < terms": "a step too many is brought, of zeros, and nobody reads it"}
+
+
 @pytest.mark.slow
 @numbered
 def test_every_check_of_a_rung_is_needed(rung):
     (module,) = {m for m in vars(sys.modules[rung.program.__module__]).values() if isinstance(m, Module)}
-    text, found = mutants.checks(module.source)
+    text, found = mutants.checks(module.source, named=True)
     survivors = []
     with mutants.changed(module, text) as source, emulator.options(watched=True):
         library = build.library(source, "watched")
         for mutant in found:
             library.set_mutant(mutant.number)
             try:
-                if not is_rejected(rung):
+                if mutant.text not in EQUIVALENT and not is_rejected(rung):
                     survivors.append(str(mutant))
             finally:
                 library.set_mutant(0)
