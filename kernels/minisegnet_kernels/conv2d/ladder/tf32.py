@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ...cuda import Module, blocks, empty
@@ -9,10 +11,14 @@ from .. import kernel
 from .rung import FOLDER, Rung
 
 _plain, _tuned = Module(FOLDER / "06_tf32.cu"), Module(FOLDER / "07_tf32_tuned.cu")
-_grad_input = Module(FOLDER / "08_tf32_grad_input.cu")
+_grad_input, _grad_weight = Module(FOLDER / "08_tf32_grad_input.cu"), Module(FOLDER / "08_tf32_grad_weight.cu")
 
 #: As in 06_tf32.cu and tf32_pipeline.cuh: pixels and threads of a block, and outputs of one of rung 6.
 _PIXELS, _THREADS, _OUTPUTS = 128, 128, 64
+#: As in 08_tf32_grad_weight.cu: outputs and entries of a block.
+_SIDE = 64
+#: Blocks that keep a GPU busy: two for each multiprocessor of an H100.
+_BUSY = 264
 
 
 def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
@@ -39,6 +45,26 @@ def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
         _grad_input, "conv2d_grad_input", xbar, g, _matrix(w.swapaxes(0, 1)), xbar, kernel._window(stride, padding, dilation), *w.shape[2:]
     )
     return xbar
+
+
+def grad_weight_tuned(g, x, *, kernel_size, stride, padding, dilation, groups):
+    O, C = g.shape[1], x.shape[1]
+    wbar, entries, pixels = empty(g, (O, C, *kernel_size)), C * prod(kernel_size), g.size // O
+    tiles = blocks(O, _SIDE) * blocks(entries, _SIDE)
+    slabs = empty(g, (_slabs(pixels, tiles), O, entries))
+    at = kernel._window(stride, padding, dilation)
+    _grad_weight.launch("conv2d_grad_weight__tf32_tuned", (tiles * len(slabs),), (_THREADS,), g, x, slabs, at, *kernel_size)
+    _grad_weight.over("conv2d_grad_weight__tf32_tuned_sum", wbar.size, slabs, wbar)
+    return wbar
+
+
+def _slabs(pixels, tiles):
+    """Into how many slabs the sum over pixels is cut; it depends on nothing but shapes.
+
+    Enough for a busy GPU and for no more than 4096 products one after another, which would cost digits, but none
+    with less than 128 pixels, where the slabs would cost more than the sums.
+    """
+    return min(max(blocks(_BUSY, tiles), blocks(pixels, 4096)), blocks(pixels, 128))
 
 
 def _over_pixels(module, equation, y, *arguments):
@@ -71,6 +97,10 @@ def _serves_tuned(x_shape, w_shape, options, dtype, channels_last=False):
 
 def _serves_grad_input(x_shape, w_shape, options, dtype, channels_last=False):
     return _is_plain(options, dtype) and channels_last and w_shape[0] % 4 == 0
+
+
+def _serves_grad_weight(x_shape, w_shape, options, dtype, channels_last=False):
+    return _serves_tuned(x_shape, w_shape, options, dtype, channels_last) and w_shape[0] % 4 == 0
 
 
 RUNGS = (
@@ -111,6 +141,19 @@ RUNGS = (
         _serves_grad_input,
         grad_input_tuned,
         (70, 180),
+        tf32=True,
+    ),
+    Rung(
+        8,
+        "tf32_tuned",
+        "the gradient for the kernel, with a split reduction",
+        "The sum over all pixels is dealt out to slabs, so that a small result has work for a whole GPU.",
+        _grad_weight.path,
+        "conv2d.grad_weight",
+        "float32 without groups, g and x channels last with O and C multiples of 4",
+        _serves_grad_weight,
+        grad_weight_tuned,
+        (40, 125),
         tf32=True,
     ),
 )
