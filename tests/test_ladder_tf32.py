@@ -1,0 +1,245 @@
+"""The rungs on the tensor cores: as precise as TF32 is, free of bank conflicts, with no barrier, wait or check too many."""
+
+from contextlib import contextmanager
+
+import mutants
+import numpy as np
+import pytest
+from test_ladder import SCHEDULES, arguments, expected
+
+from minisegnet_kernels import backends, emulator
+from minisegnet_kernels.conv2d.ladder import RUNGS, tf32
+from minisegnet_kernels.cuda import Module
+from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.cuda.source import parse
+from minisegnet_kernels.emulator import build
+from minisegnet_kernels.emulator.replay import replay
+
+pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
+TF32 = [rung for rung in RUNGS if rung.tf32 and rung.path.name[3:].startswith("tf32")]
+MODULES = {m.path: m for m in vars(tf32).values() if isinstance(m, Module)}
+each_rung = pytest.mark.parametrize("rung", TF32, ids=lambda r: r.path.stem)
+
+# N, C, H, W, O, U, V, stride, padding, dilation, groups. The largest has more pixels than a block, and more terms than
+# all stages hold; the sum of its last step is not full, nor is the last tile of outputs.
+LONG = (5, 8, 5, 6, 68, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+CASES = {
+    "narrow": (1, 4, 6, 7, 12, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "long": LONG,
+    "wide": (1, 20, 3, 3, 132, 2, 2, (1, 1), ((0, 1), (1, 0)), (1, 1), 1),
+    "stride 2": (2, 8, 9, 8, 36, 3, 2, (2, 3), ((1, 0), (2, 1)), (1, 1), 1),
+    "dilation": (1, 4, 9, 10, 8, 3, 3, (1, 1), ((2, 1), (0, 3)), (2, 3), 1),
+    "much padding": (1, 4, 4, 3, 4, 2, 3, (1, 2), ((3, 4), (5, 2)), (1, 1), 1),
+}
+each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
+
+
+@pytest.fixture
+def one_slab(monkeypatch):
+    """All pixels are one sum, so that few of them fill all stages."""
+    monkeypatch.setattr(tf32, "_slabs", lambda pixels, tiles: 1)
+
+
+def case(rung, sizes, **changes):
+    """Arrays and options; images lie channels last."""
+    _, _, _, arrays, options = arguments(rung, sizes, "float32", channels_last, **changes)
+    return arrays, options
+
+
+@contextmanager
+def changed(rung, *replacements, text=None):
+    """The rung with other words in its file or in the headers that it includes."""
+    module = MODULES[rung.path]
+    text = text or module.source.whole()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    before = module.source
+    module.__dict__["source"] = parse(rung.path, text)
+    try:
+        yield module.source
+    finally:
+        module.__dict__["source"] = before
+
+
+# --- precision ----------------------------------------------------------------------------------------
+
+
+def errors(rung, sizes, lay=lambda a: a):
+    """Errors as a part of u √(Σ (a b)²), the standard deviation of a sum with rounded factors but for a constant; u = 2⁻¹¹."""
+    arrays, options = case(rung, sizes)
+    arrays = tuple(lay(a) for a in arrays)
+    factors = (*arrays[:2], np.zeros_like(arrays[2])) if len(arrays) == 3 else arrays
+    scale = 2**-11 * np.sqrt(expected(rung, [a.astype(np.float64) ** 2 for a in factors], options))
+    return np.abs(rung.run(*factors, **options) - expected(rung, factors, options)) / np.where(scale, scale, 1)
+
+
+@each_rung
+@each_case
+def test_errors_are_those_of_rounded_factors(rung, sizes):
+    found = errors(rung, sizes)
+    assert found.max() < 4  # 0.6 is the standard deviation
+    assert found.max() > 0.1  # and it is TF32: float32 has a thousandth of it
+
+
+@each_rung
+def test_factors_that_are_cut_off_give_larger_errors(rung):
+    """Of positive numbers all errors have one sign then, and add up."""
+    assert errors(rung, LONG, np.abs).max() < 4
+    with changed(rung, ("inline float to_tf32(float a) {", "inline float to_tf32(float a) {\n return a;")):
+        assert errors(rung, LONG, np.abs).max() > 8
+
+
+@each_rung
+def test_whole_numbers_of_ten_bits_are_exact(rung):
+    sizes = (1, 8, 4, 4, 12, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    arrays, options = case(rung, sizes)
+    rng = np.random.default_rng(3)
+    arrays = tuple(rng.integers(-1023, 1024, a.shape).astype(np.float32) for a in arrays)
+    arrays = tuple(channels_last(a) if a.ndim == 4 and a.shape[2:] == (4, 4) else a for a in arrays)
+    np.testing.assert_array_equal(rung.run(*arrays, **options), expected(rung, arrays, options))
+
+
+@each_rung
+@each_case
+def test_every_order_gives_the_same_bits_and_a_watched_run_no_report(rung, sizes):
+    arrays, options = case(rung, sizes)
+    bits = set()
+    for schedule, seed in SCHEDULES:
+        with emulator.options(schedule=schedule, seed=seed, watched=seed == 2):
+            bits.add(rung.run(*arrays, **options).tobytes())
+    assert len(bits) == 1
+
+
+def test_slabs_are_as_many_as_are_useful_and_add_up():
+    rung = next(r for r in TF32 if r.equation == "conv2d.grad_weight")
+    assert tf32._slabs(pixels=8 * 128 * 128, tiles=9) == 32  # 64 → 64 channels, 3 × 3: at most 4096 pixels each
+    assert tf32._slabs(pixels=8 * 64 * 64, tiles=9) == 30  # enough for a whole GPU
+    assert tf32._slabs(pixels=300, tiles=1) == 3
+    assert tf32._slabs(pixels=5, tiles=1) == 1
+    arrays, options = case(rung, (3, 4, 10, 11, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1))
+    right = expected(rung, arrays, options)
+    for slabs in (1, 2, 3, 7):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tf32, "_slabs", lambda pixels, tiles, slabs=slabs: slabs)
+            np.testing.assert_allclose(rung.run(*arrays, **options), right, rtol=0, atol=2**-11 * 4 * 330**0.5)
+
+
+# --- bank conflicts -----------------------------------------------------------------------------------
+
+STRAIGHT = {  # the same tile with its rows below each other
+    "06_tf32": ("constexpr int GAP = 8;", "constexpr int GAP = 0;"),
+    "07_tf32_tuned": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
+    "08_tf32_grad_input": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
+    "08_tf32_grad_weight": ("return (q ^ 2 * (row & 3)) * 4;", "return q * 4;"),
+}
+
+
+def turns(rung):
+    """Turns that shared memory takes for all reads, writes and copies of a case, and the fewest possible."""
+    arrays, options = case(rung, LONG)
+    with emulator.options(watched=True), emulator.launches() as seen:
+        rung.run(*arrays, **options)
+    return seen[0].counters["shared_wavefronts"], seen[0].counters["least_wavefronts"]
+
+
+@each_rung
+def test_there_are_no_bank_conflicts_and_without_the_swizzle_there_are(rung, one_slab):
+    taken, least = turns(rung)
+    assert taken == least > 0
+    with changed(rung, STRAIGHT[rung.path.stem]):
+        straight, same = turns(rung)
+    assert same == least
+    assert straight > 2 * least  # four turns for a fragment; the copies have none in either
+
+
+# --- faults -------------------------------------------------------------------------------------------
+
+
+def rejected(rung, sizes):
+    """Whether something is noticed: a wrong result or a report."""
+    arrays, options = case(rung, sizes, integers=True)
+    try:
+        return not np.array_equal(rung.run(*arrays, **options), expected(rung, arrays, options))
+    except emulator.KernelError:
+        return True
+
+
+@each_rung
+def test_every_barrier_and_wait_is_missed_when_it_is_skipped(rung, one_slab):
+    arrays, options = case(rung, LONG)
+    with emulator.launches() as seen:
+        rung.run(*arrays, **options)
+    sites = {site for launch in seen for site in launch.sites}
+    assert len(sites) == 2  # of rung 6 two barriers; a wait and a barrier of the others
+    survivors = set()
+    for file, line, kind in sites:
+        for schedule in ("reverse", "random", "forward"):
+            with emulator.options(skip=(file, line), schedule=schedule, seed=5, watched=kind == "barrier"):
+                if rejected(rung, LONG):
+                    break
+        else:
+            survivors.add((file, line, kind))
+    assert survivors == set()
+
+
+@each_rung
+def test_a_wait_for_too_few_copies_is_noticed(rung, one_slab):
+    if "wait_for_copies" not in MODULES[rung.path].source.whole():
+        pytest.skip("this rung copies with reads and writes")
+    with changed(rung, ("wait_for_copies<STAGES - 2>();", "wait_for_copies<STAGES - 1>();")):
+        assert rejected(rung, LONG)
+
+
+#: Checks without which nothing changes, and why.
+EQUIVALENT = {
+    "step >= steps": "copies of zeros are ordered which nobody reads",
+    "c < x.shape[1]": "the weight is zero there; a test of its own has a last image that ends with the array",
+}
+
+
+@pytest.mark.slow
+@each_rung
+def test_every_check_is_missed_when_it_is_taken_away(rung, one_slab):
+    own = rung.path.read_text() + (rung.path.parent / "tf32_pipeline.cuh").read_text()
+    text, found = mutants.checks(parse(rung.path, MODULES[rung.path].source.whole()))
+    found = [m for m in found if m.text in own]
+    assert len(found) >= 8
+    survivors = []
+    with changed(rung, text=text) as source, emulator.options(watched=True):
+        library = build.library(source, "watched")
+        for mutant in found:
+            library.set_mutant(mutant.number)
+            try:
+                if not any(rejected(rung, sizes) for sizes in CASES.values()):
+                    survivors.append(mutant.text)
+            finally:
+                library.set_mutant(0)
+    assert [text for text in survivors if text not in EQUIVALENT] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@each_rung
+def test_sanitizers_have_nothing_to_report(rung, sanitizer):
+    with emulator.recording() as launches:
+        for name in CASES if sanitizer == "address" else ("narrow", "stride 2"):
+            arrays, options = case(rung, CASES[name])
+            rung.run(*arrays, **options)
+    assert replay(MODULES[rung.path].source, launches, sanitizer) == ""
+
+
+# --- the user's choice ----------------------------------------------------------------------------------
+
+
+def test_tf32_is_allowed_unless_it_is_forbidden():
+    assert backends.tf32_allowed()
+    with backends.allow_tf32(False):
+        assert not backends.tf32_allowed()
+        with backends.allow_tf32(True):
+            assert backends.tf32_allowed()
+        assert not backends.tf32_allowed()
+    assert backends.tf32_allowed()
+    with pytest.raises(TypeError, match="allow_tf32 takes True or False; got 'no'"):
+        backends.allow_tf32("no")
+    assert backends.tf32_allowed()
