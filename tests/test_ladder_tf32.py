@@ -157,10 +157,12 @@ def test_there_are_no_bank_conflicts_and_without_the_swizzle_there_are(rung, one
 
 
 def rejected(rung, sizes):
-    """Whether something is noticed: a wrong result or a report."""
+    """Whether something is noticed: a wrong result or a report. One number is NaN, which zeros do not take away."""
     arrays, options = case(rung, sizes, integers=True)
+    _, _, rows, columns = arrays[0].shape
+    arrays[0][0, 0, rows // 2, columns // 2] = np.nan
     try:
-        return not np.array_equal(rung.run(*arrays, **options), expected(rung, arrays, options))
+        return not np.array_equal(rung.run(*arrays, **options), expected(rung, arrays, options), equal_nan=True)
     except emulator.KernelError:
         return True
 
@@ -191,10 +193,12 @@ def test_a_wait_for_too_few_copies_is_noticed(rung, one_slab):
         assert rejected(rung, LONG)
 
 
-#: Checks without which nothing changes, and why.
+#: Checks without which nothing changes: copies of zeros that nobody reads, or of entries that nobody writes.
 EQUIVALENT = {
-    "step >= steps": "copies of zeros are ordered which nobody reads",
-    "c < x.shape[1]": "the weight is zero there; a test of its own has a last image that ends with the array",
+    "06_tf32": [],
+    "07_tf32_tuned": ["step >= steps"],
+    "08_tf32_grad_input": ["step >= steps"],
+    "08_tf32_grad_weight": ["e < E", "step >= steps"],
 }
 
 
@@ -206,6 +210,7 @@ def test_every_check_is_missed_when_it_is_taken_away(rung, one_slab):
     found = [m for m in found if m.text in own]
     assert len(found) >= 8
     survivors = []
+    assert not any(rejected(rung, sizes) for sizes in CASES.values())
     with changed(rung, text=text) as source, emulator.options(watched=True):
         library = build.library(source, "watched")
         for mutant in found:
@@ -215,7 +220,7 @@ def test_every_check_is_missed_when_it_is_taken_away(rung, one_slab):
                     survivors.append(mutant.text)
             finally:
                 library.set_mutant(0)
-    assert [text for text in survivors if text not in EQUIVALENT] == []
+    assert sorted(survivors) == EQUIVALENT[rung.path.stem]
 
 
 @pytest.mark.slow

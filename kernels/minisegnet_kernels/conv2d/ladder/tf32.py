@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from ...cuda import Module, blocks, empty
-from .. import kernel
+from .._geometry import output_shape, window
 from .rung import FOLDER, Rung
 
 _plain, _tuned = Module(FOLDER / "06_tf32.cu"), Module(FOLDER / "07_tf32_tuned.cu")
@@ -22,19 +22,19 @@ _BUSY = 264
 
 
 def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, kernel._output_shape(x, w, stride, padding, dilation))
+    y = empty(x, output_shape(x, w, stride, padding, dilation))
     matrix = w.reshape(len(w), -1)
     grid = (blocks(y.size // max(len(w), 1), _PIXELS) * blocks(len(w), _OUTPUTS),)
     if y.size:
-        at = kernel._window(stride, padding, dilation)
+        at = window(stride, padding, dilation)
         _plain.launch(f"conv2d_forward{'_relu' if relu else ''}__tf32", grid, (_THREADS,), x, matrix, b, y, at, *w.shape[2:])
     return y
 
 
 def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, kernel._output_shape(x, w, stride, padding, dilation))
+    y = empty(x, output_shape(x, w, stride, padding, dilation))
     _over_pixels(
-        _tuned, f"conv2d_forward{'_relu' if relu else ''}", y, x, _matrix(w), b, y, kernel._window(stride, padding, dilation), *w.shape[2:]
+        _tuned, f"conv2d_forward{'_relu' if relu else ''}", y, x, _matrix(w), b, y, window(stride, padding, dilation), *w.shape[2:]
     )
     return y
 
@@ -42,7 +42,7 @@ def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
 def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
     xbar = empty(g, (len(g), w.shape[1], *input_size))
     _over_pixels(
-        _grad_input, "conv2d_grad_input", xbar, g, _matrix(w.swapaxes(0, 1)), xbar, kernel._window(stride, padding, dilation), *w.shape[2:]
+        _grad_input, "conv2d_grad_input", xbar, g, _matrix(w.swapaxes(0, 1)), xbar, window(stride, padding, dilation), *w.shape[2:]
     )
     return xbar
 
@@ -52,7 +52,7 @@ def grad_weight_tuned(g, x, *, kernel_size, stride, padding, dilation, groups):
     wbar, entries, pixels = empty(g, (O, C, *kernel_size)), C * prod(kernel_size), g.size // O
     tiles = blocks(O, _SIDE) * blocks(entries, _SIDE)
     slabs = empty(g, (_slabs(pixels, tiles), O, entries))
-    at = kernel._window(stride, padding, dilation)
+    at = window(stride, padding, dilation)
     _grad_weight.launch("conv2d_grad_weight__tf32_tuned", (tiles * len(slabs),), (_THREADS,), g, x, slabs, at, *kernel_size)
     _grad_weight.over("conv2d_grad_weight__tf32_tuned_sum", wbar.size, slabs, wbar)
     return wbar
