@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, emulator
-from minisegnet_kernels.conv2d.ladder import RUNGS, find, lies_channels_last
+from minisegnet_kernels.conv2d.ladder import RUNGS, find, gradients, lies_channels_last
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.emulator import build
@@ -26,6 +26,9 @@ CASES = {
     "stride 2, an even kernel, odd padding": (1, 8, 9, 8, 6, 3, 2, (2, 1), ((1, 0), (2, 1)), (1, 1), 1),
     "dilation": (1, 4, 11, 9, 4, 3, 3, (1, 1), ((2, 2), (1, 0)), (2, 3), 1),
     "groups": (1, 8, 6, 7, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    "stride 2 and dilation 2": (1, 4, 9, 8, 8, 3, 3, (2, 2), ((1, 1), (2, 2)), (2, 2), 1),
+    "stride 4 and dilation 6": (1, 4, 15, 9, 4, 3, 2, (4, 3), ((3, 1), (0, 5)), (6, 2), 1),
+    "a stride beyond the kernel": (1, 4, 8, 9, 4, 1, 1, (2, 3), ((0, 0), (0, 0)), (1, 1), 1),
     "a kernel as large as the image": (2, 4, 3, 3, 8, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
 }
 LAYOUTS = {"rows": lambda a: a, "channels last": channels_last}
@@ -33,6 +36,12 @@ SCHEDULES = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2)]
 
 each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda r: f"{r.number}-{r.name}-{r.equation.partition('.')[2]}")
 each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
+
+
+@pytest.fixture(autouse=True)
+def few_slabs(monkeypatch):
+    """So that a slab of a small case has several steps, as those of a large image have."""
+    monkeypatch.setattr(gradients, "_BUSY", 3)
 
 
 def arguments(rung, sizes, dtype="float32", lay=lambda a: a, integers=False):

@@ -7,6 +7,7 @@ Every rung is a whole implementation of the equation that it names, in a file of
      3  implicit GEMM   the convolution is a matrix product whose matrix is never made
      4  register tile   8 × 8 results a thread
      5  asynchronous    copies overlap with products
+     8  gradients       permuted weights; sums split into slabs
     ...
 
 `RUNGS` is the table. ``conv2d/kernel.py`` has the rule that picks a rung for a case.
@@ -18,7 +19,7 @@ Examples
 ('direct', 'conv2d.forward')
 """
 
-from . import asynchronous, implicit_gemm, plain, register_tile, tf32
+from . import asynchronous, gradients, implicit_gemm, plain, register_tile, tf32
 from .rung import Rung, lies_channels_last
 
 __all__ = ["RUNGS", "Rung", "find", "lies_channels_last"]
@@ -30,6 +31,7 @@ RUNGS: tuple[Rung, ...] = (
     *register_tile.RUNGS,
     *asynchronous.RUNGS,
     *tf32.RUNGS,
+    *gradients.RUNGS,
 )
 
 
