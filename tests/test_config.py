@@ -34,7 +34,7 @@ VALUES = {  # for each option that takes a value, one that is not its default, a
     "steps": "7", "batch-size": "3", "accumulate": "2", "crop": "64", "optimizer": "sgd", "lr": "1e-05", "lr-factor": "outc=10,up4=0.5", "schedule": "poly",
     "warmup": "5", "weight-decay": "0.0001", "clip-norm": "1.5", "ema": "0.99", "seed": "3", "val-fraction": "0.3", "loss": "ce+0.5*dice",
     "class-weights": "0.5,2", "label-smoothing": "0.1", "flip": "none", "scale": "0.5,2", "rotate": "10", "jitter": "0.3", "blur": "1.5", "noise": "0.1",
-    "eval-every": "2", "best-by": "loss", "patience": "4", "out": "runs/x", "backend": "numpy",
+    "eval-every": "2", "best-by": "loss", "patience": "4", "out": "runs/x", "backend": "numpy", "device": "cuda",
 }  # fmt: skip
 
 
