@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("train", "evaluate", "segment", "explain", "export", "data", "equation", "models", "bench", "doctor")
+COMMANDS = ("train", "evaluate", "segment", "explain", "export", "data", "equation", "models", "bench", "ladder", "doctor")
 EXAMPLES = """\
 examples:
   minisegnet train                                     train a U-Net on the data that come along
