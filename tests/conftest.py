@@ -20,6 +20,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @pytest.fixture(autouse=True)
 def default_backend():
-    """Every test starts with the default backend and leaves it selected."""
-    with backends.use(None):
+    """Every test starts with the default backend and leaves it selected; float32 is float32, unless a test asks for TF32."""
+    with backends.use(None), backends.allow_tf32(False):
         yield

@@ -1,5 +1,8 @@
 """The rungs on the tensor cores: as precise as TF32 is, free of bank conflicts, with no barrier, wait or check too many."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import mutants
@@ -238,13 +241,20 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
 
 
 def test_tf32_is_allowed_unless_it_is_forbidden():
-    assert backends.tf32_allowed()
-    with backends.allow_tf32(False):
+    program = "from minisegnet_kernels import backends; print(backends.tf32_allowed())"
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **path})
+    assert done.stdout == "True\n"
+
+
+def test_the_choice_holds_for_a_block_or_for_good():
+    with backends.allow_tf32(True):
+        assert backends.tf32_allowed()
+        with backends.allow_tf32(False):
+            assert not backends.tf32_allowed()
+        assert backends.tf32_allowed()
+        backends.allow_tf32(False)
         assert not backends.tf32_allowed()
-        with backends.allow_tf32(True):
-            assert backends.tf32_allowed()
-        assert not backends.tf32_allowed()
-    assert backends.tf32_allowed()
     with pytest.raises(TypeError, match="allow_tf32 takes True or False; got 'no'"):
         backends.allow_tf32("no")
-    assert backends.tf32_allowed()
+    assert not backends.tf32_allowed()
