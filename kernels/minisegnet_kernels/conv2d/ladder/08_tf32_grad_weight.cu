@@ -96,9 +96,10 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
 #pragma unroll
     for (int r = 0; r < 4; ++r)
 #pragma unroll
-        for (int t = 0; t < 8; ++t) {
-            const int o = o0 + row + 8 * r, e = e0 + column - group + t / 2 * 8 + 2 * member + t % 2;
-            if (o < O && e < E) slabs(s, o, e) = sum[r / 2][t / 2][r % 2 * 2 + t % 2];
+        for (int t = 0; t < 4; ++t) {  // of e two neighbours, 8 bytes
+            const int o = o0 + row + 8 * r, e = e0 + column - group + 8 * t + 2 * member;
+            const float* const both = sum[r / 2][t] + r % 2 * 2;
+            if (o < O && e < E) *reinterpret_cast<float2*>(&slabs(s, o, e)) = make_float2(both[0], both[1]);
         }
 }
 

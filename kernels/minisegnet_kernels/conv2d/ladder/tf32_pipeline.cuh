@@ -104,11 +104,20 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
                 for (int s = 0; s < ACROSS; ++s) mma_m16n8k8(sum[r][s], a[r], b[s]);
         }
     }
+    const bool in_pairs = O % 2 == 0;  // two neighbours are 8 bytes
 #pragma unroll
-    for (int r = 0; r < 8; ++r)
+    for (int r = 0; r < 8; ++r) {
+        const int m = m0 + row + 8 * r;
+        if (m >= M) break;
+        float* const to = y.data + m * O;  // y lies channels last: pixel m is its m-th row
 #pragma unroll
-        for (int s = 0; s < 2 * ACROSS; ++s) {  // y lies channels last: pixel m is its m-th row
-            const int m = m0 + row + 8 * r, o = o0 + column - group + s / 2 * 8 + 2 * member + s % 2;
-            if (m < M && o < O) y.data[m * O + o] = finish(o, sum[r / 2][s / 2][r % 2 * 2 + s % 2]);
+        for (int s = 0; s < ACROSS; ++s) {
+            const int o = o0 + column - group + 8 * s + 2 * member;
+            if (o >= O) break;
+            const float one = finish(o, sum[r / 2][s][r % 2 * 2]);
+            if (in_pairs) *reinterpret_cast<float2*>(to + o) = make_float2(one, finish(o + 1, sum[r / 2][s][r % 2 * 2 + 1]));
+            else to[o] = one;
+            if (!in_pairs && o + 1 < O) to[o + 1] = finish(o + 1, sum[r / 2][s][r % 2 * 2 + 1]);
         }
+    }
 }
