@@ -88,7 +88,12 @@ def barriers(operation: str, drawn: list[tuple]) -> dict[Mutant, list[tuple]]:
 
 def _line(operation: str, file: str, line: int) -> str:
     for module in modules(operation):
-        for path in (module.path, module.path.parent.parent / "cuda" / file, module.path.parent / file):
+        for path in (
+            module.path,
+            module.path.parent.parent / "cuda" / file,
+            module.path.parent / file,
+            module.path.parent / "ladder" / file,
+        ):
             if path.name == file and path.exists():
                 return path.read_text().split("\n")[line - 1].strip()
     return "?"

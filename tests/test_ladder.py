@@ -11,6 +11,7 @@ from minisegnet_kernels.conv2d.ladder import RUNGS, find, gradients, lies_channe
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.emulator import build
+from minisegnet_kernels.emulator.replay import replay
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 
@@ -153,6 +154,38 @@ def test_the_table_is_in_order_and_names_are_found():
         find("spiral")
 
 
+# --- which rung a case goes to ----------------------------------------------------------------------
+
+ROUTES = {  # sizes, layout: the kernels of forward, grad_input and grad_weight, without and with TF32
+    "wide, channels last": ((1, 16, 5, 6, 16, 3, 3), channels_last, ["asynchronous"] * 3, ["tf32_tuned"] * 3),
+    "rows": ((1, 16, 5, 6, 16, 3, 3), np.asarray, ["implicit_gemm", "", ""], ["implicit_gemm", "", ""]),
+    "1 × 1, rows": ((1, 16, 8, 32, 20, 1, 1), np.asarray, ["implicit_gemm", "", ""], ["implicit_gemm", "", ""]),
+    "rows, as large as a tile": ((1, 16, 8, 32, 16, 3, 3), np.asarray, ["tile"] * 3, ["tile"] * 3),
+    "three channels": ((1, 3, 8, 32, 16, 3, 3), channels_last, ["tile"] * 3, ["tile"] * 3),
+    "few outputs": ((1, 16, 3, 4, 5, 3, 3), channels_last, ["", "", ""], ["", "", ""]),
+}
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize(("sizes", "lay", "plain", "rounded"), ROUTES.values(), ids=ROUTES)
+def test_the_rule_sends_each_case_to_its_rung(sizes, lay, plain, rounded, tf32):
+    geometry = ((1, 1), ((sizes[5] // 2,) * 2, (sizes[6] // 2,) * 2), (1, 1), 1)
+    for equation, name in zip(("forward", "grad_input", "grad_weight"), rounded if tf32 else plain, strict=True):
+        for number in ("float32", "float64"):
+            rung = find("direct") if equation == "forward" else find("asynchronous", f"conv2d.{equation}")
+            _, _, _, arrays, options = arguments(rung, (*sizes, *geometry), number, lay)
+            with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
+                result = getattr(conv2d, equation)(*arrays, **options)
+            right = expected(rung, arrays, options)
+            unit = 2**-10 if name == "tf32_tuned" and number == "float32" else np.finfo(number).eps
+            np.testing.assert_allclose(result, right, rtol=0, atol=64 * unit * np.abs(right).max())
+            first = seen[0].kernel.partition("<")[0]
+            if number == "float32":
+                assert first == f"conv2d_{equation}" + (f"__{name}" if name else "")
+            else:
+                assert not first.endswith(("asynchronous", "tf32_tuned"))
+
+
 # --- what only some numbers show ---------------------------------------------------------------------
 
 
@@ -274,3 +307,18 @@ def test_every_check_of_a_rung_is_needed(path):
     assert found
     print(f"\n{path.name}: {len(found) - len(survivors)} of {len(found)} checks are missed when they are taken away")
     assert survivors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@pytest.mark.parametrize("path", sorted({r.path for r in RUNGS if r.number > 2 and not r.tf32}), ids=lambda p: p.name)
+def test_sanitizers_have_nothing_to_report(path, sanitizer):
+    rungs = [r for r in RUNGS if r.path == path]
+    module = next(m for r in rungs for m in vars(sys.modules[r.program.__module__]).values() if isinstance(m, Module) and m.path == path)
+    with emulator.recording() as launches:
+        for rung in rungs:
+            for name in SMALL if sanitizer == "address" else ("3 × 3",):
+                for dtype, lay in served(rung, CASES[name])[:2]:
+                    _, _, _, arrays, options = arguments(rung, CASES[name], dtype, lay)
+                    rung.run(*arrays, **options)
+    assert replay(module.source, launches, sanitizer) == ""

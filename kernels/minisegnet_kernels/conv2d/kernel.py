@@ -1,11 +1,13 @@
 """The host side of ``kernel.cu``: results are made, the form of each kernel is chosen, kernels are launched.
 
-`_channels_at_once` is the rule: which cases the tiles serve, and how large they are. Everything else takes the
-direct form.
+`_RULE` says which rung of the ladder a case goes to. What no rung serves takes a plain form of ``kernel.cu``:
+`_channels_at_once` is the rule for the tiles, which cases they serve and how large they are; what they do not serve and is
+wide enough goes to the implicit GEMM, and everything else takes the direct form.
 """
 
 from math import prod
 
+from .. import backends
 from ..cuda import THREADS, Module, blocks, empty
 from ..cuda.memory import is_channels_last
 from ._geometry import output_shape, window
@@ -19,6 +21,16 @@ _SHARED = 48 * 1024
 #: Threads that keep a GPU busy.
 _BUSY = 2**16
 
+#: The rungs that each equation is sent to, the fastest first: the first one that serves the case and is worth it is taken.
+#: Rungs whose products are rounded to TF32 are passed over where `backends.allow_tf32` says no.
+_RULE = {
+    "conv2d.forward": ("tf32_tuned", "asynchronous"),
+    "conv2d.grad_input": ("tf32_tuned", "asynchronous"),
+    "conv2d.grad_weight": ("tf32_tuned", "asynchronous"),
+}
+#: Channels of the result (in a group) from which on a product of matrices is worth it: a tile has 64, or 16 in the implicit GEMM.
+_WIDE = 16
+
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
     return _forward(x, w, b, False, stride, padding, dilation, groups)
@@ -29,10 +41,31 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 
 def _forward(x, w, b, relu, stride, padding, dilation, groups):
+    from .ladder import find  # here, because the first rungs of the ladder are this file's
+
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if rung := _rung("conv2d.forward", x.shape, w.shape, w.shape[0] // groups, options, x):
+        return rung.program(x, w, b, relu=relu, **options)
     output = output_shape(x, w, stride, padding, dilation)[2:]
     channels = _channels_at_once(w.shape[1], w.shape[2:], output, stride, dilation, x.itemsize)
-    return _tile(x, w, b, relu=relu, channels=channels, **options) if channels else _direct(x, w, b, relu=relu, **options)
+    if channels:
+        return _tile(x, w, b, relu=relu, channels=channels, **options)
+    if w.shape[0] // groups >= _WIDE and prod(w.shape[1:]) >= _WIDE:
+        return find("implicit_gemm").program(x, w, b, relu=relu, **options)
+    return _direct(x, w, b, relu=relu, **options)
+
+
+def _rung(equation, x_shape, w_shape, width, options, *images):
+    """The rung that `_RULE` gives a case whose result has `width` channels in a group; None if there is none."""
+    from .ladder import find, lies_channels_last
+
+    if width < _WIDE:
+        return None
+    last = all(lies_channels_last(a) for a in images)
+    for rung in (find(name, equation) for name in _RULE[equation]):
+        if (backends.tf32_allowed() or not rung.tf32) and rung.serves(x_shape, w_shape, options, images[0].dtype, last):
+            return rung
+    return None
 
 
 def _direct(x, w, b, *, relu=False, stride, padding, dilation, groups):
@@ -56,7 +89,11 @@ def _named(relu):
 
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    xbar = empty(g, (g.shape[0], w.shape[1] * groups, *input_size))
+    x_shape = (g.shape[0], w.shape[1] * groups, *input_size)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if rung := _rung("conv2d.grad_input", x_shape, w.shape, w.shape[1], options, g):
+        return rung.program(g, w, input_size=input_size, **options)
+    xbar = empty(g, x_shape)
     channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, g.itemsize)
     if stride == (1, 1) and channels:
         outside = [d * (u - 1) - p for d, u, (p, _) in zip(dilation, w.shape[2:], padding, strict=True)]
@@ -69,6 +106,9 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg = g.shape, x.shape[1] // groups
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if rung := _rung("conv2d.grad_weight", x.shape, (O, Cg, *kernel_size), O // groups, options, g, x):
+        return rung.program(g, x, kernel_size=kernel_size, **options)
     wbar = empty(g, (O, Cg, *kernel_size))
     at, taps = window(stride, padding, dilation), prod(kernel_size)
     staged = _ROWS * _COLUMNS * _OUTPUTS * g.itemsize
