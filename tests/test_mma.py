@@ -176,3 +176,9 @@ def test_a_wait_left_out_shows_as_nan(line):
     x, y = np.arange(64, dtype=np.float32), np.zeros(16, np.float32)
     launch("copied", x, y, threads=8, text=COPIES, skip=("planted.cu", line))
     assert np.isnan(y).any()
+
+
+def test_a_copy_from_an_address_that_does_not_fit_is_an_error_with_its_line():
+    x, y = np.arange(65, dtype=np.float32)[1:], np.zeros(16, np.float32)
+    with pytest.raises(emulator.KernelError, match=r"thread 0, at planted.cu:8, copies 16 bytes from an address that is no multiple of it"):
+        launch("copied", x, y, threads=8, text=COPIES)

@@ -30,7 +30,10 @@ __device__ inline void wait_for_copies() {
 #else
 
 template <typename T>
-inline void copy_async(T* to, const T* from, bool present = true) {
+inline void copy_async(T* to, const T* from, bool present = true, HERE) {
+    if (uintptr_t(to) % sizeof(T) || uintptr_t(from) % sizeof(T))
+        emulator::fail("thread %d, at %s:%d, copies %d bytes %s an address that is no multiple of it", emulator::thread_number(),
+                       emulator::base_name(site.file).c_str(), site.line, int(sizeof(T)), uintptr_t(to) % sizeof(T) ? "to" : "from");
     emulator::copy_async(to, from, sizeof(T), present ? sizeof(T) : 0);
 }
 inline void commit_copies() { emulator::commit_async(); }

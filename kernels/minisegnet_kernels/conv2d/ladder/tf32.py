@@ -8,7 +8,7 @@ import numpy as np
 
 from ...cuda import Module, blocks, empty
 from .._geometry import output_shape, window
-from .rung import FOLDER, Rung
+from .rung import FOLDER, Rung, rows_of_weights
 
 _plain, _tuned = Module(FOLDER / "06_tf32.cu"), Module(FOLDER / "07_tf32_tuned.cu")
 _grad_input, _grad_weight = Module(FOLDER / "08_tf32_grad_input.cu"), Module(FOLDER / "08_tf32_grad_weight.cu")
@@ -76,11 +76,8 @@ def _over_pixels(module, equation, y, *arguments):
 
 
 def _matrix(w):
-    """(O, C, U, V) → the matrix O × U V C of the pipeline, dense; a copy, unless w lies channels last."""
-    turned = w.transpose(0, 2, 3, 1)
-    if not turned.flags.c_contiguous:
-        turned = turned.copy()
-    return turned.reshape(len(w), -1)
+    """(O, C, U, V) → the matrix O × U V C of the pipeline; a copy, unless w lies channels last."""
+    return rows_of_weights(w).transpose(0, 2, 3, 1).reshape(len(w), -1)
 
 
 def _is_plain(options, dtype):
