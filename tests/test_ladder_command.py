@@ -49,6 +49,12 @@ def test_what_is_counted_is_what_theory_says(counted):
 
 
 @emulated
+def test_counts_do_not_depend_on_where_arrays_lie(counted):
+    holes = [np.empty(n) for n in (3, 1001, 17)]  # other addresses than before
+    assert {c.name: c for c in ladder.count(SMALL, FIRST)} == counted and holes
+
+
+@emulated
 def test_table_and_picture(counted, tmp_path):
     found = list(counted.values())
     lines = ladder.table(found, SMALL).splitlines()
@@ -86,10 +92,13 @@ def test_a_rung_that_does_not_serve_the_layer_is_left_out_and_named():
 
 @pytest.mark.slow
 @emulated
-def test_every_rung_stays_within_theory():
-    for c in ladder.count(Layer(channels=8, outputs=20, size=13)):
-        if c.predicted_bytes is not None:
-            assert 0.8 * c.predicted_bytes <= c.bytes <= 1.05 * c.predicted_bytes, (c.number, c.name, c.bytes, c.predicted_bytes)
+def test_every_rung_asks_for_what_theory_says():
+    """On a layer that the tiles divide; where they hang over, some rungs read the last row once more."""
+    for c in ladder.count(Layer(channels=4, outputs=64, size=16)):
+        if c.equation == "conv2d.forward" and c.predicted_bytes is not None:
+            assert c.bytes == c.predicted_bytes, (c.number, c.name)
+        elif c.equation == "conv2d.grad_input" and c.predicted_bytes is not None:
+            assert c.bytes >= c.predicted_bytes, (c.number, c.name)
 
 
 @pytest.mark.parametrize(

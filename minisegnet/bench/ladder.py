@@ -180,7 +180,8 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
     A block that makes a tile of BM pixels × BN channels needs the cells of x for BN channels once, and the
     weights for BM pixels once: of K products each, x passes ⌈O/BN⌉ times and w ⌈pixels/BM⌉ times. The direct
     form is a tile of 1 × 1. The halo tile needs the cells *under* BM pixels instead of K for each of them.
-    Each output is written once and reads its bias; padding is no memory.
+    Each output is written once and reads its bias; padding is no memory. Where tiles hang over the edge, a rung
+    that reads the last row once more in place of the rows that there are not asks for more than this.
 
     Parameters
     ----------

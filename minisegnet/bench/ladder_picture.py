@@ -17,7 +17,7 @@ def picture(found: Sequence[Counted], layer: Layer, path: Path) -> None:
     figure = new_figure(11, height)
     rows = range(len(found))
     bottom, tall = 0.75 / height, 1 - 1.75 / height
-    memory = figure.add_axes((0.16, bottom, 0.45, tall))
+    memory = figure.add_axes((0.18, bottom, 0.43, tall))
     memory.barh(rows, [c.bytes / 1024 for c in found], height=0.6, color=BLUE, label="asked of memory")
     theory = [(row, c.predicted_bytes / 1024) for row, c in enumerate(found) if c.predicted_bytes is not None]
     memory.plot([t for _, t in theory], [row for row, _ in theory], "|", color=INK, markersize=16, markeredgewidth=1.6, label="theory")

@@ -181,12 +181,22 @@ struct Onlooker : Watch {
         all.times[time].lanes.emplace_back(address, size);
     }
 
+    // The address, were each array to begin with a sector: a GPU's memory is given out in multiples of 256 bytes,
+    // and that of the CPU is not. So the same launch has the same count each time.
+    uintptr_t as_on_a_gpu(const char* address) const {
+        for (int k = 0; k < launch_->region_count; ++k) {
+            const Region& r = launch_->regions[k];
+            if (address >= r.first && address < r.first + r.size) return uintptr_t(address) + 256 - uintptr_t(r.first) % 256;
+        }
+        return uintptr_t(address);
+    }
+
     void close(const Gather& gather, bool in_global) {
         if (in_global) {
             std::set<uintptr_t> sectors;
             std::set<uintptr_t> distinct;
             for (auto [address, size] : gather.lanes)
-                for (uintptr_t a = uintptr_t(address); a < uintptr_t(address) + size; ++a) sectors.insert(a / 32), distinct.insert(a);
+                for (uintptr_t a = as_on_a_gpu(address), end = a + size; a < end; ++a) sectors.insert(a / 32), distinct.insert(a);
             counters.sectors += sectors.size();
             counters.least_sectors += (distinct.size() + 31) / 32;
         } else {
