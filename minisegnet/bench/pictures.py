@@ -13,7 +13,7 @@ from .breakdown import REST, Breakdown
 from .cases import SWEEP
 from .runner import Result, Run
 
-COLOURS = {"numpy": "#9a9a9a", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b", "torch": "#e9a03b"}
+COLOURS = {"numpy": "#9a9a9a", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b", "cuda-fp32": "#e48a96", "torch": "#e9a03b"}
 KINDS = {"conv": "#1b6ca8", "batch": "#2a9d8f", "pool": "#8e6bbf", "cross": "#d1495b", "optim": "#e9a03b"}
 _MARKS = {"forward": "o", "backward": "s", "step": "D"}
 

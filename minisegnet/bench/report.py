@@ -162,7 +162,7 @@ def picture(run: Run, path: Path, *, threads: int) -> None:
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.4), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / max(1, len(others))
-    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b"}
+    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b", "cuda-fp32": "#e48a96"}
     for k, name in enumerate(others):
         ratio = [found[(*row, name)].seconds / found[(*row, base)].seconds if (*row, name) in found else float("nan") for row in rows]
         y = [i + (k - (len(others) - 1) / 2) * height for i in range(len(rows))]

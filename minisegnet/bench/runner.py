@@ -103,7 +103,7 @@ def _worker(library: str, threads: int, device: str) -> Iterator[Callable[[dict]
 
 def libraries(device: str = "cpu") -> list[str]:
     """What can be measured here: the backends of the device, and PyTorch where it is installed."""
-    ours, peers = (["numpy", "numba"], ["torch"]) if device == "cpu" else (["numpy", "numba_cuda", "cuda"], PEERS_ON_GPU)
+    ours, peers = (["numpy", "numba"], ["torch"]) if device == "cpu" else (["numpy", "numba_cuda", "cuda-fp32", "cuda"], PEERS_ON_GPU)
     return ours + (peers if find_spec("torch") else [])
 
 

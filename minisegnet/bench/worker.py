@@ -12,6 +12,7 @@ Reads a line of JSON for each request and answers with one:
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ SEED = 0
 
 
 class Minisegnet:
-    """This library, with one of its backends."""
+    """This library, with one of its backends; ``cuda-fp32`` is ``cuda`` without TF32."""
 
     def __init__(self, name: str, threads: int, device: str):
         import numba
@@ -38,9 +39,12 @@ class Minisegnet:
         from ..tensor import tensor
 
         numba.set_num_threads(min(threads, numba.get_num_threads()))
-        backends.use(name)
+        self.precision = "tf32" if device == "cuda" and name == "cuda" else "float32"
+        os.environ["CUPY_TF32"] = str(int(self.precision == "tf32"))  # of the matrix product that is the roof
+        backends.allow_tf32(self.precision == "tf32")
+        backends.use(name.removesuffix("-fp32"))
         self.F, self.device, self._tensor, self._models, self._optim = functional, device, tensor, models, optim
-        self.name, self.precision = name, "float32"
+        self.name = name
         self.clock = clock.CupyEvents() if device == "cuda" else clock.Wall()
 
     def roof(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ EXAMPLES = """\
       the training step alone, of two
   minisegnet bench --only conv --json conv.json --picture conv.png
   minisegnet bench --device cuda --json gpu.json
-      on a GPU: both languages, NumPy's program on CuPy arrays, and PyTorch in four settings
+      on a GPU: both languages (CUDA C++ with TF32 and without), NumPy's program on CuPy arrays, PyTorch in four settings
   minisegnet bench --quick
       one case of each kind and a training step, in under a minute
   minisegnet bench --only conv --roofline roof.png --details
@@ -49,7 +49,7 @@ def add(subparsers: Any) -> None:
     command.add_argument(
         "--who",
         metavar="NAMES",
-        help="some of numpy,numba,torch; on a GPU numpy,numba_cuda,cuda,torch,torch-last,torch-fp32,torch-last-fp32 (default: all that are here)",
+        help="some of numpy,numba,torch; on a GPU numpy,numba_cuda,cuda-fp32,cuda,torch,torch-last,torch-fp32,torch-last-fp32 (default: all that are here)",
     )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     command.add_argument("--threads", type=positive, default=2, metavar="N", help="for each library (default: 2)")
