@@ -90,7 +90,7 @@ def sweep(run: Run, path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds a step")
         ticks = sorted({case[varied] for case in SWEEP.values() if case[fixed] == common})
         axes.set_xticks(ticks, list(map(str, ticks)))
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
         quiet_axes(axes)
         axes.legend(frameon=False, fontsize=9)
     _title(figure, "What a training step costs", "a U-Net of width ¼; forward, loss, backward and Adam")
