@@ -26,6 +26,7 @@ CASES = {
     "2 × 2, stride 2": (1, 8, 7, 9, 4, 2, 2, (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
     "stride 2, an even kernel, odd padding": (1, 8, 9, 8, 6, 3, 2, (2, 1), ((1, 0), (2, 1)), (1, 1), 1),
     "dilation": (1, 4, 11, 9, 4, 3, 3, (1, 1), ((2, 2), (1, 0)), (2, 3), 1),
+    "odd sizes, uneven padding": (1, 9, 9, 17, 35, 3, 3, (1, 1), ((2, 1), (0, 1)), (1, 1), 1),
     "groups": (1, 8, 6, 7, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
     "stride 2 and dilation 2": (1, 4, 9, 8, 8, 3, 3, (2, 2), ((1, 1), (2, 2)), (2, 2), 1),
     "stride 4 and dilation 6": (1, 4, 15, 9, 4, 3, 2, (4, 3), ((3, 1), (0, 5)), (6, 2), 1),
@@ -35,7 +36,7 @@ CASES = {
 LAYOUTS = {"rows": lambda a: a, "channels last": channels_last}
 SCHEDULES = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2)]
 
-each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda r: f"{r.number}-{r.name}-{r.equation.partition('.')[2]}")
+each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda r: f"{r.label}-{r.name}-{r.equation.partition('.')[2]}")
 each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
 
 
@@ -99,7 +100,7 @@ def test_a_rung_is_right_where_it_says_that_it_serves_and_refuses_elsewhere(rung
         for lay in LAYOUTS.values():
             _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
             if not is_served(rung, sizes, dtype, lay):
-                with pytest.raises(backends.BackendError, match=rf"rung {rung.number} .*serves"):
+                with pytest.raises(backends.BackendError, match=rf"rung {rung.label} .*serves"):
                     rung.run(*arrays, **options)
                 continue
             for relu in (False, True) if rung.equation == "conv2d.forward" else (False,):
@@ -208,7 +209,10 @@ def test_an_infinity_stays_in_its_windows(rung, name):
     arrays, options = with_an_infinity(rung, CASES[name])
     actual, right = rung.run(*arrays, **options), oracle(rung, arrays, options)
     np.testing.assert_array_equal(np.isfinite(actual), np.isfinite(right))
-    np.testing.assert_array_equal(np.isposinf(actual), np.isposinf(right))
+    if rung.name == "winograd":  # ∞ − ∞
+        assert np.isnan(actual[~np.isfinite(right)]).any()
+    else:
+        np.testing.assert_array_equal(np.isposinf(actual), np.isposinf(right))
 
 
 def oracle(rung, arrays, options):
@@ -256,7 +260,7 @@ def is_rejected(rung, names=tuple(CASES)):
 
 
 numbered = pytest.mark.parametrize(
-    "rung", [r for r in RUNGS if r.number > 2], ids=lambda r: f"{r.number}-{r.name}-{r.equation.partition('.')[2]}"
+    "rung", [r for r in RUNGS if r.number > 2], ids=lambda r: f"{r.label}-{r.name}-{r.equation.partition('.')[2]}"
 )
 
 

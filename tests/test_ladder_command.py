@@ -96,9 +96,9 @@ def test_every_rung_asks_for_what_theory_says():
     """On a layer that the tiles divide; where they hang over, some rungs read the last row once more."""
     for c in ladder.count(Layer(channels=4, outputs=64, size=16)):
         if c.equation == "conv2d.forward" and c.predicted_bytes is not None:
-            assert c.bytes == c.predicted_bytes, (c.number, c.name)
+            assert c.bytes == c.predicted_bytes, (c.label, c.name)
         elif c.equation == "conv2d.grad_input" and c.predicted_bytes is not None:
-            assert c.bytes >= c.predicted_bytes, (c.number, c.name)
+            assert c.bytes >= c.predicted_bytes, (c.label, c.name)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Counted:
 
     Attributes
     ----------
-    number, name, title, equation
+    label, name, title, equation
         Of the rung.
     layout : str
         ``"rows first"`` (NCHW) or ``"channels last"`` (NHWC in memory).
@@ -82,7 +82,7 @@ class Counted:
         Largest difference from the reference in float64, relative to its largest value.
     """
 
-    number: int
+    label: str
     name: str
     title: str
     equation: str
@@ -115,7 +115,7 @@ class Counted:
 def count(layer: Layer, rungs: Sequence[Rung] = RUNGS, progress: Callable[[str], None] = lambda message: None) -> list[Counted]:
     """Run rungs in the watched emulator; those that do not serve the layer in either layout are left out.
 
-    A rung gets its images rows first if it serves that, and else channels last.
+    A rung gets its images rows first if it serves that, unless it is faster where the channels lie last.
 
     Raises
     ------
@@ -129,11 +129,11 @@ def count(layer: Layer, rungs: Sequence[Rung] = RUNGS, progress: Callable[[str],
         raise backends.BackendError(f"the ladder cannot be emulated here: {here.reason}. To mend it: {here.mend}")
     found = []
     for rung in rungs:
-        last = next((last for last in (False, True) if _serves(rung, layer, last)), None)
+        last = next((last for last in (rung.best_last, not rung.best_last) if _serves(rung, layer, last)), None)
         if last is None:
-            progress(f"{rung.number} {rung.name}: serves {rung.needs}, so not this layer")
+            progress(f"{rung.label} {rung.name}: serves {rung.needs}, so not this layer")
             continue
-        progress(f"{rung.number} {rung.name}, {rung.equation}")
+        progress(f"{rung.label} {rung.name}, {rung.equation}")
         found.append(_count(rung, layer, last))
     return found
 
@@ -150,11 +150,11 @@ def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
     expected = getattr(reference, rung.equation.partition(".")[2])(*(a.astype(np.float64) for a in arrays), **options)
     error = float(np.abs(result - expected).max() / np.abs(expected).max())
     if not error <= (1e-2 if rung.tf32 else 1e-4):
-        raise ArithmeticError(f"rung {rung.number} ({rung.name}) is wrong by {error:.1e} of its largest result")
+        raise ArithmeticError(f"rung {rung.label} ({rung.name}) is wrong by {error:.1e} of its largest result")
     least = cost.of(rung.equation, arrays, result, **options)
     total = {name: sum(launch.counters[name] for launch in launches) for name in emulator.COUNTERS}
     return Counted(
-        rung.number,
+        rung.label,
         rung.name,
         rung.title,
         rung.equation,
@@ -179,7 +179,8 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
 
     A block that makes a tile of BM pixels × BN channels needs the cells of x for BN channels once, and the
     weights for BM pixels once: of K products each, x passes ⌈O/BN⌉ times and w ⌈pixels/BM⌉ times. The direct
-    form is a tile of 1 × 1. The halo tile needs the cells *under* BM pixels instead of K for each of them.
+    form is a tile of 1 × 1. The halo tile needs the cells *under* BM pixels instead of K for each of them, and Winograd's
+    the cells under 2 × 2.
     Each output is written once and reads its bias; padding is no memory. Where tiles hang over the edge, a rung
     that reads the last row once more in place of the rows that there are not asks for more than this.
 
@@ -203,6 +204,9 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
         tiles = layer.batch * -(-layer.size // rows) * -(-layer.size // columns)
         under = layer.batch * _inside(layer, rows) * _inside(layer, columns) * sources
         return 4 * (under * -(-results // wide) + weights * tiles + rest)
+    if rung.name == "winograd":
+        tiles, under = layer.batch * (-(-layer.size // 2)) ** 2, layer.batch * _inside(layer, 2) ** 2 * sources
+        return 4 * (under * -(-results // numbers["OUTPUTS"]) + weights * -(-tiles // numbers["TILES"]) + rest)
     tile = numbers.get("TILE", 0)
     tall, wide = numbers.get("PIXELS", tile), numbers.get("OUTPUTS", _width(launched) or tile)
     if not (tall and wide):
@@ -240,7 +244,7 @@ def listing(rungs: Sequence[Rung] = RUNGS) -> str:
     for rung in rungs:
         low, high = rung.expected
         lines += [
-            f"{rung.number:>2}  {rung.title}  ({rung.path.name}, {rung.equation})",
+            f"{rung.label:>2}  {rung.title}  ({rung.path.name}, {rung.equation})",
             f"      {rung.idea}",
             f"      Serves {rung.needs}. Estimate for an H100 SXM, not measured: {low:g} to {high:g} TFLOP/s.",
         ]
@@ -249,14 +253,14 @@ def listing(rungs: Sequence[Rung] = RUNGS) -> str:
 
 def table(found: Sequence[Counted], layer: Layer) -> str:
     """For the screen: memory that was asked for, sectors, operations for each byte; turns of shared memory, and for 1000 multiply-adds."""
-    wide = max(len(f"{c.number} {c.name}") for c in found)
+    wide = max(len(f"{c.label} {c.name}") for c in found)
     head = ("equation", "memory", "asked KiB", "theory", "× least", "sectors", "least", "FLOP/B", "turns", "least", "conflicts", "/1000 MA")
     lines = [f"{layer}, float32; at least {found[0].least_bytes / 1024:.0f} KiB for {found[0].operations / 1e6:.1f} MFLOP", ""]
     rows = [(f"{'rung':{wide}}", *head)]
     for c in found:
         rows.append(
             (
-                f"{f'{c.number} {c.name}':{wide}}",
+                f"{f'{c.label} {c.name}':{wide}}",
                 c.equation.removeprefix("conv2d."),
                 c.layout,
                 f"{c.bytes / 1024:.0f}",

@@ -26,7 +26,7 @@ def picture(found: Sequence[Counted], layer: Layer, path: Path) -> None:
         memory.text(c.bytes / 1024 * 1.08, row, f"{c.intensity:.2g} FLOP/B", va="center", fontsize=8, color=GREY)
     low, high = min(c.least_bytes for c in found) / 1024, max(c.bytes for c in found) / 1024
     memory.set(xscale="log", xlim=(low / 1.6, high * 3.5), xlabel="KiB")
-    memory.set_yticks(rows, [f"{c.number}  {c.name}\n{c.equation.removeprefix('conv2d.')}, {c.layout}" for c in found], fontsize=7.5)
+    memory.set_yticks(rows, [f"{c.label}  {c.name}\n{c.equation.removeprefix('conv2d.')}, {c.layout}" for c in found], fontsize=7.5)
 
     shared = figure.add_axes((0.66, bottom, 0.31, tall))
     each = [2e3 / c.operations for c in found]  # for a thousand multiply-adds

@@ -74,10 +74,10 @@ def _chosen(only: str | None, rungs: Any) -> Any:
     if only is None:
         return rungs
     words = [word.strip() for word in only.split(",")]
-    if unknown := [word for word in words if word not in {r.name for r in rungs} | {str(r.number) for r in rungs}]:
-        known = ", ".join(dict.fromkeys(f"{r.number} {r.name}" for r in rungs))
+    if unknown := [word for word in words if word not in {r.name for r in rungs} | {r.label for r in rungs}]:
+        known = ", ".join(dict.fromkeys(f"{r.label} {r.name}" for r in rungs))
         raise ValueError(f"--only: no rung {', '.join(unknown)}; there are {known}")
-    return [r for r in rungs if r.name in words or str(r.number) in words]
+    return [r for r in rungs if r.name in words or r.label in words]
 
 
 def _layer(text: str) -> tuple[int, int, int]:

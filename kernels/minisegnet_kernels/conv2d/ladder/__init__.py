@@ -6,6 +6,7 @@ Every rung is a whole implementation of the equation that it names, in a file of
      2  tile            what a block reads is shared
      3  implicit GEMM   the convolution is a matrix product whose matrix is never made
      4  register tile   8 × 8 results a thread
+     4s Winograd        a side rung: fewer products instead of faster ones
      5  asynchronous    copies overlap with products
      8  gradients       permuted weights; sums split into slabs
     ...
@@ -19,7 +20,7 @@ Examples
 ('direct', 'conv2d.forward')
 """
 
-from . import asynchronous, gradients, implicit_gemm, plain, register_tile, tf32
+from . import asynchronous, gradients, implicit_gemm, plain, register_tile, tf32, winograd
 from .rung import Rung, lies_channels_last
 
 __all__ = ["RUNGS", "Rung", "find", "lies_channels_last"]
@@ -29,6 +30,7 @@ RUNGS: tuple[Rung, ...] = (
     *plain.RUNGS,
     *implicit_gemm.RUNGS,
     *register_tile.RUNGS,
+    *winograd.RUNGS,
     *asynchronous.RUNGS,
     *tf32.RUNGS,
     *gradients.RUNGS,

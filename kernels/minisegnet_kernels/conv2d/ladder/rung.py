@@ -49,6 +49,10 @@ class Rung:
         TFLOP/s on an H100 SXM at 128 to 256 channels: an estimate, not a measurement.
     tf32 : bool
         Whether products are rounded to TF32, so that ``allow_tf32`` must be on.
+    side : bool
+        Whether it stands beside the rung of its number, and no other is built on it.
+    best_last : bool
+        Whether it serves any layout, and is fastest where the channels lie last.
     """
 
     number: int
@@ -62,6 +66,13 @@ class Rung:
     program: Callable[..., Any]
     expected: tuple[float, float]
     tf32: bool = False
+    side: bool = False
+    best_last: bool = False
+
+    @property
+    def label(self) -> str:
+        """``"4"``, or ``"4s"`` of a side rung."""
+        return f"{self.number}{'s' if self.side else ''}"
 
     def run(self, *arrays: Any, **options: Any) -> Any:
         """Run this rung on a case; arguments as of the equation's oracle (and ``relu=True`` for a forward rung).
@@ -76,7 +87,7 @@ class Rung:
         last = all(lies_channels_last(a) for a in images)
         if not self.serves(x_shape, w_shape, geometry, arrays[0].dtype, last):
             raise BackendError(
-                f"{self.equation}: rung {self.number} ({self.name}) serves {self.needs}; this case has x {x_shape}, w {w_shape}, "
+                f"{self.equation}: rung {self.label} ({self.name}) serves {self.needs}; this case has x {x_shape}, w {w_shape}, "
                 f"{geometry}, {arrays[0].dtype}, {'channels last' if last else 'not channels last'}"
             )
         return self.program(*arrays, **options)
