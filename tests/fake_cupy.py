@@ -7,6 +7,7 @@ line, and says nothing about a GPU. What it does not know, it refuses, so that a
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
@@ -63,6 +64,9 @@ FUNCTIONS = [
     "flip",
     "stack",
 ]
+
+#: What every kernel is said to need: a number that no compiler gives, so that a test knows it again.
+REGISTERS = 777
 
 #: How often a value travelled to the host, which makes the host wait: by the method that was called.
 waits: Counter[str] = Counter()
@@ -258,11 +262,34 @@ def _device(value: Any) -> Any:
 
 
 def asarray(a: Any, dtype: Any = None) -> ndarray:
-    return (
-        a
-        if isinstance(a, ndarray) and dtype is None
-        else ndarray(np.array(_host(a) if isinstance(a, ndarray) else a, dtype=dtype, order="K"))
-    )
+    """Of a NumPy array that is neither C- nor Fortran-contiguous CuPy makes a C-contiguous one."""
+    if isinstance(a, ndarray):
+        return a if dtype is None else ndarray(np.array(a._host, dtype=dtype, order="K"))
+    return ndarray(np.array(a, dtype=dtype, order="F" if isinstance(a, np.ndarray) and a.flags.fnc else "C"))
+
+
+class RawKernel:
+    """A kernel that does nothing, and no other."""
+
+    def __init__(self, code: str, name: str):
+        assert code == f'extern "C" __global__ void {name}() {{}}'
+
+    def __call__(self, grid: tuple, block: tuple, args: tuple) -> None:
+        assert args == ()
+
+
+class Event:
+    """A time on the host's clock."""
+
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        waits["synchronize"] += 1
+
+
+def get_elapsed_time(start: Event, end: Event) -> float:
+    return 1e3 * (end.time - start.time)
 
 
 class RawModule:
@@ -287,6 +314,7 @@ class RawModule:
             again()
             _record(again)
 
+        launch.num_regs, launch.shared_size_bytes = REGISTERS, 0
         return launch
 
 
@@ -299,9 +327,13 @@ def gpu_files():
 def install(monkeypatch) -> ModuleType:
     """Make ``import cupy`` find the stand-in for the length of a test."""
     module = ModuleType("cupy")
-    for name in ("ndarray", "asarray", "RawModule"):
+    for name in ("ndarray", "asarray", "RawKernel", "RawModule"):
         setattr(module, name, globals()[name])
+    module.empty = lambda shape, dtype: ndarray(np.empty(shape, dtype))
+    module.matmul, module.copyto = np.matmul, np.copyto
     module.cuda = SimpleNamespace(
+        Event=Event,
+        get_elapsed_time=get_elapsed_time,
         Device=lambda: SimpleNamespace(id=0),
         Stream=Stream,
         get_current_stream=Stream,

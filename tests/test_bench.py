@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minisegnet import bench, functional, models, random, tensor
-from minisegnet.bench import breakdown, frames, pictures, report, runner, tiles
+from minisegnet.bench import about, breakdown, frames, pictures, report, results, runner, tiles
 from minisegnet.bench.cases import CASES, QUICK, STEP, STEPS, SWEEP
 from minisegnet.cli import main
 from minisegnet.nn import containers
@@ -49,13 +49,16 @@ def test_table_json_and_pictures(measured, tmp_path):
     record = json.loads((tmp_path / "deep" / "b.json").read_text())
     assert len(record["results"]) == len(measured.results) and record["environment"]["packages"]["numpy"] == np.__version__
     assert record["roofs"]["float32"]["peak"] == measured.roofs["float32"].peak
-    report.picture(measured, tmp_path / "b.png", threads=2)
-    pictures.roofline(measured, tmp_path / "r.png")
+    assert results.load([tmp_path / "deep" / "b.json"])[0].roofs == measured.roofs
+    pictures.relative(measured, tmp_path / "b.png", threads=2)
+    pictures.roofline([measured], tmp_path / "r.png")
     steps = [runner.Result(case, "step", "numba", 0.1 * k + 0.1, (0.0, 0.0), 0.0) for k, case in enumerate(SWEEP)]
     pictures.sweep(runner.Run(steps, {}), tmp_path / "s.png")
+    arguments = ["--picture", str(tmp_path / "c.png"), "--roofline", str(tmp_path / "f.png")]
+    assert main(["bench", "--from", str(tmp_path / "deep" / "b.json"), *arguments]) == 0
     from PIL import Image
 
-    for name in ("b.png", "r.png", "s.png"):
+    for name in ("b.png", "r.png", "s.png", "c.png", "f.png"):
         with Image.open(tmp_path / name) as image:
             assert image.format == "PNG" and image.width > 600
 
@@ -103,32 +106,76 @@ def test_results_are_compared_before_and_after_with_other_values(monkeypatch):
             if "verify" in request:
                 np.savez(request["verify"], np.zeros(1))
             answer = {"precision": "float32", "peak": 1.0, "bandwidth": 1.0} if "roof" in request else {"deterministic": True}
-            answer |= {"costs": {"forward": [1, 1]}} if "count" in request else {}
+            answer |= {"about": {"forward": {"costs": [1, 1], "lines": 7, "kernels": []}}} if "count" in request else {}
             times = {"forward": [1.0] * request["rounds"], "peak_mib": 1.0} if "rounds" in request else {}
             return times or answer
 
     monkeypatch.setattr(runner, "_worker", Worker)
-    bench.run(["ReLU  16, 128²"], who=["numpy"], rounds=1, repeats=2)
+    (found,) = bench.run(["ReLU  16, 128²"], who=["numpy"], rounds=1, repeats=2).results
+    assert found.lines == 7
     kinds = ["roof" if "roof" in r else ("verify", r["seed"]) if "verify" in r else "rounds" if "rounds" in r else "count" for r in seen]
     assert kinds == ["roof", ("verify", 0), "count", "rounds", "rounds", ("verify", runner.AFTER)] and runner.AFTER != 0
 
 
-def test_different_results_stop_the_benchmark():
-    def worker(value):
-        def ask(request):
-            np.savez(request["verify"], np.array([value]))
-            return {}
+def worker(value):
+    def ask(request):
+        if value is None:
+            return {"failed": "CompileError: no compiler"}
+        np.savez(request["verify"], np.array([value]))
+        return {"deterministic": True}
 
-        return ask
+    return ask
 
-    with pytest.raises(runner.DisagreementError, match="case: result 0 of b differs"):
-        runner._compare("case", {"a": worker(1.0), "b": worker(1.01)})
-    runner._compare("case", {"a": worker(1.0), "b": worker(1.0001)})
+
+def test_who_disagrees_or_fails_has_no_times_and_the_reason_is_told():
+    kinds = dict.fromkeys("abcde", "float32") | {"e": "tf32"}
+    workers = {"a": worker(1.0), "b": worker(1.01), "c": worker(1.0001), "d": worker(None), "e": worker(1.005)}
+    agreed, failed = runner._compare("case", workers, kinds)
+    assert set(agreed) == {"a", "c", "e"} and agreed["c"] == (pytest.approx(1e-4), True)
+    assert "result 0 differs from a's by 1.0e-02" in failed["b"] and failed["d"] == "CompileError: no compiler"
+    agreed, failed = runner._compare("case", {"a": worker(np.nan), "c": worker(1.0)}, kinds)
+    assert not agreed and set(failed) == {"a", "c"}, "a result that is no number agrees with nobody"
+
+
+def test_a_failure_stands_below_the_table_and_decides_the_exit_code(measured, monkeypatch, capsys):
+    for library, code in (("torch-compile", 0), ("numba", 1)):
+        run = results.Run(measured.results, measured.roofs, failures=[results.Failure("ReLU  16, 128²", library, "no compiler")])
+        monkeypatch.setattr(bench, "run", lambda *args, run=run, **options: run)
+        assert main(["bench", "--only", "relu"]) == code
+        assert f"no times of {library} for ReLU  16, 128²: no compiler" in capsys.readouterr().out
 
 
 def test_a_worker_that_ends_is_reported():
-    with pytest.raises(RuntimeError, match="the worker of nobody ended"):
+    with pytest.raises(RuntimeError, match="no times of nobody: its worker ended"):
         bench.run(["ReLU  16, 128²"], who=["nobody"], rounds=1)
+
+
+def test_a_case_that_fails_in_the_worker_is_answered_with_the_reason(capsys):
+    said = []
+
+    class Library:
+        graph = False
+
+        def make(self, *arguments, **options):
+            raise RuntimeError("out of memory\nat line 7")
+
+    from minisegnet.bench import worker
+
+    worker.serve(Library(), ['{"case": "ReLU  16, 128²", "rounds": 1}'], said.append)
+    assert json.loads(said[0]) == {"failed": "RuntimeError: out of memory\nat line 7"}
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_lines_of_code_are_those_with_code():
+    python = '"""Module."""\n\ndef f(x):\n    """Two\n    lines."""\n    # comment\n    y = (x,\n         x)  # two lines\n    return y\n'
+    assert about.code_lines(python, ".py") == 5  # with the module's docstring, which no view has
+    assert about.code_lines("// a\n/* b\n c */ int d;\n\nint e; // f\n", ".cu") == 2
+    forward = about.lines_of(["activation.relu"], "numba")
+    assert 0 < forward < about.lines_of(["activation.relu", "activation.grad_relu"], "numba")
+    from minisegnet_kernels.conv2d.ladder import find
+
+    tuned = about.file_lines(find("tf32_tuned").path)
+    assert tuned > about.code_lines(find("tf32_tuned").path.read_text(), ".cu"), "its headers count"
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["--only", "nothing"], "no case contains"), (["--who", "jax"], "cannot be measured")])
@@ -138,7 +185,7 @@ def test_wrong_arguments_of_the_command(arguments, words, capsys):
 
 
 def test_cases_are_named_once_and_seeded():
-    assert STEP not in CASES and set(QUICK) <= {*CASES, STEP} and set(SWEEP) < set(STEPS)
+    assert STEP not in CASES and set(QUICK) <= {*CASES, *STEPS} and set(SWEEP) < set(STEPS)
     for case in CASES.values():
         for kind, again in zip(case.arrays(), case.arrays(), strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(kind, again, strict=True))
@@ -177,7 +224,10 @@ def test_tiling_is_measured_in_processes_of_their_own():
         (["--tiling", "--frames", "3"], "--frames only with --fps"),
         (["--fps", "--size", "64,128"], "one --size"),
         (["--fps", "--roofline", "r.png"], "do not go with --fps"),
-        (["--breakdown", "--who", "torch"], "only --threads, --json and --picture"),
+        (["--breakdown", "--who", "torch"], "only --device, --threads, --json and --picture"),
+        (["--from", "a.json"], "--picture or --roofline goes with it"),
+        (["--from", __file__, "--picture", "b.png"], "no benchmark's record"),
+        (["--ladder"], "--device cuda goes with it"),
         (["--sweep", "--only", "64"], "does not go with --sweep"),
     ],
 )

@@ -6,6 +6,7 @@ the machine's mood meets all of them, and compares their results before any time
 values, when all are measured. What was reached is judged by a roof that is measured in the same run.
 """
 
-from .runner import Result, Run, run
+from .results import Result, Run
+from .runner import run
 
 __all__ = ["Result", "Run", "run"]

@@ -24,6 +24,11 @@ MATRIX = {"cpu": 1024, "cuda": 8192}
 class Wall:
     """Of a CPU."""
 
+    mark = staticmethod(time.perf_counter)
+
+    def between(self, start: float, end: float) -> float:
+        return end - start
+
     def seconds(self, call: Callable[[], Any]) -> float:
         start = time.perf_counter()
         call()
@@ -39,11 +44,18 @@ class CupyEvents:
         self._cuda, self._cache = cupy.cuda, cupy.empty(FLUSHED, np.uint8)
 
     def seconds(self, call: Callable[[], Any]) -> float:
-        start, end = self._cuda.Event(), self._cuda.Event()
         self._cache.fill(0)
-        start.record()
+        start = self.mark()
         call()
-        end.record()
+        return self.between(start, self.mark())
+
+    def mark(self) -> Any:
+        """An event in the stream, which the device passes when it has done what came before."""
+        event = self._cuda.Event()
+        event.record()
+        return event
+
+    def between(self, start: Any, end: Any) -> float:
         end.synchronize()
         return self._cuda.get_elapsed_time(start, end) / 1e3
 
@@ -86,3 +98,36 @@ def roof(clock: Any, xp: Any, device: str, copy: Callable[[Any, Any], Any], make
     source, target = make(np.ones(half // 4, np.float32)), make(np.zeros(half // 4, np.float32))
     copy(target, source)
     return {"peak": peak, "bandwidth": 2 * half / min(clock.seconds(lambda: copy(target, source)) for _ in range(rounds))}
+
+
+def launch(clock: Any, empty: Callable[[], Any], finish: Callable[[], None], count: int = 200) -> dict[str, float]:
+    """Seconds for which launching an empty kernel keeps the ``host``, and that it takes the ``device`` between two events; the best of ten."""
+    empty()
+    finish()
+    host = []
+    for _ in range(10):
+        start = time.perf_counter()
+        for _ in range(count):  # fewer than the driver's queue holds, or the host would wait for the device
+            empty()
+        host.append((time.perf_counter() - start) / count)
+        finish()
+    return {"host": min(host), "device": min(clock.seconds(empty) for _ in range(10))}
+
+
+def empty_cuda() -> Callable[[], None]:
+    """Launches a kernel of CUDA C++ that does nothing."""
+    import cupy
+
+    kernel = cupy.RawKernel('extern "C" __global__ void empty() {}', "empty")
+    return lambda: kernel((1,), (1,), ())
+
+
+def empty_numba_cuda() -> Callable[[], None]:
+    """Launches a kernel of Numba's CUDA that does nothing."""
+    from minisegnet_kernels.cuda import jit
+
+    @jit.kernel
+    def empty() -> None:
+        pass
+
+    return lambda: jit.launch(empty, 1, 1)

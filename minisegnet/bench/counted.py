@@ -1,4 +1,4 @@
-"""A look at every equation that runs: what it was, what it costs by `minisegnet_kernels.cost`, how long it took."""
+"""A look at every equation that runs: what it was, what it costs by `minisegnet_kernels.cost`, from when to when it ran."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from minisegnet_kernels.cost import Cost, of
 
 
 @contextmanager
-def watching(notice: Callable[[str, Cost, float], None], finish: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Inside, `notice` is told of each equation: its id, its cost, seconds on the wall.
+def watching(notice: Callable[[str, Cost, Any, Any], None], mark: Callable[[], Any] = time.perf_counter) -> Iterator[None]:
+    """Inside, `notice` is told of each equation: its id, its cost, a mark from before it and one from after it.
 
     Parameters
     ----------
-    finish : callable
-        Waits until the device has done what it was asked for, so that the seconds are the equation's own.
+    mark : callable
+        Of a clock; the clock's ``between`` makes seconds of two marks.
     """
     program_of = backends._program
 
@@ -27,22 +27,13 @@ def watching(notice: Callable[[str, Cost, float], None], finish: Callable[[], No
         program = program_of(equation, backend, device)
 
         def run(*arrays: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = mark()
             value = program(*arrays, **options)
-            finish()
-            seconds = time.perf_counter() - start
-            notice(equation, of(equation, arrays, value, **options), seconds)
+            end = mark()
+            notice(equation, of(equation, arrays, value, **options), start, end)
             return value
 
         return run
 
     with mock.patch.object(backends, "_program", watched):
         yield
-
-
-def cost(call: Callable[[], Any]) -> Cost:
-    """What all equations that `call` runs cost together."""
-    found: list[Cost] = []
-    with watching(lambda equation, cost, seconds: found.append(cost)):
-        call()
-    return sum(found, Cost())

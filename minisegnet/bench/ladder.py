@@ -39,9 +39,9 @@ class Layer:
         p = self.kernel // 2
         return {"stride": (1, 1), "padding": ((p, p), (p, p)), "dilation": (1, 1), "groups": 1}
 
-    def arguments(self, equation: str, last: bool) -> tuple[list[np.ndarray], dict[str, Any]]:
+    def arguments(self, equation: str, last: bool, seed: int = 0) -> tuple[list[np.ndarray], dict[str, Any]]:
         """What the equation is called with: arrays of small random numbers, and options."""
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(seed)
         image = lambda channels: rng.standard_normal((self.batch, channels, *self._sizes(channels)), np.float32)
         lay = channels_last if last else np.asarray
         x, g = lay(image(self.channels)), lay(image(self.outputs))

@@ -1,8 +1,8 @@
-"""Pictures of a benchmark: the roofline, the waterfall of a training step, cost against size."""
+"""Pictures of a benchmark: bars, the roofline, the waterfall of a training step, cost against size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,133 @@ import numpy as np
 from ..viz.style import GREY, INK, finish, new_figure, quiet_axes
 from .breakdown import REST, Breakdown
 from .cases import SWEEP
-from .runner import Result, Run
+from .results import Result, Run
 
-COLOURS = {"numpy": "#9a9a9a", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b", "cuda-fp32": "#e48a96", "torch": "#e9a03b"}
+COLOURS = {
+    "numpy": "#9a9a9a",
+    "numba": "#1b6ca8",
+    "numba_cuda": "#2a9d8f",
+    "cuda-graph": "#7b1e2b",
+    "cuda-fp32": "#eeb7bf",
+    "cuda-last-fp32": "#e48a96",
+    "cuda": "#dd6a7a",
+    "cuda-last": "#d1495b",
+    "torch": "#e9a03b",
+    "torch-last": "#c77f1a",
+    "torch-fp32": "#f3cd94",
+    "torch-last-fp32": "#dfb169",
+    "torch-compile": "#8a5a12",
+}
+#: Of the rungs of the ladder, by number.
+RUNGS = ["#444444", "#5e3c99", "#3f6fb5", "#1b9aaa", "#2a9d5f", "#7fb02e", "#c0b000", "#e07b39", "#d1495b"]
 KINDS = {"conv": "#1b6ca8", "batch": "#2a9d8f", "pool": "#8e6bbf", "cross": "#d1495b", "optim": "#e9a03b"}
-_MARKS = {"forward": "o", "backward": "s", "step": "D"}
+#: What `bars` puts side by side: of ours and of PyTorch what is fastest by intent, and the reference.
+AGAINST = {"cpu": ("numpy", "numba", "torch"), "cuda": ("numba_cuda", "cuda-last", "torch-last")}
+_MARKS = {"forward": "o", "backward": "s", "step": "D", "grad_input": "s", "grad_weight": "^"}
 
 
-def roofline(run: Run, path: Path) -> None:
-    """What each case reached (FLOP/s) against its intensity (FLOP/B), under the roofs of the same run."""
-    figure = new_figure(9, 6)
-    axes = figure.add_axes((0.09, 0.11, 0.88, 0.78))
-    shown = [r for r in run.results if r.operations and r.bytes]
-    if not shown:
+def _colour(library: str) -> str:
+    number = library[:1]
+    return RUNGS[int(number) % len(RUNGS)] if number.isdigit() else COLOURS.get(library, GREY)
+
+
+def relative(run: Run, path: Path, *, threads: int) -> None:
+    """Bars of each library's time relative to PyTorch (or to the first library, without PyTorch)."""
+    libraries = list(dict.fromkeys(r.library for r in run.results))
+    base = "torch" if "torch" in libraries else libraries[0]
+    found = {(r.case, r.phase, r.library): r.seconds for r in run.results}
+    rows = [(case, phase) for case, phase, library in found if library == base]
+    others = [name for name in libraries if name != base]
+    figure = new_figure(8, 0.34 * len(rows) + 1.4)
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.36, 0.6 / height, 0.61, 1 - 0.95 / height))
+    tall = 0.8 / max(1, len(others))
+    for k, name in enumerate(others):
+        ratio = [found[(*row, name)] / found[(*row, base)] if (*row, name) in found else float("nan") for row in rows]
+        axes.barh([i + (k - (len(others) - 1) / 2) * tall for i in range(len(rows))], ratio, tall * 0.9, label=name, color=_colour(name))
+    axes.axvline(1, color=INK, linewidth=1)
+    axes.set(xscale="log", ylim=(len(rows) - 0.4, -0.6))
+    axes.set_xlabel(f"time relative to {base}, {threads} threads each (1 = equal, left of it = faster)")
+    axes.set_yticks(range(len(rows)), [f"{case}  {phase}" for case, phase in rows], fontsize=8)
+    quiet_axes(axes)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.grid(False, axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)
+    finish(figure, path)
+
+
+def bars(runs: Sequence[Run], path: Path) -> None:
+    """Milliseconds of each case, all its phases together: the libraries of `AGAINST`, on the CPU and on the GPU.
+
+    Raises
+    ------
+    ValueError
+        If none of these libraries has times.
+    """
+    times: dict[tuple[str, str, str], float] = {}
+    for run in runs:
+        for r in run.results:
+            if r.library in AGAINST[run.device]:
+                key = r.case, run.device, r.library
+                times[key] = times.get(key, 0.0) + 1e3 * r.seconds
+    if not times:
+        raise ValueError("there is nothing to put side by side: the records have none of " + ", ".join(sum(AGAINST.values(), ())))
+    cases = list(dict.fromkeys(case for case, _, _ in times))
+    who = [(device, name) for device, names in AGAINST.items() for name in names if any(key[1:] == (device, name) for key in times)]
+    figure = new_figure(9, (0.13 * len(who) + 0.14) * len(cases) + 1.9)
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.33, 0.6 / height, 0.64, 1 - 1.75 / height))
+    tall = 0.84 / len(who)
+    for k, (device, name) in enumerate(who):
+        rows = [(i, times[case, device, name]) for i, case in enumerate(cases) if (case, device, name) in times]
+        y = [i + (k - (len(who) - 1) / 2) * tall for i, _ in rows]
+        label = f"{'GPU' if device == 'cuda' else 'CPU'}: {name}"
+        axes.barh(
+            y,
+            [ms for _, ms in rows],
+            tall * 0.92,
+            color=_colour(name),
+            label=label,
+            hatch="" if device == "cpu" else "///",
+            edgecolor="white",
+        )
+    axes.set(xscale="log", ylim=(len(cases) - 0.4, -0.6), xlabel="milliseconds, forward and backward together")
+    axes.set_yticks(range(len(cases)), cases, fontsize=8)
+    quiet_axes(axes)
+    axes.grid(False, axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1.0), ncols=3, frameon=False, fontsize=8)
+    gpu = any(device == "cuda" for device, _ in who)
+    below = (
+        "hatched: on the GPU, channels last, with TF32 where the library has it"
+        if gpu
+        else "no GPU is in these records: bars of the CPU alone"
+    )
+    _title(figure, "CPU against GPU" if gpu else "What each operation takes on a CPU", below)
+    finish(figure, path)
+
+
+def roofline(runs: Sequence[Run], path: Path) -> None:
+    """What each case reached (FLOP/s) against its intensity (FLOP/B), under the roofs of its run; a panel for each run.
+
+    Raises
+    ------
+    ValueError
+        If no case has arithmetic.
+    """
+    runs = [run for run in runs if any(r.operations and r.bytes for r in run.results)]
+    if not runs:
         raise ValueError("a roofline needs a case with arithmetic: no equation of these has any")
+    figure = new_figure(9, 5.6 * len(runs) + 0.6)
+    height = figure.get_figheight()
+    for k, run in enumerate(runs):
+        _panel(figure.add_axes((0.09, (height - 0.75 - 5.6 * (k + 1) + 0.75) / height, 0.88, 4.7 / height)), run)
+    _title(figure, "Under the roof", "the roof is measured in the same run: the best matrix product and the best copy of any library")
+    finish(figure, path)
+
+
+def _panel(axes: Any, run: Run) -> None:
+    shown = [r for r in run.results if r.operations and r.bytes]
+    ladder = any(r.library[:1].isdigit() for r in shown)
     intensity = [r.operations / r.bytes for r in shown]
     ends = np.array([min(intensity) / 2, max(*intensity, max(roof.ridge for roof in run.roofs.values())) * 3])
     for kind, roof in run.roofs.items():
@@ -34,26 +147,21 @@ def roofline(run: Run, path: Path) -> None:
     left = next(iter(run.roofs.values()))
     at = (ends[0] * left.ridge) ** 0.5  # halfway up the slope
     axes.text(at / 1.15, 1.15 * at * left.bandwidth / 1e9, f"{left.bandwidth / 1e9:,.1f} GB/s", fontsize=9, color=INK, ha="right")
+    for r in shown:
+        x, y = r.operations / r.bytes, r.operations / r.seconds / 1e9
+        mark = _MARKS.get(r.phase, "o")
+        axes.scatter(x, y, s=26, marker=mark, color=_colour(r.library), edgecolors="white", linewidths=0.5, alpha=0.9, zorder=2)
+        if r.library[:1].isdigit():
+            axes.annotate(r.library.split()[0], (x, y), (4, 0), textcoords="offset points", fontsize=7, va="center", color=INK)
     for library in dict.fromkeys(r.library for r in shown):
-        for phase, mark in _MARKS.items():
-            points = [r for r in shown if (r.library, r.phase) == (library, phase)]
-            axes.scatter(
-                [r.operations / r.bytes for r in points],
-                [r.operations / r.seconds / 1e9 for r in points],
-                s=26,
-                marker=mark,
-                color=COLOURS.get(library),
-                edgecolors="white",
-                linewidths=0.5,
-                alpha=0.9,
-                label=f"{library}, {phase}" if points else None,
-                zorder=2,
-            )
+        axes.scatter([], [], s=26, color=_colour(library), label=library)
+    for phase in dict.fromkeys(r.phase for r in shown):
+        axes.scatter([], [], s=26, marker=_MARKS.get(phase, "o"), facecolors="none", edgecolors=GREY, label=phase)
     axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations for each byte of the least traffic (FLOP/B)", ylabel="GFLOP/s")
+    where = "GPU" if run.device == "cuda" else "CPU"
+    axes.set_title(f"{where}: the rungs of the convolution ladder" if ladder else where, loc="left", fontsize=10, color=INK)
     quiet_axes(axes)
     axes.legend(loc="lower right", frameon=False, fontsize=8, ncols=2)
-    _title(figure, "Under the roof", "the roof is measured in the same run: the best matrix product and the best copy of any library")
-    finish(figure, path)
 
 
 def waterfall(found: Breakdown, path: Path) -> None:
@@ -74,7 +182,9 @@ def waterfall(found: Breakdown, path: Path) -> None:
     axes.set(xlabel="milliseconds", xlim=(0, 1.1 * at), ylim=(len(names) - 0.4, -0.6))
     quiet_axes(axes)
     axes.grid(False, axis="y")
-    _title(figure, "Where the time of a training step goes", f"a U-Net of width ¼ on 8 images of 128²; median {1e3 * found.seconds:.1f} ms")
+    clock = "between events on a GPU" if found.device == "cuda" else "on a CPU"
+    below = f"a U-Net of width ¼ on 8 images of 128², {clock}; median {1e3 * found.seconds:.1f} ms"
+    _title(figure, "Where the time of a training step goes", below)
     finish(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark says: a table for the screen, JSON for the record, a picture for the eye."""
+"""What a benchmark says: tables for the screen, JSON for the record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +15,7 @@ from minisegnet_kernels.cost import Cost
 
 from ..files import write_atomically
 from .breakdown import roof_line
-from .runner import Result, Run
+from .results import Result, Run
 
 PEER = "torch"
 
@@ -73,51 +72,71 @@ def table(run: Run) -> str:
     """Milliseconds for each case and phase, the ratio of each backend to PyTorch, and what the last of ours reached."""
     results = run.results
     libraries = list(dict.fromkeys(r.library for r in results))
-    ours = [name for name in libraries if not name.startswith(PEER)]
+    ours = [name for name in libraries if not name.startswith("torch")]
     found = {(r.case, r.phase, r.library): r for r in results}
     rows = list(dict.fromkeys((r.case, r.phase) for r in results))
     wide = max(len(case) for case, _ in rows)
+    columns = {name: max(12, len(name) + 4) for name in libraries}
     ratios = [f"{name}/torch" for name in ours] if PEER in libraries else []
     judged = ours[-1] if ours else libraries[0]
     lines = [
         f"{'case':{wide}}  {'phase':8}"
-        + "".join(f"{name + ' ms':>12}" for name in libraries)
+        + "".join(f"{name + ' ms':>{columns[name]}}" for name in libraries)
         + "".join(f"{name:>13}" for name in ratios)
         + f"{judged + ' reaches':>18}{'of roof':>9}"
     ]
     for case, phase in rows:
-        cells = [found.get((case, phase, name)) for name in libraries]
-        line = f"{case:{wide}}  {phase:8}" + "".join(f"{1e3 * c.seconds:12.3f}" if c else f"{'-':>12}" for c in cells)
-        if ratios:
-            peer = found[case, phase, PEER].seconds
-            line += "".join(
-                f"{found[case, phase, name].seconds / peer:13.2f}" if (case, phase, name) in found else f"{'-':>13}" for name in ours
-            )
-        rate, share = _reached(found.get((case, phase, judged)), run)
+        cells = {name: found.get((case, phase, name)) for name in libraries}
+        line = f"{case:{wide}}  {phase:8}" + "".join(
+            f"{1e3 * c.seconds:{columns[name]}.3f}" if c else f"{'-':>{columns[name]}}" for name, c in cells.items()
+        )
+        peer = cells.get(PEER)
+        for name in ours if ratios else ():
+            own = cells[name]
+            line += f"{own.seconds / peer.seconds:13.2f}" if own and peer else f"{'-':>13}"
+        rate, share = _reached(cells[judged], run)
         lines.append(line + f"{rate:>18}{share:>9}")
-    lines += ["", *_roofs(run)]
+    lines += ["", *_closing(run)]
     if len({case for case, _ in rows}) == 1:  # of several cases, nobody could say whose the largest was
         peaks = {name: max(r.peak_mib for r in results if r.library == name) for name in libraries}
         lines.append("peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items()))
     return "\n".join(lines)
 
 
+_COLUMNS = ("case", "phase", "library", "memory", "ms", "25 %", "75 %", "reached", "of roof", "FLOP/B")
+_MORE = ("of PyTorch's speed", "error", "same bits", "lines", "registers", "shared B")
+
+
 def details(run: Run) -> str:
-    """A line for each case, phase and library: time and its quartiles, what it reached, error, whether the bits are the same again."""
-    wide = max(len(r.case) for r in run.results)
-    name = max(len("library"), *(len(r.library) for r in run.results))
-    lines = [
-        f"{'case':{wide}}  {'phase':8}  {'library':{name}}{'ms':>10}{'25 %':>10}{'75 %':>10}{'reached':>16}{'of roof':>9}{'FLOP/B':>8}{'error':>9}  same bits"
-    ]
-    for r in sorted(run.results, key=lambda r: [x.case for x in run.results].index(r.case)):
-        rate, share = _reached(r, run)
-        intensity = f"{r.operations / r.bytes:.1f}" if r.bytes else "-"
-        again = {True: "yes", False: "no", None: "-"}[r.deterministic]
-        lines.append(
-            f"{r.case:{wide}}  {r.phase:8}  {r.library:{name}}{1e3 * r.seconds:10.3f}{1e3 * r.quartiles[0]:10.3f}{1e3 * r.quartiles[1]:10.3f}"
-            f"{rate:>16}{share:>9}{intensity:>8}{r.error:9.1e}  {again}"
+    """A line for each case, phase and library.
+
+    Time and its quartiles, what it reached, percent of PyTorch's speed at equal precision and layout, error, whether the bits
+    are the same again, lines of code; on a GPU registers of a thread and shared memory of a block, of the kernel that has most.
+    """
+    order = list(dict.fromkeys(r.case for r in run.results))
+    rows: list[tuple[str, ...]] = [(*_COLUMNS, *_MORE)]
+    for r in sorted(run.results, key=lambda r: order.index(r.case)):
+        peer = run.peer_of(r)
+        rows.append(
+            (
+                r.case,
+                r.phase,
+                r.library,
+                f"{r.layout}, {r.precision}",
+                *(f"{1e3 * s:.3f}" for s in (r.seconds, *r.quartiles)),
+                *_reached(r, run),
+                f"{r.operations / r.bytes:.1f}" if r.bytes else "-",
+                f"{peer.seconds / r.seconds:.0%}" if peer and r.bytes else "-",
+                f"{r.error:.1e}",
+                {True: "yes", False: "no", None: "-"}[r.deterministic],
+                str(r.lines or "-"),
+                str(max((k["registers"] for k in r.kernels), default="-")),
+                str(max((k["shared"] for k in r.kernels), default="-")),
+            )
         )
-    return "\n".join([*lines, "", *_roofs(run)])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) if k < 4 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    return "\n".join([*lines, "", *_closing(run)])
 
 
 def _reached(result: Result | None, run: Run) -> tuple[str, str]:
@@ -129,17 +148,17 @@ def _reached(result: Result | None, run: Run) -> tuple[str, str]:
     return f"{amount / result.seconds / 1e9:.1f} {unit:7}", f"{result.roof_seconds / result.seconds:.0%}"
 
 
-def _roofs(run: Run) -> list[str]:
-    return [f"{kind}: {roof_line(roof)}" for kind, roof in run.roofs.items()]
+def _closing(run: Run) -> list[str]:
+    """The roofs, what a launch takes, and who has no times for what reason."""
+    lines = [f"{kind}: {roof_line(roof)}" for kind, roof in run.roofs.items()]
+    for library, took in run.launches.items():
+        lines.append(f"empty kernel of {library}: {1e6 * took['host']:.1f} µs of the host, {1e6 * took['device']:.1f} µs of the device")
+    return [*lines, *map(str, run.failures)]
 
 
 def save_json(run: Run, path: Path, *, threads: int) -> None:
     """The record that tables and pictures of the documentation are made from."""
-    save_record(
-        {"roofs": {kind: asdict(roof) for kind, roof in run.roofs.items()}, "results": [asdict(r) for r in run.results]},
-        path,
-        threads=threads,
-    )
+    save_record(run.to_dict(), path, threads=threads)
 
 
 def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
@@ -147,32 +166,3 @@ def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
     document = {"environment": environment(threads), **results}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def picture(run: Run, path: Path, *, threads: int) -> None:
-    """Bars of each backend's time relative to PyTorch (or to NumPy, without PyTorch)."""
-    from matplotlib.figure import Figure
-
-    results = run.results
-    libraries = list(dict.fromkeys(r.library for r in results))
-    base = PEER if PEER in libraries else libraries[0]
-    rows = list(dict.fromkeys((r.case, r.phase) for r in results))
-    found = {(r.case, r.phase, r.library): r for r in results}
-    others = [name for name in libraries if name != base]
-    figure = Figure(figsize=(8, 0.34 * len(rows) + 1.4), layout="constrained")
-    axes = figure.add_subplot()
-    height = 0.8 / max(1, len(others))
-    colours = {"numpy": "#b7b7b7", "numba": "#1b6ca8", "numba_cuda": "#2a9d8f", "cuda": "#d1495b", "cuda-fp32": "#e48a96"}
-    for k, name in enumerate(others):
-        ratio = [found[(*row, name)].seconds / found[(*row, base)].seconds if (*row, name) in found else float("nan") for row in rows]
-        y = [i + (k - (len(others) - 1) / 2) * height for i in range(len(rows))]
-        axes.barh(y, ratio, height * 0.9, label=name, color=colours.get(name))
-    axes.axvline(1, color="#444444", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [f"{case}  {phase}" for case, phase in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"time relative to {base}, {threads} threads each (1 = equal, left of it = faster)")
-    axes.legend(loc="lower right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", which="both", linewidth=0.3)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))

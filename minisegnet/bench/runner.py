@@ -8,78 +8,34 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import numpy as np
 
 from minisegnet_kernels.cost import Cost, Roof
 
-from .cases import CASES, STEP
+from .cases import CASES, STEP, STEPS
+from .results import Failure, Result, Run
 
 #: Of the results that are compared: before any time counts, and again when all are measured.
 SEED, AFTER = 0, 1000
-#: PyTorch's own default first; then channels last, and both without TF32.
-PEERS_ON_GPU = ["torch", "torch-last", "torch-fp32", "torch-last-fp32"]
+#: Largest difference of two libraries' results, relative to the largest value.
+TOLERANCE = {"float32": 1e-3, "tf32": 1e-2}
+OURS = {
+    "cpu": ["numpy", "numba"],
+    "cuda": ["numpy", "numba_cuda", "cuda-graph", "cuda-fp32", "cuda-last-fp32", "cuda", "cuda-last"],
+}
+#: PyTorch's own default first.
+PEERS = {"cpu": ["torch", "torch-compile"], "cuda": ["torch", "torch-last", "torch-fp32", "torch-last-fp32", "torch-compile"]}
 
-
-@dataclass(frozen=True)
-class Result:
-    """Timings of one phase of one case in one library.
-
-    Attributes
-    ----------
-    case, phase, library : str
-    seconds : float
-        Median.
-    quartiles : (float, float)
-    peak_mib : float
-        Largest memory of the worker so far, in MiB.
-    operations, bytes : int
-        Of the phase, from the cost model: the same for all libraries, whatever they really do.
-    roof_seconds : float
-        The least time for these under the roof that was measured in the same run.
-    precision : {"float32", "tf32"}
-        Of the library's matrix products, and so whose roof that was.
-    error : float
-        Largest difference of any result of the case from the first library's, over two seeds, relative to
-        the largest value of that result.
-    deterministic : bool or None
-        Whether two runs gave the same bits.
-    """
-
-    case: str
-    phase: str
-    library: str
-    seconds: float
-    quartiles: tuple[float, float]
-    peak_mib: float
-    operations: int = 0
-    bytes: int = 0
-    roof_seconds: float = 0.0
-    precision: str = "float32"
-    error: float = 0.0
-    deterministic: bool | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What was measured together: the results, and the roof of each precision."""
-
-    results: list[Result]
-    roofs: dict[str, Roof]
-
-
-class DisagreementError(AssertionError):
-    """Two libraries computed different results, so that their times mean nothing."""
+Ask = Callable[[dict], dict]
 
 
 @contextmanager
-def _worker(library: str, threads: int, device: str) -> Iterator[Callable[[dict], dict]]:
+def _worker(library: str, threads: int, device: str) -> Iterator[Ask]:
     command = [sys.executable, "-m", "minisegnet.bench.worker", library, str(threads), device]
     limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits})
@@ -87,30 +43,33 @@ def _worker(library: str, threads: int, device: str) -> Iterator[Callable[[dict]
     source, sink = process.stdout, process.stdin
 
     def ask(request: dict) -> dict:
-        sink.write(json.dumps(request) + "\n")
-        sink.flush()
+        with suppress(OSError):  # if it has ended there is no line to read either
+            sink.write(json.dumps(request) + "\n")
+            sink.flush()
         line = source.readline()
         if not line:
-            raise RuntimeError(f"the worker of {library} ended (exit code {process.wait()}); its message is above")
+            return {"failed": f"its worker ended (exit code {process.wait()}); its message is above"}
         return json.loads(line)
 
     try:
         yield ask
     finally:
-        sink.close()
+        with suppress(OSError):
+            sink.close()
         process.wait()
 
 
 def libraries(device: str = "cpu") -> list[str]:
     """What can be measured here: the backends of the device, and PyTorch where it is installed."""
-    ours, peers = (["numpy", "numba"], ["torch"]) if device == "cpu" else (["numpy", "numba_cuda", "cuda-fp32", "cuda"], PEERS_ON_GPU)
-    return ours + (peers if find_spec("torch") else [])
+    return OURS[device] + (PEERS[device] if find_spec("torch") else [])
 
 
 def roof(library: str, threads: int = 2, device: str = "cpu") -> Roof:
     """What one library's best matrix product and copy reach, in a process of its own."""
     with _worker(library, threads, device) as ask:
         answer = ask({"roof": True})
+    if "failed" in answer:
+        raise RuntimeError(f"no roof of {library}: {answer['failed']}")
     return Roof(answer["peak"], answer["bandwidth"])
 
 
@@ -122,14 +81,16 @@ def run(
     device: str = "cpu",
     rounds: int = 7,
     repeats: int = 3,
+    ladder: bool = False,
     progress: Callable[[str], None] = lambda message: None,
+    keep: Callable[[Run], None] = lambda run: None,
 ) -> Run:
     """Measure cases in libraries, alternating.
 
     Parameters
     ----------
     names : list of str, optional
-        Of `cases.CASES`, and `cases.STEP`; all if not given.
+        Of `cases.CASES`, and `cases.STEP` (all if not given); or of `rungs.CASES`.
     who : list of str, optional
         Of `libraries()`; all if not given.
     threads : int
@@ -137,99 +98,159 @@ def run(
     device : {"cpu", "cuda"}
         On a GPU, a time ends when the device has finished.
     rounds, repeats : int
-        Each library is asked `rounds` times, in turn, for `repeats` timings.
+        Each library is asked `rounds` times, in turn, for `repeats` timings; `repeats` more before them warm up.
+    ladder : bool
+        In place of `who` the rungs that serve a case run, and PyTorch in four settings.
+    keep : callable
+        Gets what is known after each case, so that it can be kept if a later one hangs.
 
     Returns
     -------
     Run
+        A library that fails, or whose results differ from the first one's (before the timings or, with other values,
+        after them), has no times there; ``failures`` says why.
 
     Raises
     ------
-    DisagreementError
-        If a library's results differ from those of the first, before the timings or, with other values, after them.
+    RuntimeError
+        If nobody has any.
     """
-    who = who or libraries(device)
-    results: list[Result] = []
+    who = who or (["cuda-fp32", "cuda", *[p for p in libraries(device) if p in PEERS["cuda"][:4]]] if ladder else libraries(device))
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(_worker(name, threads, device)) for name in who}
-        counting = next((ask for name, ask in workers.items() if not name.startswith("torch")), None)
-        counting = counting or stack.enter_context(_worker("numpy", threads, "cpu"))
+        processes = {name: stack.enter_context(_worker(name, threads, device)) for name in who}
         progress("the roof")
-        roofs, precision = _roofs(workers)
+        run, precision = _roofs(processes, device)
+        alive = [name for name in who if name in precision]
+        counting = next((processes[name] for name in alive if not name.startswith("torch") and name != "cuda-graph"), None)
+        counting = counting or stack.enter_context(_worker("numpy", threads, "cpu"))
         for case in names or [*CASES, STEP]:
             progress(case)
-            before = _compare(case, workers)
-            costs = {phase: Cost(*found) for phase, found in counting({"case": case, "count": True})["costs"].items()}
-            times, peaks = _timed(case, workers, rounds, repeats)
-            after = _compare(case, workers, AFTER)
-            for (phase, library), seconds in times.items():
-                low, _, high = quantiles(seconds, n=4)
-                cost = costs[phase]
-                results.append(
-                    Result(
-                        case,
-                        phase,
-                        library,
-                        median(seconds),
-                        (low, high),
-                        peaks[library],
-                        cost.operations,
-                        cost.bytes,
-                        roofs[precision[library]].seconds(cost),
-                        precision[library],
-                        max(before[library][0], after[library][0]),
-                        before[library][1] and after[library][1],
-                    )
-                )
-    return Run(results, roofs)
+            workers = {name: processes[name] for name in alive if name != "cuda-graph" or case in STEPS}
+            kinds = {name: precision[name] for name in workers}
+            if ladder:
+                workers, kinds = _rungs(case, workers, kinds)
+            _measure(case, workers, kinds, counting, run, rounds, repeats)
+            keep(run)
+    if not run.results:
+        raise RuntimeError("\n".join(map(str, run.failures)))
+    return run
 
 
-def _roofs(workers: dict[str, Callable[[dict], dict]]) -> tuple[dict[str, Roof], dict[str, str]]:
-    """The best that any library reached, for each precision; and the precision of each library."""
-    found = {library: ask({"roof": True}) for library, ask in workers.items()}
+def _rungs(case: str, workers: dict[str, Ask], kinds: dict[str, str]) -> tuple[dict[str, Ask], dict[str, str]]:
+    """In place of ours, the rungs that serve a case, in the process of their precision."""
+    from .rungs import rungs_of
+
+    peers = {name: ask for name, ask in workers.items() if name.startswith("torch")}
+    homes = {label: "cuda" if rung.tf32 else "cuda-fp32" for label, rung in rungs_of(case).items()}
+    rungs = {label: _asking(workers[home], label) for label, home in homes.items() if home in workers}
+    return {**rungs, **peers}, {**{label: kinds[homes[label]] for label in rungs}, **{name: kinds[name] for name in peers}}
+
+
+def _asking(ask: Ask, rung: str) -> Ask:
+    return lambda request: ask({**request, "rung": rung})
+
+
+def _roofs(workers: dict[str, Ask], device: str) -> tuple[Run, dict[str, str]]:
+    """A run with the best that any library reached for each precision, and without results yet; and the precision of each library."""
+    answers = {library: ask({"roof": True}) for library, ask in workers.items()}
+    failures = [Failure(None, library, answer["failed"]) for library, answer in answers.items() if "failed" in answer]
+    found = {library: answer for library, answer in answers.items() if "failed" not in answer}
+    if not found:
+        raise RuntimeError("\n".join(map(str, failures)))
     precision = {library: answer["precision"] for library, answer in found.items()}
     bandwidth = max(answer["bandwidth"] for answer in found.values())
     peaks = {kind: max(a["peak"] for a in found.values() if a["precision"] == kind) for kind in dict.fromkeys(precision.values())}
-    return {kind: Roof(peak, bandwidth) for kind, peak in peaks.items()}, precision
+    launches = {library: answer["launch"] for library, answer in found.items() if answer.get("launch")}
+    return Run([], {kind: Roof(peak, bandwidth) for kind, peak in peaks.items()}, device, launches, failures), precision
+
+
+def _measure(case: str, workers: dict[str, Ask], kinds: dict[str, str], counting: Ask, run: Run, rounds: int, repeats: int) -> None:
+    """Add the results of one case to a run, or why a library has none."""
+
+    def checked(seed: int) -> dict[str, tuple[float, bool | None]]:
+        same, failed = _compare(case, {name: ask for name, ask in workers.items() if name not in gone}, kinds, seed)
+        gone.update(failed)
+        return same
+
+    gone: dict[str, str] = {}
+    before = checked(SEED)
+    about = {name: workers[name]({"case": case, "count": True}) for name in before}
+    first = next((a["about"] for a in about.values() if a.get("about")), None) or counting({"case": case, "count": True})["about"]
+    times, peaks = _timed(case, {name: workers[name] for name in before}, rounds, repeats, gone)
+    after = checked(AFTER)
+    run.failures.extend(Failure(case, name, reason) for name, reason in gone.items())
+    for (phase, library), seconds in times.items():
+        if library not in after:
+            continue
+        low, _, high = quantiles(seconds, n=4)
+        cost = Cost(*first[phase]["costs"])
+        own = about[library].get("about", {}).get(phase, {})
+        run.results.append(
+            Result(
+                case,
+                phase,
+                library,
+                median(seconds),
+                (low, high),
+                peaks[library],
+                cost.operations,
+                cost.bytes,
+                run.roofs[kinds[library]].seconds(cost),
+                kinds[library],
+                max(before[library][0], after[library][0]),
+                before[library][1] and after[library][1],
+                about[library].get("layout", "rows first"),
+                own.get("lines"),
+                own.get("kernels", []),
+            )
+        )
 
 
 def _timed(
-    case: str, workers: dict[str, Callable[[dict], dict]], rounds: int, repeats: int
+    case: str, workers: dict[str, Ask], rounds: int, repeats: int, gone: dict[str, str]
 ) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
-    """Seconds by phase and library, asked in turn; and the peak memory of each library."""
+    """Seconds by phase and library, asked in turn; and the peak memory of each library. Who fails is entered in `gone`."""
     times: dict[tuple[str, str], list[float]] = {}
     peaks: dict[str, float] = {}
-    for ask in workers.values():
-        ask({"case": case, "rounds": 2})  # warm caches, pools and compilers
-    for _ in range(rounds):
+    for round_ in range(-1, rounds):  # the first warms caches, pools and compilers
         for library, ask in workers.items():
+            if library in gone:
+                continue
             answer = ask({"case": case, "rounds": repeats})
+            if "failed" in answer:
+                gone[library] = answer["failed"]
+                continue
             peaks[library] = answer.pop("peak_mib")
-            for phase, seconds in answer.items():
+            for phase, seconds in answer.items() if round_ >= 0 else ():
                 times.setdefault((phase, library), []).extend(seconds)
     return times, peaks
 
 
-def _compare(case: str, workers: dict[str, Callable[[dict], Any]], seed: int = SEED) -> dict[str, tuple[float, bool | None]]:
-    """All libraries must give the same values and gradients, to 1e-3 of the largest.
+def _compare(
+    case: str, workers: dict[str, Ask], kinds: dict[str, str], seed: int = SEED
+) -> tuple[dict[str, tuple[float, bool | None]], dict[str, str]]:
+    """All libraries must give the values and gradients of the first one that gives any, within `TOLERANCE`.
 
-    Returns the largest error of each, and whether a second run gave the same bits.
+    Returns the largest error of each and whether a second run gave the same bits; and why the others do not count.
     """
-    same = {}
+    agreed: dict[str, tuple[float, bool | None]] = {}
+    failed: dict[str, str] = {}
+    first: list[np.ndarray] | None = None
     with tempfile.TemporaryDirectory() as folder:
-        found = {}
+        path = Path(folder) / "results.npz"
         for library, ask in workers.items():
-            path = Path(folder) / f"{library}.npz"
-            same[library] = ask({"case": case, "verify": str(path), "seed": seed}).get("deterministic")
+            answer = ask({"case": case, "verify": str(path), "seed": seed})
+            if "failed" in answer:
+                failed[library] = answer["failed"]
+                continue
             with np.load(path) as arrays:
-                found[library] = [arrays[k] for k in arrays]
-    first, *others = found
-    errors = {first: 0.0}
-    for other in others:
-        errors[other] = 0.0
-        for k, (a, b) in enumerate(zip(found[first], found[other], strict=True)):
-            error = float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30))
-            if not error <= 1e-3:
-                raise DisagreementError(f"{case}: result {k} of {other} differs from {first}'s by {error:.1e} of its largest value")
-            errors[other] = max(errors[other], error)
-    return {library: (errors[library], same[library]) for library in found}
+                found = [arrays[k] for k in arrays]
+            first = found if first is None else first
+            errors = [float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in zip(first, found, strict=True)]
+            worst = max(range(len(errors)), key=lambda k: np.inf if np.isnan(errors[k]) else errors[k])
+            if errors[worst] <= TOLERANCE[kinds[library]]:
+                agreed[library] = errors[worst], answer.get("deterministic")
+            else:
+                base = next(iter(agreed), library)
+                failed[library] = f"result {worst} differs from {base}'s by {errors[worst]:.1e} of its largest value"
+    return agreed, failed

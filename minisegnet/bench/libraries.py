@@ -1,0 +1,152 @@
+"""The libraries that are measured, behind one set of names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import clock
+
+#: Of the U-Net whose training step is measured.
+WIDTH = 0.25
+
+
+class Minisegnet:
+    """This library, with one of its backends.
+
+    On a GPU ``cuda`` comes rows first or ``-last`` (channels last), with TF32 or, as ``-fp32``, without; ``cuda-graph`` is
+    ``cuda-last`` with the whole training step recorded as one CUDA graph.
+    """
+
+    def __init__(self, name: str, threads: int, device: str):
+        import numba
+
+        from minisegnet_kernels import backends
+
+        from .. import functional, models, optim
+        from ..tensor import Tensor, tensor
+
+        numba.set_num_threads(min(threads, numba.get_num_threads()))
+        self.name, self.device, self.backend = name, device, name.partition("-")[0]
+        self.graph, self.last = name == "cuda-graph", "-last" in name or name == "cuda-graph"
+        self.layout = "channels last" if self.last else "rows first"
+        self.precision = "tf32" if device == "cuda" and self.backend == "cuda" and "-fp32" not in name else "float32"
+        os.environ["CUPY_TF32"] = str(int(self.precision == "tf32"))  # of the matrix product that is the roof
+        backends.allow_tf32(self.precision == "tf32")
+        backends.use(self.backend)
+        self.F, self._tensor, self._wrap, self._models, self._optim = functional, tensor, Tensor, models, optim
+        self.clock = clock.CupyEvents() if device == "cuda" else clock.Wall()
+
+    def roof(self) -> dict[str, float]:
+        if self.device == "cuda":
+            import cupy
+
+            return clock.roof(self.clock, cupy, "cuda", cupy.copyto, cupy.asarray)
+        if self.backend == "numba":
+            from .copy import copy
+
+            return clock.roof(self.clock, np, "cpu", copy, np.asarray)
+        return clock.roof(self.clock, np, "cpu", np.copyto, np.asarray)
+
+    def launch(self) -> dict[str, float] | None:
+        """Seconds of an empty kernel's launch; None without a GPU, or where the backend launches none of its own."""
+        if self.device == "cpu" or self.backend == "numpy":
+            return None
+        empty = clock.empty_cuda() if self.backend == "cuda" else clock.empty_numba_cuda()
+        return clock.launch(self.clock, empty, self.finish)
+
+    def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        made = self._tensor(array, device=self.device)
+        if self.last and made.ndim == 4:
+            made = made.to(memory_format="channels_last")
+        return self._wrap(made.data, requires_grad=requires_grad)
+
+    def value(self, t: Any) -> np.ndarray:
+        return t.detach().cpu().data
+
+    def assign(self, t: Any, values: np.ndarray) -> None:
+        t.data[...] = self._tensor(values.astype(np.float32), device=self.device).data
+
+    def finish(self) -> None:
+        """Wait until the device has done what it was asked for."""
+        if self.device == "cuda":
+            import cupy
+
+            cupy.cuda.get_current_stream().synchronize()
+
+    def prepare(self, call: Callable) -> Callable:
+        return call
+
+    def unet(self) -> tuple[Any, Any]:
+        model = self._models.create("unet", in_channels=1, num_classes=2, width=WIDTH).to(self.device)
+        if self.last:  # an image of one channel has no such layout: its first maps get it
+            first = next(m for m in model.modules() if type(m).__name__ == "Conv2d")
+            first.register_forward_hook(lambda module, given, maps: maps.to(memory_format="channels_last"))
+        return model, self._optim.Adam(model.parameters(), lr=1e-3)
+
+
+class Torch:
+    """The peer, with its own choice of algorithms.
+
+    On a GPU it comes in four forms: rows first or ``-last`` (channels last), with TF32 or, as ``-fp32``, without. ``torch``
+    alone is PyTorch's default: rows first, TF32 in convolutions. ``torch-compile`` is that, compiled by ``torch.compile``.
+    """
+
+    def __init__(self, name: str, threads: int, device: str):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.F, self.device, self.graph = torch.nn.functional, device, False
+        self.layout = "channels last" if "-last" in name else "rows first"
+        self._torch, self._format = torch, torch.channels_last if "-last" in name else torch.contiguous_format
+        self._compiles = name == "torch-compile"
+        self.precision = "tf32" if device == "cuda" and "-fp32" not in name else "float32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
+        self.clock = clock.TorchEvents() if device == "cuda" else clock.Wall()
+
+    def roof(self) -> dict[str, float]:
+        return clock.roof(self.clock, self._torch, self.device, lambda a, b: a.copy_(b), self.make)
+
+    def launch(self) -> None:
+        return None
+
+    def make(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        made = self._torch.tensor(array, device=self.device)
+        made = made.to(memory_format=self._format) if made.ndim == 4 else made
+        return made.requires_grad_(requires_grad)
+
+    def value(self, t: Any) -> np.ndarray:
+        return t.detach().cpu().numpy()
+
+    def assign(self, t: Any, values: np.ndarray) -> None:
+        with self._torch.no_grad():
+            t.copy_(self._torch.tensor(values))
+
+    def finish(self) -> None:
+        if self.device == "cuda":
+            self._torch.cuda.synchronize()
+
+    def prepare(self, call: Callable) -> Callable:
+        """As it is, or compiled; what cannot be compiled whole is an error at its first call."""
+        if not self._compiles:
+            return call
+        import torch._functorch.config
+
+        self._torch._dynamo.reset()  # or the ninth shape of a function would be computed eagerly, and nobody would know
+        torch._functorch.config.donated_buffer = False  # the backward pass is timed by itself, several times
+        return self._torch.compile(call, fullgraph=True, dynamic=False)
+
+    def unet(self) -> tuple[Any, Any]:
+        from .twin import UNet
+
+        model: Any = UNet(1, 2, WIDTH)
+        model = model.to(self.device, memory_format=self._format)
+        return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def make(name: str, threads: int, device: str) -> Any:
+    """A library by its name."""
+    return (Torch if name.startswith("torch") else Minisegnet)(name, threads, device)
