@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, emulator
+from minisegnet_kernels.conv2d import kernel
 from minisegnet_kernels.conv2d.ladder import RUNGS, find, gradients, lies_channels_last
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.memory import channels_last
@@ -158,13 +159,18 @@ def test_the_table_is_in_order_and_names_are_found():
 # --- which rung a case goes to ----------------------------------------------------------------------
 
 ROUTES = {  # sizes, layout: the kernels of forward, grad_input and grad_weight, without and with TF32
-    "wide, channels last": ((1, 16, 5, 6, 16, 3, 3), channels_last, ["asynchronous"] * 3, ["tf32_tuned"] * 3),
-    "rows": ((1, 16, 5, 6, 16, 3, 3), np.asarray, ["implicit_gemm", "", ""], ["implicit_gemm", "", ""]),
-    "1 × 1, rows": ((1, 16, 8, 32, 20, 1, 1), np.asarray, ["implicit_gemm", "", ""], ["implicit_gemm", "", ""]),
-    "rows, as large as a tile": ((1, 16, 8, 32, 16, 3, 3), np.asarray, ["tile"] * 3, ["tile"] * 3),
-    "three channels": ((1, 3, 8, 32, 16, 3, 3), channels_last, ["tile"] * 3, ["tile"] * 3),
-    "few outputs": ((1, 16, 3, 4, 5, 3, 3), channels_last, ["", "", ""], ["", "", ""]),
+    "wide, channels last": ((1, 16, 5, 6, 36, 3, 3), channels_last, ["asynchronous"] * 3, ["tf32_tuned"] * 3),
+    "3 × 3 to few, channels last": ((1, 16, 5, 6, 32, 3, 3), channels_last, ["winograd", *["asynchronous"] * 2], ["tf32_tuned"] * 3),
+    "2 × 3, channels last": ((1, 16, 5, 6, 16, 2, 3), channels_last, ["asynchronous"] * 3, ["tf32_tuned"] * 3),
+    "rows": ((1, 16, 5, 6, 16, 3, 3), np.asarray, ["implicit_gemm", "", ""], ["tf32", "", ""]),
+    "1 × 1, rows": ((1, 16, 8, 32, 20, 1, 1), np.asarray, ["implicit_gemm", "", ""], ["tf32", "", ""]),
+    "rows, as large as a tile": ((1, 16, 8, 32, 16, 3, 3), np.asarray, ["tile"] * 3, ["tf32", "tile", "tile"]),
+    "three channels": ((1, 3, 8, 32, 36, 3, 3), channels_last, ["winograd", "tile", "tile"], ["tf32", "tf32_tuned", "tile"]),
+    "three channels, rows": ((1, 3, 8, 32, 36, 3, 3), np.asarray, ["tile"] * 3, ["tf32", "tile", "tile"]),
+    "few outputs": ((1, 16, 3, 4, 5, 3, 3), channels_last, ["", "", ""], ["tf32_tuned", "", ""]),
+    "one output": ((1, 16, 3, 4, 1, 1, 1), channels_last, ["", "", ""], ["", "", ""]),
 }
+ROUNDED = {rung.name for rung in RUNGS if rung.tf32}
 
 
 @pytest.mark.parametrize("tf32", [False, True])
@@ -178,13 +184,57 @@ def test_the_rule_sends_each_case_to_its_rung(sizes, lay, plain, rounded, tf32):
             with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
                 result = getattr(conv2d, equation)(*arrays, **options)
             right = expected(rung, arrays, options)
-            unit = 2**-10 if name == "tf32_tuned" and number == "float32" else np.finfo(number).eps
+            unit = 2**-10 if name in ROUNDED and number == "float32" else np.finfo(number).eps
             np.testing.assert_allclose(result, right, rtol=0, atol=64 * unit * np.abs(right).max())
             first = seen[0].kernel.partition("<")[0]
             if number == "float32":
                 assert first == f"conv2d_{equation}" + (f"__{name}" if name else "")
             else:
-                assert not first.endswith(("asynchronous", "tf32_tuned"))
+                assert not first.endswith(("asynchronous", "winograd", *ROUNDED))
+
+
+def test_the_rule_knows_every_rung():
+    for equation in {rung.equation for rung in RUNGS}:
+        known = [*kernel.RULE[equation], *((*kernel.PLAIN, *kernel.BY_HAND) if equation == "conv2d.forward" else ())]
+        assert sorted(known) == sorted(rung.name for rung in RUNGS if rung.equation == equation)
+    taken = {name or "direct" for _, _, *both in ROUTES.values() for name, *_ in both}
+    assert taken == {*kernel.RULE["conv2d.forward"], *kernel.PLAIN}  # each has a case above; BY_HAND has none
+
+
+# --- a rung chosen by hand ------------------------------------------------------------------------------
+
+
+@each_rung
+def test_a_rung_that_is_chosen_by_hand_gets_every_case_or_says_why_not(rung):
+    equation = rung.equation.partition(".")[2]
+    for name in ("3 × 3", "groups"):
+        _, _, _, arrays, options = arguments(rung, CASES[name], "float32", channels_last)
+        call = lambda: getattr(conv2d, equation)(*arrays, **options)  # noqa: B023
+        with backends.use("cuda"), backends.allow_tf32(True), backends.use_rung(**{equation: rung.name}):
+            assert backends.chosen_rung(rung.equation) == rung.name
+            if is_served(rung, CASES[name], "float32", channels_last):
+                with emulator.launches() as seen:
+                    call()
+                assert seen[0].kernel.partition("<")[0] == f"conv2d_{equation}" + ("" if rung.name == "direct" else f"__{rung.name}")
+                if rung.tf32:
+                    with backends.allow_tf32(False), pytest.raises(backends.BackendError, match=rf"\({rung.name}\) rounds to TF32"):
+                        call()
+            else:
+                with pytest.raises(backends.BackendError, match=rf"rung {rung.label} \({rung.name}\) serves"):
+                    call()
+        assert backends.chosen_rung(rung.equation) is None
+
+
+def test_choosing_by_hand_ends_with_its_block_or_with_nothing_chosen():
+    with backends.use_rung("winograd"):
+        with backends.use_rung(grad_input="asynchronous"):
+            assert backends.chosen_rung("conv2d.forward") is None
+        backends.use_rung("tile")
+        assert backends.chosen_rung("conv2d.forward") == "tile"
+        backends.use_rung()
+        assert backends.chosen_rung("conv2d.forward") is None
+    with pytest.raises(KeyError, match=r"no rung 'winograd' of conv2d.grad_input; there are tf32_tuned, asynchronous"):
+        backends.use_rung(grad_input="winograd")
 
 
 # --- what only some numbers show ---------------------------------------------------------------------

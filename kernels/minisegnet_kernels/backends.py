@@ -36,6 +36,7 @@ _RUNS_ON = {
 }
 _selected: str | None = None  # None: the default of the array's device
 _tf32 = True
+_rungs: dict[str, str] = {}  # equation: the rung of the ladder that was chosen by hand
 
 
 class BackendError(RuntimeError):
@@ -132,6 +133,51 @@ class allow_tf32:
 def tf32_allowed() -> bool:
     """What was said with :class:`allow_tf32`; True if nothing was."""
     return _tf32
+
+
+class use_rung:
+    """Choose rungs of the convolution ladder by hand for the backend ``cuda``, for good or for a ``with`` block.
+
+    Without it ``conv2d/kernel.py`` has the rule that sends a case to a rung; ``minisegnet ladder`` lists them all. A rung
+    that was chosen gets every case of its equation, and one that it does not serve is a :class:`BackendError`.
+
+    Parameters
+    ----------
+    forward, grad_input, grad_weight : str, optional
+        A name such as ``"winograd"`` for each equation; None leaves it to the rule.
+
+    Raises
+    ------
+    KeyError
+        If the equation has no rung of that name; lists those that it has.
+
+    Examples
+    --------
+    >>> with use_rung(forward="winograd", grad_input="asynchronous"):
+    ...     chosen_rung("conv2d.forward")
+    'winograd'
+    >>> chosen_rung("conv2d.forward")
+    """
+
+    def __init__(self, forward: str | None = None, *, grad_input: str | None = None, grad_weight: str | None = None):
+        global _rungs
+        from .conv2d.ladder import find  # which imports this module
+
+        given = {"conv2d.forward": forward, "conv2d.grad_input": grad_input, "conv2d.grad_weight": grad_weight}
+        found = {equation: find(name, equation).name for equation, name in given.items() if name is not None}
+        self._before, _rungs = _rungs, found
+
+    def __enter__(self) -> use_rung:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        global _rungs
+        _rungs = self._before
+
+
+def chosen_rung(equation: str) -> str | None:
+    """What was said with :class:`use_rung`; None if nothing was, and the rule holds."""
+    return _rungs.get(equation)
 
 
 def current(device: str = "cpu") -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels import backends, cost, emulator
-from minisegnet_kernels.conv2d import output_size, reference
+from minisegnet_kernels.conv2d import kernel, output_size, reference
 from minisegnet_kernels.conv2d.ladder import RUNGS, Rung
 from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.cuda.source import read
@@ -248,6 +248,8 @@ def listing(rungs: Sequence[Rung] = RUNGS) -> str:
             f"      {rung.idea}",
             f"      Serves {rung.needs}. Estimate for an H100 SXM, not measured: {low:g} to {high:g} TFLOP/s.",
         ]
+        if rung.name in kernel.BY_HAND:
+            lines.append(f"      No case goes to it by itself: {kernel.BY_HAND[rung.name]}.")
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """The host side of ``kernel.cu``: results are made, the form of each kernel is chosen, kernels are launched.
 
-`_RULE` says which rung of the ladder a case goes to. What no rung serves takes a plain form of ``kernel.cu``:
+`RULE` says which rung of the ladder a case goes to. What no rung serves takes a plain form of ``kernel.cu``:
 `_channels_at_once` is the rule for the tiles, which cases they serve and how large they are; what they do not serve and is
-wide enough goes to the implicit GEMM, and everything else takes the direct form.
+wide enough goes to the implicit GEMM, and everything else takes the direct form. `BY_HAND` are the rungs that no case goes to
+by itself: `backends.use_rung` chooses them, as any other.
 """
 
 from math import prod
@@ -23,13 +24,31 @@ _BUSY = 2**16
 
 #: The rungs that each equation is sent to, the fastest first: the first one that serves the case and is worth it is taken.
 #: Rungs whose products are rounded to TF32 are passed over where `backends.allow_tf32` says no.
-_RULE = {
-    "conv2d.forward": ("tf32_tuned", "asynchronous"),
+RULE = {
+    "conv2d.forward": ("tf32_tuned", "tf32", "winograd", "asynchronous"),
     "conv2d.grad_input": ("tf32_tuned", "asynchronous"),
     "conv2d.grad_weight": ("tf32_tuned", "asynchronous"),
 }
+#: The rungs of the forward equation that take what is left, by `_forward`.
+PLAIN = ("tile", "implicit_gemm", "direct")
+#: The other rungs, and why no case goes to them by itself.
+BY_HAND = {"register_tile": "the asynchronous rung serves the same cases, and does not wait for memory"}
 #: Channels of the result (in a group) from which on a product of matrices is worth it: a tile has 64, or 16 in the implicit GEMM.
 _WIDE = 16
+
+
+def _is_worth_it(rung, channels, width, last):
+    """Whether a rung is worth it for a result of `width` channels from sums over `channels`, both of a group.
+
+    By counts of the emulator and by the rungs' estimates (docs/ladder.md); none of it has been measured on a GPU. The tile of
+    tf32_tuned is 32 channels wide, and with two of them it is still as fast as the plain forms. Winograd's is 32 wide where
+    that of the asynchronous rung is 64: up to there it makes a 4.5th of the products. For more it makes up to 2.25 times
+    fewer, which its transforms use up in part, so there it is left to be chosen by hand; but not where the channels are no
+    multiple of four, which the asynchronous rung does not serve.
+    """
+    if rung.name == "winograd":
+        return last and width >= _WIDE and (width <= 32 or channels % 4 != 0)
+    return width >= (2 if rung.name == "tf32_tuned" and rung.equation != "conv2d.grad_weight" else _WIDE)
 
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
@@ -44,7 +63,7 @@ def _forward(x, w, b, relu, stride, padding, dilation, groups):
     from .ladder import find  # here, because the first rungs of the ladder are this file's
 
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    if rung := _rung("conv2d.forward", x.shape, w.shape, w.shape[0] // groups, options, x):
+    if rung := _rung("conv2d.forward", x.shape, w.shape, w.shape[1], w.shape[0] // groups, options, x):
         return rung.program(x, w, b, relu=relu, **options)
     output = output_shape(x, w, stride, padding, dilation)[2:]
     channels = _channels_at_once(w.shape[1], w.shape[2:], output, stride, dilation, x.itemsize)
@@ -55,15 +74,22 @@ def _forward(x, w, b, relu, stride, padding, dilation, groups):
     return _direct(x, w, b, relu=relu, **options)
 
 
-def _rung(equation, x_shape, w_shape, width, options, *images):
-    """The rung that `_RULE` gives a case whose result has `width` channels in a group; None if there is none."""
+def _rung(equation, x_shape, w_shape, channels, width, options, *images):
+    """The rung that was chosen by hand, or the one that `RULE` gives a case; None if there is none. Parameters as of `_is_worth_it`."""
     from .ladder import find, lies_channels_last
 
-    if width < _WIDE:
-        return None
     last = all(lies_channels_last(a) for a in images)
-    for rung in (find(name, equation) for name in _RULE[equation]):
-        if (backends.tf32_allowed() or not rung.tf32) and rung.serves(x_shape, w_shape, options, images[0].dtype, last):
+    case = (x_shape, w_shape, options, images[0].dtype, last)
+    if name := backends.chosen_rung(equation):
+        rung = find(name, equation)
+        rung.check(*case)
+        if rung.tf32 and not backends.tf32_allowed():
+            raise backends.BackendError(f"{equation}: rung {rung.label} ({name}) rounds to TF32, and allow_tf32(False) forbids it")
+        return rung
+    for name in RULE[equation]:
+        rung = find(name, equation)
+        allowed = backends.tf32_allowed() or not rung.tf32
+        if allowed and _is_worth_it(rung, channels, width, last) and rung.serves(*case):
             return rung
     return None
 
@@ -91,7 +117,7 @@ def _named(relu):
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     x_shape = (g.shape[0], w.shape[1] * groups, *input_size)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    if rung := _rung("conv2d.grad_input", x_shape, w.shape, w.shape[1], options, g):
+    if rung := _rung("conv2d.grad_input", x_shape, w.shape, w.shape[0] // groups, w.shape[1], options, g):
         return rung.program(g, w, input_size=input_size, **options)
     xbar = empty(g, x_shape)
     channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, g.itemsize)
@@ -107,7 +133,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg = g.shape, x.shape[1] // groups
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    if rung := _rung("conv2d.grad_weight", x.shape, (O, Cg, *kernel_size), O // groups, options, g, x):
+    if rung := _rung("conv2d.grad_weight", x.shape, (O, Cg, *kernel_size), N * P * Q, O // groups, options, g, x):
         return rung.program(g, x, kernel_size=kernel_size, **options)
     wbar = empty(g, (O, Cg, *kernel_size))
     at, taps = window(stride, padding, dilation), prod(kernel_size)

@@ -84,13 +84,16 @@ class Rung:
         """
         x_shape, w_shape, images = _case(self.equation, arrays, options)
         geometry = {name: options[name] for name in ("stride", "padding", "dilation", "groups")}
-        last = all(lies_channels_last(a) for a in images)
-        if not self.serves(x_shape, w_shape, geometry, arrays[0].dtype, last):
+        self.check(x_shape, w_shape, geometry, arrays[0].dtype, all(lies_channels_last(a) for a in images))
+        return self.program(*arrays, **options)
+
+    def check(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, Any], dtype: Any, channels_last: bool) -> None:
+        """Raise `BackendError` if the rung does not serve a case; arguments as of `serves`."""
+        if not self.serves(x_shape, w_shape, options, dtype, channels_last):
             raise BackendError(
                 f"{self.equation}: rung {self.label} ({self.name}) serves {self.needs}; this case has x {x_shape}, w {w_shape}, "
-                f"{geometry}, {arrays[0].dtype}, {'channels last' if last else 'not channels last'}"
+                f"{options}, {dtype}, {'channels last' if channels_last else 'not channels last'}"
             )
-        return self.program(*arrays, **options)
 
 
 def _case(equation: str, arrays: tuple, options: dict) -> tuple[tuple, tuple, tuple]:
