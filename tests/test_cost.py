@@ -53,8 +53,8 @@ def test_a_transposed_convolution_counts_each_input_times_its_window():
         ("batch_norm.grad_input_relu", [_no(8, 1, 64, 64)] * 2, _no(8, 1, 64, 64), {}, 12, 32768),  # with the line above: 20
         ("cross_entropy.forward_and_grad", [_no(1, 21, 8, 8), _no(1, 8, 8, dtype=np.uint8)], (_no(1, 21, 8, 8),), {}, 8 * 21 + 1, 64),
         ("label.argmax", [_no(1, 21, 8, 8)], _no(1, 8, 8, dtype=np.uint8), {}, 4 * 21 + 1, 64),
-        ("pool2d.max", [_no(1, 4, 8, 8)], (_no(1, 4, 4, 4), _no(1, 4, 4, 4, dtype=np.int64)), {"kernel_size": (2, 2)}, 21, 64),
-        ("pool2d.grad_max", [_no(1, 4, 4, 4), _no(1, 4, 4, 4, dtype=np.int64)], _no(1, 4, 8, 8), {}, 21, 64),
+        ("pool2d.max", [_no(1, 4, 8, 8)], (_no(1, 4, 4, 4), _no(1, 4, 4, 4, dtype=np.uint8)), {"kernel_size": (2, 2)}, 21, 64),
+        ("pool2d.grad_max", [_no(1, 4, 4, 4), _no(1, 4, 4, 4, dtype=np.uint8)], _no(1, 4, 8, 8), {}, 21, 64),
         ("pool2d.average", [_no(1, 4, 8, 8)], _no(1, 4, 4, 4), {"kernel_size": (2, 2)}, 20, 64),
         ("resize.bilinear", [_no(1, 4, 4, 4)], _no(1, 4, 8, 8), {}, 20, 64),
         ("resize.grad_bilinear", [_no(1, 4, 8, 8)], _no(1, 4, 4, 4), {}, 20, 64),

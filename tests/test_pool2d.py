@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from operations.pool2d import every_window_meets_the_input, geometry
 from targets import cuda
 
+import minisegnet as ms
 from minisegnet_kernels import backends, emulator, pool2d
 
 on_each_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", cuda])
+on_every_backend = pytest.mark.parametrize("backend", ["formula", "numpy", "numba", "numba_cuda", cuda])
 KINDS = [
     {"kernel_size": 2},
     {"kernel_size": 2, "padding": ((0, 1), (0, 1))},
@@ -32,7 +34,8 @@ def test_documented_formula_by_hand(backend):
         y, winner = pool2d.forward(x, w, b, stride=1)
     # top left: 1·1, 2·2, −1·3, 1·(−1): the largest is 4, at x[0, 1]
     np.testing.assert_array_equal(y, plane([4 + 10, 4 + 10], [5 + 10, 8 + 10]))
-    np.testing.assert_array_equal(winner, [[[[1, 5], [7, 5]]]])
+    np.testing.assert_array_equal(winner, [[[[1, 3], [3, 1]]]])
+    np.testing.assert_array_equal(pool2d.flat_indices(winner, input_size=(3, 3), kernel_size=2, stride=1), [[[[1, 5], [7, 5]]]])
 
 
 @on_each_backend
@@ -44,7 +47,7 @@ def test_of_equal_values_the_first_in_row_major_order_wins(backend, options):
         _, weighted = pool2d.forward(
             x, np.ones((options["kernel_size"],) * 2, "float32"), **{k: v for k, v in options.items() if k != "kernel_size"} | {"stride": 2}
         )
-    expected = [[0, 2], [8, 10]] if options["kernel_size"] == 2 else [[0, 1], [4, 5]]
+    expected = [[0, 0], [0, 0]] if options["kernel_size"] == 2 else [[4, 3], [1, 0]]  # with padding, of those within the image
     np.testing.assert_array_equal(winner, [[expected]])
     np.testing.assert_array_equal(weighted, [[expected]])
 
@@ -57,7 +60,8 @@ def test_padding_never_wins(backend, seed):
         y, winner = pool2d.max(x, kernel_size=3, stride=2, padding=1)
         down, loser = pool2d.forward(-x, np.full((3, 3), -1.0), stride=2, padding=1)
     assert (y <= -1).all()
-    np.testing.assert_array_equal(y, np.take_along_axis(x.reshape(1, 2, -1), winner.reshape(1, 2, -1), 2).reshape(y.shape))
+    cells = pool2d.flat_indices(winner, input_size=(5, 5), kernel_size=3, stride=2, padding=1)
+    np.testing.assert_array_equal(y, np.take_along_axis(x.reshape(1, 2, -1), cells.reshape(1, 2, -1), 2).reshape(y.shape))
     # a negative weight: a padded 0 would give 0, a padded −inf would give +inf
     np.testing.assert_array_equal(down, y)
     np.testing.assert_array_equal(loser, winner)
@@ -69,7 +73,7 @@ def test_minus_infinity_in_the_input_is_a_value_like_others(backend):
     with backends.use(backend):
         y, winner = pool2d.max(x, kernel_size=3, stride=2, padding=1)
     assert (y == -np.inf).all()
-    np.testing.assert_array_equal(winner, [[[[0, 1], [3, 4]]]])
+    np.testing.assert_array_equal(winner, [[[[4, 3], [1, 0]]]])
 
 
 @on_each_backend
@@ -77,12 +81,12 @@ def test_minus_infinity_in_the_input_is_a_value_like_others(backend):
 def test_nan_wins(backend, options):
     x = np.arange(16, dtype="float32").reshape(1, 1, 4, 4)
     x[0, 0, 1, 1] = np.nan
-    stride = {k: v for k, v in options.items() if k != "kernel_size"} | {"stride": 2}
+    kernel, stride = {"kernel_size": options["kernel_size"]}, {k: v for k, v in options.items() if k != "kernel_size"} | {"stride": 2}
     with backends.use(backend):
         for y, winner in (pool2d.max(x, **options), pool2d.forward(x, np.ones((options["kernel_size"],) * 2, "float32"), **stride)):
             inside = (slice(1), slice(1)) if options["kernel_size"] == 2 else (slice(2), slice(2))  # the windows that hold it
             assert np.isnan(y[0, 0][inside]).all() and np.isnan(y).sum() == y[0, 0][inside].size
-            assert (winner[0, 0][inside] == 5).all()
+            assert (pool2d.flat_indices(winner, input_size=(4, 4), **stride, **kernel)[0, 0][inside] == 5).all()
 
 
 @on_each_backend
@@ -111,9 +115,10 @@ def test_unpooling_undoes_pooling_at_the_winners(backend, seed, size):
     x = np.random.default_rng(seed).random((2, 3, *size)) + 1
     with backends.use(backend):
         y, winner = pool2d.max(x, kernel_size=2)
-        restored = pool2d.unpool(y, winner, output_size=size)
+        cells = pool2d.flat_indices(winner, input_size=size, kernel_size=2)
+        restored = pool2d.unpool(y, cells, output_size=size)
         again, _ = pool2d.max(restored, kernel_size=2)
-        np.testing.assert_array_equal(pool2d.grad_unpool(restored, winner), y)
+        np.testing.assert_array_equal(pool2d.grad_unpool(restored, cells), y)
     np.testing.assert_array_equal(again, y)
     np.testing.assert_array_equal(restored[restored != 0], x[restored != 0])
     assert (restored != 0).sum() == y.size
@@ -188,6 +193,11 @@ W = np.zeros((2, 2), "float32")
         (lambda: pool2d.grad_max(G, M[:, :1], input_size=(6, 6), kernel_size=2), ["pool2d.grad_max", "equal shapes", "(1, 1, 3, 3)"]),
         (lambda: pool2d.grad_max(G, M, input_size=(8, 8), kernel_size=2), ["pool2d.grad_max", "(4, 4)", "(3, 3)"]),
         (lambda: pool2d.grad_max(G, G, input_size=(6, 6), kernel_size=2), ["pool2d.grad_max", "integer", "float32"]),
+        (lambda: pool2d.grad_max(G, M + 4, input_size=(6, 6), kernel_size=2), ["pool2d.grad_max", "U·V = 2·2 = 4", "winner = 4"]),
+        (lambda: pool2d.grad_input(G, M - 1, W, input_size=(6, 6)), ["pool2d.grad_input", "U·V", "winner = -1"]),
+        (lambda: pool2d.grad_weight(G, M + 300, X, kernel_size=2), ["pool2d.grad_weight", "U·V", "winner = 300"]),
+        (lambda: pool2d.flat_indices(M + 4, input_size=(6, 6), kernel_size=2), ["pool2d.flat_indices", "U·V", "winner = 4"]),
+        (lambda: pool2d.flat_indices(M, input_size=(8, 8), kernel_size=2), ["pool2d.flat_indices", "(4, 4)", "(3, 3)"]),
         (lambda: pool2d.grad_weight(G, M, X[:, :1], kernel_size=2), ["pool2d.grad_weight", "equal N and C"]),
         (lambda: pool2d.grad_average(G, input_size=(9, 9), kernel_size=2), ["pool2d.grad_average", "(4, 4)", "(5, 5)", "(3, 3)"]),
         (lambda: pool2d.unpool(G, M + 36, output_size=(6, 6)), ["pool2d.unpool", "36", "output_size"]),
@@ -229,10 +239,10 @@ def test_max_equals_pytorch(drawn, nan, ties):
     expected, indices = torch.nn.functional.max_pool2d(reference, **theirs, return_indices=True)
     y, winner = pool2d.max(x, **ours)
     np.testing.assert_array_equal(y, expected.detach().numpy())
-    np.testing.assert_array_equal(winner, indices.numpy())
     g = rng.normal(size=y.shape).astype(x.dtype)
     expected.backward(torch.tensor(g))
     del ours["ceil_mode"]
+    np.testing.assert_array_equal(pool2d.flat_indices(winner, input_size=shape[2:], **ours), indices.numpy())
     np.testing.assert_allclose(pool2d.grad_max(g, winner, input_size=shape[2:], **ours), reference.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -303,6 +313,7 @@ def test_unpool_equals_pytorch(seed, size):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     y, winner = pool2d.max(rng.normal(size=(2, 3, *size)), kernel_size=2)
+    winner = pool2d.flat_indices(winner, input_size=size, kernel_size=2)
     g, reference = rng.normal(size=(2, 3, *size)), torch.tensor(y, requires_grad=True)
     expected = torch.nn.functional.max_unpool2d(reference, torch.tensor(winner), 2, output_size=size)
     expected.backward(torch.tensor(g))
@@ -310,12 +321,12 @@ def test_unpool_equals_pytorch(seed, size):
     np.testing.assert_array_equal(pool2d.grad_unpool(g, winner), reference.grad.numpy())
 
 
-@pytest.mark.parametrize("backend", ["formula", "numpy", "numba_cuda", cuda])
-def test_a_dilated_window_gives_nothing_to_a_cell_that_it_steps_over(backend):
-    g, between = np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 1)
+@on_every_backend
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_dilated_window_gives_nothing_to_a_cell_that_it_steps_over(backend, place):
     with backends.use(backend):
-        xbar = pool2d.grad_max(g, between, input_size=(1, 3), kernel_size=(1, 2), dilation=(1, 2))
-    np.testing.assert_array_equal(xbar, np.zeros((1, 1, 1, 3)))
+        xbar = pool2d.grad_max(np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), place), input_size=(1, 3), kernel_size=(1, 2), dilation=(1, 2))
+    np.testing.assert_array_equal(xbar, [[[[1 - place, 0, place]]]])
 
 
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
@@ -327,11 +338,60 @@ def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, w
     view = import_module(f"minisegnet_kernels.pool2d.{program}")
     x, winner = np.arange(1.0, 5).reshape(1, 1, 2, 2), np.array([[[[5, wrong], [5, 0]]]])
     whole = np.arange(1.0, 13).reshape(1, 1, 3, 4)
-    window = {"kernel_size": (6, 6), "stride": (1, 1), "padding": ((2, 1), (2, 0)), "dilation": (1, 1)}  # hangs over every edge
     with emulator.options(watched=True):
         y = view.unpool(x, winner, output_size=(3, 4))
         xbar = view.grad_unpool(whole, winner)
-        wbar = view.grad_weight(x[:, :, :1, :1], np.full((1, 1, 1, 1), wrong), whole, **window)
     np.testing.assert_array_equal(y, [[[[4, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 0]]]])
     np.testing.assert_array_equal(xbar, [[[[0, 0], [6, 1]]]])
-    np.testing.assert_array_equal(wbar, np.zeros((1, 6, 6)))
+
+
+@pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
+@pytest.mark.parametrize("wrong", [np.uint8(4), np.uint8(255), np.int32(-1), np.int32(4), np.int32(2**31 - 1)], ids=repr)
+def test_winners_that_nobody_looked_at_and_are_in_no_window_reach_nothing(program, wrong):
+    """The same of places, in both dtypes that they come in."""
+    if program == "kernel" and not backends.available()["cuda"]:
+        pytest.skip("no C++ compiler")
+    view = import_module(f"minisegnet_kernels.pool2d.{program}")
+    window = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}  # hangs over every edge
+    x, g = np.arange(1.0, 7).reshape(1, 1, 2, 3), np.ones((1, 1, 3, 4))
+    m = np.full(g.shape, wrong)
+    with emulator.options(watched=True):
+        by_max = view.grad_max(g, m, input_size=(2, 3), kernel_size=(2, 2), **window)
+        by_weighted = view.grad_input(g, m, np.ones((1, 2, 2)), input_size=(2, 3), **window)
+        wbar = view.grad_weight(g, m, x, kernel_size=(2, 2), **window)
+    for gradient in (by_max, by_weighted, wbar):
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+
+
+@on_each_backend
+def test_a_window_of_more_cells_than_a_byte_counts(backend):
+    """17 × 17 cells: the last of them wins, place 288."""
+    x = np.arange(17.0 * 18).reshape(1, 1, 17, 18)
+    window = {"kernel_size": 17, "stride": 1}
+    with backends.use(backend):
+        y, winner = pool2d.max(x, **window)
+        xbar = pool2d.grad_max(np.ones_like(y), winner, input_size=(17, 18), **window)
+        _, weighted = pool2d.forward(x, np.ones((17, 17)), stride=1)
+        wbar = pool2d.grad_weight(np.ones_like(y), weighted, x, **window)
+    assert winner.dtype == weighted.dtype == np.int32
+    np.testing.assert_array_equal([winner, weighted], np.full((2, 1, 1, 1, 2), 288))
+    np.testing.assert_array_equal(np.nonzero(xbar.ravel())[0], [304, 305])
+    np.testing.assert_array_equal(np.nonzero(wbar.ravel())[0], [288])
+    assert wbar.max() == 304 + 305
+    with backends.use(backend):
+        assert pool2d.max(x, kernel_size=16)[1].dtype == np.uint8
+
+
+@pytest.mark.parametrize("return_indices", [False, True])
+def test_pytorchs_indices_are_made_where_they_are_asked_for(return_indices):
+    """Flat, int64; the gradient keeps the byte."""
+    x = ms.tensor(np.arange(20, dtype="float32").reshape(1, 1, 4, 5), requires_grad=True)
+    for weight in (None, ms.tensor(np.ones((2, 2), "float32"))):
+        x.grad = None
+        found = ms.functional.max_pool2d(x, 2, ceil_mode=True, return_indices=return_indices, weight=weight)
+        if return_indices:
+            found, indices = found
+            assert indices.dtype == np.int64 and not indices.requires_grad
+            np.testing.assert_array_equal(indices.data, [[[[6, 8, 9], [16, 18, 19]]]])
+        found.sum().backward()
+        np.testing.assert_array_equal(np.nonzero(x.grad.data.ravel())[0], [6, 8, 9, 16, 18, 19])

@@ -7,7 +7,7 @@ that fall on the padding count too, as everybody counts them. Elsewhere the coun
 *Bytes* are the least that has to pass between memory and a processor whose caches hold nothing beforehand and
 less than an image: each argument is read once and each result written once, except where the formula itself
 needs a second sweep (the mean of a batch must be known before its first element can be normalised), and what
-is updated in place is read and written. A winner of pooling needs one byte, not the eight of a NumPy index.
+is updated in place is read and written.
 
 From both follows the *roof* (Williams, Waterman and Patterson, 2009): no program is faster than its arithmetic
 at the machine's peak, nor than its bytes at the machine's bandwidth.
@@ -107,8 +107,8 @@ def of(equation: str, arrays: Sequence[Any], result: Any, **options: Any) -> Cos
         raise ValueError(f"no cost is known of {equation!r}: choose one of {', '.join(_OPERATIONS)}")
     results = [] if result is None else list(result) if isinstance(result, tuple) else [result]
     sweeps = _SWEEPS.get(equation, {})
-    read = sum(_bytes(equation, a, f"argument {k}") * sweeps.get(k, 1) for k, a in enumerate(arrays))
-    written = sum(_bytes(equation, a, f"result {k}") for k, a in enumerate(results))
+    read = sum(_bytes(a) * sweeps.get(k, 1) for k, a in enumerate(arrays))
+    written = sum(map(_bytes, results))
     return Cost(_OPERATIONS[equation](arrays, results, options), read + written)
 
 
@@ -119,24 +119,12 @@ _SWEEPS = {
     "optimiser.sgd": {0: 2, 2: 2},  # θ, v: in place
     "optimiser.adam": {0: 2, 2: 2, 3: 2},  # θ, m, v
 }
-#: Where winners of pooling stand; there a byte is enough.
-_WINNERS = {
-    "pool2d.forward": "result 1",
-    "pool2d.max": "result 1",
-    "pool2d.grad_input": "argument 1",
-    "pool2d.grad_weight": "argument 1",
-    "pool2d.grad_max": "argument 1",
-    "pool2d.unpool": "argument 1",
-    "pool2d.grad_unpool": "argument 1",
-}
 
 
-def _bytes(equation: str, array: Any, place: str) -> int:
+def _bytes(array: Any) -> int:
     if isinstance(array, list | tuple):
-        return sum(_bytes(equation, a, place) for a in array)
-    if not hasattr(array, "itemsize"):
-        return 0  # a Python number
-    return prod(array.shape) * (1 if _WINNERS.get(equation) == place else array.itemsize)
+        return sum(map(_bytes, array))
+    return prod(array.shape) * array.itemsize if hasattr(array, "itemsize") else 0  # a Python number
 
 
 def _size(array: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .conv2d.formula import output_size
-from .pool2d.formula import pooled_size
+from .pool2d.formula import pooled_size, winner_dtype
 
 
 def _same(x, *arrays, **options):
@@ -67,7 +67,11 @@ _SHAPES: dict[str, Callable[..., Sequence[tuple[int, ...]]]] = {
     "activation.leaky_relu": _same,
     "lrn.forward": _same,
 }
-_WINNERS = ("pool2d.forward", "pool2d.max")  # their second result holds indices
+# The dtype of the results behind the first, where it is not that of the input.
+_DTYPES: dict[str, Callable[..., np.dtype]] = {
+    "pool2d.forward": lambda x, w, b, **options: winner_dtype(w.shape[1:]),
+    "pool2d.max": lambda x, *, kernel_size, **options: winner_dtype(kernel_size),
+}
 
 
 def equations() -> tuple[str, ...]:
@@ -84,7 +88,8 @@ def program(equation: str) -> Callable | None:
     def run(*arrays: Any, **options: Any) -> Any:
         first, *others = shapes(*arrays, **options)
         dtype = arrays[0].dtype
-        rest = [np.zeros(shape, np.int64 if equation in _WINNERS else dtype) for shape in others]
+        further = _DTYPES[equation](*arrays, **options) if equation in _DTYPES else dtype
+        rest = [np.zeros(shape, further) for shape in others]
         return (np.zeros(first, dtype), *rest) if rest else np.zeros(first, dtype)
 
     return run

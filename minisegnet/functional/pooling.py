@@ -11,19 +11,21 @@ from ..tensor import Tensor, differentiable
 
 
 @differentiable
-def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode):
+def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
     y, winner = kernels.max(input, **window, ceil_mode=ceil_mode)
-    return (y, winner), lambda g: (lambda: kernels.grad_max(g, winner, input_size=input.shape[2:], **window),)
+    outputs = (y, kernels.flat_indices(winner, input_size=input.shape[2:], **window)) if return_indices else y
+    return outputs, lambda g: (lambda: kernels.grad_max(g, winner, input_size=input.shape[2:], **window),)
 
 
 @differentiable
-def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode):
+def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode, return_indices):
     window = {"stride": stride, "padding": padding, "dilation": dilation}
     y, winner = kernels.forward(input, weight, bias, **window, ceil_mode=ceil_mode)
+    whole = {"kernel_size": weight.shape[-2:], **window}
 
     def grad_weight(g):
-        full = kernels.grad_weight(g, winner, input, kernel_size=weight.shape[-2:], **window)
+        full = kernels.grad_weight(g, winner, input, **whole)
         return full.sum(axis=0) if weight.ndim == 2 else full  # shared by the channels: their influences add up
 
     def pullback(g):
@@ -33,7 +35,7 @@ def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode
             None if bias is None else lambda: kernels.grad_bias(g),
         )
 
-    return (y, winner), pullback
+    return (y, kernels.flat_indices(winner, input_size=input.shape[2:], **whole)) if return_indices else y, pullback
 
 
 def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, weight=None, bias=None):
@@ -70,20 +72,18 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     first cell in row-major order.
     """
     if weight is None and bias is None:
-        y, winner = _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode)
-    else:
-        size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
-        if weight is None:
-            weight = Tensor(np.ones_like(input.data, shape=size))
-        if tuple(weight.shape[-2:]) != size:
-            checks.fail(
-                "max_pool2d",
-                "weight and kernel_size do not fit",
-                expected=f"a weight of (…, {size[0]}, {size[1]})",
-                actual=f"weight.shape = {weight.shape}",
-            )
-        y, winner = _weighted_max_pool(input, weight, bias, size if stride is None else stride, padding, dilation, ceil_mode)
-    return (y, winner) if return_indices else y
+        return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
+    if weight is None:
+        weight = Tensor(np.ones_like(input.data, shape=size))
+    if tuple(weight.shape[-2:]) != size:
+        checks.fail(
+            "max_pool2d",
+            "weight and kernel_size do not fit",
+            expected=f"a weight of (…, {size[0]}, {size[1]})",
+            actual=f"weight.shape = {weight.shape}",
+        )
+    return _weighted_max_pool(input, weight, bias, size if stride is None else stride, padding, dilation, ceil_mode, return_indices)
 
 
 @differentiable

@@ -51,10 +51,6 @@ class Translator:
             return self.graph.constant(value, np.float32)
         return self.graph.name(value)
 
-    def used(self, result: Value) -> bool:
-        """Whether any call takes this value."""
-        return any(result in call.arguments.values() for call in self.calls)
-
 
 def _pair(value: Any, what: str) -> list[int]:
     rows, columns = value if isinstance(value, tuple) else (value, value)
@@ -130,12 +126,12 @@ def _window(a: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _max_pool(t: Translator, a: Mapping[str, Any], call: Call) -> str:
-    _, winner = call.results
     made = t.graph.add(
-        "MaxPool", [t.of(a["input"])], 1 + t.used(winner), dilations=_pair(a["dilation"], "max_pool2d"), **_window(a, "max_pool2d")
+        "MaxPool", [t.of(a["input"])], len(call.results), dilations=_pair(a["dilation"], "max_pool2d"), **_window(a, "max_pool2d")
     )
-    t.indices.add(winner.number)
-    t.graph.names[winner.number] = f"{made}:1"
+    for result in call.results[1:]:  # the indices, if they are asked for
+        t.indices.add(result.number)
+        t.graph.names[result.number] = f"{made}:1"
     return made
 
 

@@ -88,12 +88,18 @@ def _weighted(exact=False, **limits):
 
 
 def _gradient(*names, exact=False, **limits):
-    """g and the winners of a weighted maximum, and what else a gradient asks for."""
+    """g and the winners of a weighted maximum, and what else a gradient asks for.
+
+    Some winners are drawn freely and may lie in the padding: there is nothing to add there.
+    """
 
     def build(case):
         options, x, w, b = _without(case.options, "ceil_mode"), *case.arrays.values()
         y, m = reference.forward(x, w, b, **case.options)
-        g = np.random.default_rng(int(m.sum())).normal(size=y.shape)
+        rng = np.random.default_rng(int(m.sum()))
+        g = rng.normal(size=y.shape)
+        if rng.random() < 0.25:
+            m = rng.integers(0, w[0].size, m.shape).astype(m.dtype)
         arrays = {"g": g, "m": m, "w": w, "x": x}
         extra = {"w": {"input_size": x.shape[2:]}, "x": {"kernel_size": w.shape[1:]}}.get(
             names[-1], {"input_size": x.shape[2:], "kernel_size": w.shape[1:]}

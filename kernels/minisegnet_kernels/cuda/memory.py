@@ -42,10 +42,16 @@ def new(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
 
 
 def empty(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """`new`, for the results of kernels: on the CPU full of NaN, or of the least integer, so that what a kernel forgets to write shows."""
+    """`new`, for the results of kernels: on the CPU full of what no kernel means, so that what one forgets to write shows.
+
+    That is NaN, the least of integers with a sign, the largest of those without, or False.
+    """
     made = new(like, shape, dtype)
     if isinstance(made, np.ndarray):
-        made.fill(np.nan if made.dtype.kind == "f" else np.iinfo(made.dtype).min if made.dtype.kind in "iu" else False)
+        kind = made.dtype.kind
+        made.fill(
+            np.nan if kind == "f" else np.iinfo(made.dtype).min if kind == "i" else np.iinfo(made.dtype).max if kind == "u" else False
+        )
     return made
 
 

@@ -5,7 +5,7 @@ compiled and the emulator's entry points are written from what is read here, so 
 said twice. The part of C++ that is understood is small on purpose::
 
     // RELU = false, true                              values of a template parameter that is no type
-    template <typename T, bool RELU>                   T is float or double, L an integer label
+    template <typename T, bool RELU>                   T is float or double, L an integer label, M a place in a window
     __global__ void conv2d_forward(Array<const T, 4> x, Array<T, 4> y, Window at, int groups) {...}
 """
 
@@ -39,6 +39,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 TYPES = {
     "T": ("float", "double"),
     "L": tuple(name for name, dtype in DTYPES.items() if dtype.kind in "iu"),
+    "M": ("unsigned char", "int"),
 }
 
 COMMON = Path(__file__).parent / "common.cuh"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from ..cuda.source import Kernel, Source
+from ..cuda.source import TYPES, Kernel, Source
 
 HERE = Path(__file__).parent
 #: How the kernel's own file is compiled in each flavour.
@@ -108,7 +108,7 @@ def _stub(source: Source) -> str:
     table = []
     for number, (kernel, instance) in enumerate(instances(source)):
         names = "".join(
-            f"using {name} = {value}; " if name in ("T", "L") else f"constexpr auto {name} = {value}; " for name, value in instance.items()
+            f"using {name} = {value}; " if name in TYPES else f"constexpr auto {name} = {value}; " for name, value in instance.items()
         )
         arguments = ", ".join(f"*({p.type.removeprefix('const __grid_constant__ ')}*)a[{k}]" for k, p in enumerate(kernel.parameters))
         call = kernel.expression({name: name for name in instance})

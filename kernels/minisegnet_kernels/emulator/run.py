@@ -98,7 +98,9 @@ class Launched:
     sites : tuple of (file, line, kind)
         Barriers and waits that were met.
     counters : dict
-        Of a watched launch: accesses, bytes, 32-byte sectors of global memory and wavefronts of
+        Of a watched launch: accesses to global memory, their bytes, and how many of these are
+        distinct (a byte read often counts once, and once more if it is written: what a launch moves
+        if a cache keeps all that it has seen); 32-byte sectors of global memory and wavefronts of
         shared memory that warps needed, and the least that they could have needed.
     """
 
@@ -111,6 +113,7 @@ COUNTERS = (
     "global_reads",
     "global_writes",
     "global_bytes",
+    "distinct_bytes",
     "sectors",
     "least_sectors",
     "shared_accesses",

@@ -32,6 +32,7 @@ struct Shadow {  // of one byte
     Access write, read;
     Access earlier;  // an atomic of another thread, of another block if there was one, before the atomic `write`
     bool read_by_many = false;  // threads that no later barrier of one warp could order
+    bool ever_read = false, ever_written = false;
 };
 
 // What the lanes of a warp touch in one instruction at one time.
@@ -40,7 +41,7 @@ struct Gather {
 };
 
 struct Counters {  // in the order in which they are handed over
-    long long global_reads, global_writes, global_bytes, sectors, least_sectors;
+    long long global_reads, global_writes, global_bytes, distinct_bytes, sectors, least_sectors;
     long long shared_accesses, shared_wavefronts, least_wavefronts;
 };
 
@@ -151,6 +152,7 @@ struct Onlooker : Watch {
 
     void race(const char* byte, bool write, const Access& me, bool in_global) {
         Shadow& shadow = memory[byte];
+        if (bool& ever = write ? shadow.ever_written : shadow.ever_read; in_global && !ever) ever = true, ++counters.distinct_bytes;
         const bool after_earlier = !ordered(shadow.earlier, me), after_write = after_earlier || !ordered(shadow.write, me);
         const bool after_read = write && (!ordered(shadow.read, me) || (shadow.read_by_many && shadow.read.episode == me.episode));
         if (after_write || after_read) {
@@ -228,8 +230,8 @@ Onlooker onlooker;
 
 extern "C" void emulator_counters(long long* values) {
     const emulator::Counters& c = emulator::onlooker.counters;
-    const long long all[] = {c.global_reads, c.global_writes, c.global_bytes, c.sectors, c.least_sectors, c.shared_accesses, c.shared_wavefronts, c.least_wavefronts};
-    for (int k = 0; k < 8; ++k) values[k] = all[k];
+    const long long all[] = {c.global_reads, c.global_writes, c.global_bytes, c.distinct_bytes, c.sectors, c.least_sectors, c.shared_accesses, c.shared_wavefronts, c.least_wavefronts};
+    for (int k = 0; k < 9; ++k) values[k] = all[k];
 }
 
 // --- what -fsanitize=thread calls ----------------------------------------------------------------

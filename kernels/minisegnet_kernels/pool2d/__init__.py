@@ -13,6 +13,8 @@ one cell of the input. A gradient does not need ``ceil_mode``: g says how many w
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import checks
 from ..backends import run
 from . import _arguments
@@ -21,6 +23,7 @@ from .formula import pooled_size
 __all__ = [
     "adaptive_average",
     "average",
+    "flat_indices",
     "forward",
     "grad_adaptive_average",
     "grad_average",
@@ -53,8 +56,8 @@ def forward(x, w, b=None, *, stride=None, padding=0, dilation=1, ceil_mode=False
     Returns
     -------
     y : array, (N, C, P, Q)
-    winner : int64 array, (N, C, P, Q)
-        Flat index k W + l of the cell that won, in its plane of the input.
+    winner : uint8 array, (N, C, P, Q); int32 for windows of more than 256 cells
+        Place u V + v of the cell that won, in its window; `flat_indices` makes indices into the input of it.
 
     Raises
     ------
@@ -88,12 +91,12 @@ def grad_input(g, winner, w, *, input_size, stride=None, padding=0, dilation=1):
     array, (N, C, H, W)
     """
     equation = "pool2d.grad_input"
-    winner = _arguments.gradient_and_winner(equation, g, winner)
+    _arguments.gradient_and_winner(equation, g, winner)
     w = _arguments.weights(equation, w, g.shape[1])
     checks.floats(equation, g=g, w=w)
     input_size = checks.pair(equation, "input_size", input_size, least=1)
     options = _arguments.options(equation, input_size, w.shape[1:], stride, padding, dilation, outputs=g.shape[2:])
-    del options["kernel_size"]
+    winner = _arguments.places(equation, winner, options.pop("kernel_size"))
     return run(equation, g, winner, w, input_size=input_size, **options)
 
 
@@ -117,7 +120,7 @@ def grad_weight(g, winner, x, *, kernel_size, stride=None, padding=0, dilation=1
         Of weights that all channels share, the gradient is the sum over C.
     """
     equation = "pool2d.grad_weight"
-    winner = _arguments.gradient_and_winner(equation, g, winner)
+    _arguments.gradient_and_winner(equation, g, winner)
     checks.rank(equation, "x", x, "N C H W")
     checks.floats(equation, g=g, x=x)
     if g.shape[:2] != x.shape[:2]:
@@ -128,6 +131,7 @@ def grad_weight(g, winner, x, *, kernel_size, stride=None, padding=0, dilation=1
             actual=f"g {checks.shape('N C P Q', g)}, x {checks.shape('N C H W', x)}",
         )
     options = _arguments.options(equation, x.shape[2:], kernel_size, stride, padding, dilation, outputs=g.shape[2:])
+    winner = _arguments.places(equation, winner, options["kernel_size"])
     return run(equation, g, winner, x, **options)
 
 
@@ -151,8 +155,8 @@ def max(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     Returns
     -------
     y : array, (N, C, P, Q)
-    winner : int64 array, (N, C, P, Q)
-        As in `forward`; it is what `unpool` and `grad_max` take.
+    winner : uint8 or int32 array, (N, C, P, Q)
+        As in `forward`; it is what `grad_max` takes.
 
     Raises
     ------
@@ -182,11 +186,41 @@ def grad_max(g, winner, *, input_size, kernel_size, stride=None, padding=0, dila
     array, (N, C, H, W)
     """
     equation = "pool2d.grad_max"
-    winner = _arguments.gradient_and_winner(equation, g, winner)
+    _arguments.gradient_and_winner(equation, g, winner)
     checks.floats(equation, g=g)
     input_size = checks.pair(equation, "input_size", input_size, least=1)
     options = _arguments.options(equation, input_size, kernel_size, stride, padding, dilation, outputs=g.shape[2:])
+    winner = _arguments.places(equation, winner, options["kernel_size"])
     return run(equation, g, winner, input_size=input_size, **options)
+
+
+def flat_indices(winner, *, input_size, kernel_size, stride=None, padding=0, dilation=1):
+    """Where the winners of `max` or `forward` lie in their planes of the input; it is what `unpool` takes.
+
+    Parameters
+    ----------
+    winner : integer array, (N, C, P, Q)
+    input_size : (int, int)
+        H, W.
+    kernel_size, stride, padding, dilation
+        Those of the pooling.
+
+    Returns
+    -------
+    int64 array, (N, C, P, Q)
+        k W + l, with k and l as in equation ``pool2d.max``.
+    """
+    name = "pool2d.flat_indices"
+    checks.rank(name, "winner", winner, "N C P Q")
+    _arguments.integers(name, winner)
+    input_size = checks.pair(name, "input_size", input_size, least=1)
+    options = _arguments.options(name, input_size, kernel_size, stride, padding, dilation, outputs=winner.shape[2:])
+    winner = _arguments.places(name, winner, options["kernel_size"])
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = options["stride"], options["padding"], options["dilation"]
+    i, j, u, v = (np.arange(n, dtype=np.int64, like=winner) for n in (*winner.shape[2:], *options["kernel_size"]))
+    corner = (i * sh - ph)[:, None] * input_size[1] + j * sw - pw  # where a window begins
+    step = (u * dh)[:, None] * input_size[1] + v * dw  # from there to each of its places
+    return corner + step.reshape(-1)[winner]
 
 
 def average(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
@@ -264,7 +298,7 @@ def unpool(x, winner, *, output_size):
     ----------
     x : array, (N, C, P, Q)
     winner : integer array, (N, C, P, Q)
-        Flat indices into the planes of the output, from `max` or `forward`.
+        Flat indices k W + l into the planes of the output, from `flat_indices`.
     output_size : (int, int)
         H, W: the size before pooling.
 
@@ -279,10 +313,10 @@ def unpool(x, winner, *, output_size):
         indices are not looked at, since that would make the CPU wait.
     """
     equation = "pool2d.unpool"
-    winner = _arguments.gradient_and_winner(equation, x, winner, name="x")
+    _arguments.gradient_and_winner(equation, x, winner, name="x")
     checks.floats(equation, x=x)
     output_size = checks.pair(equation, "output_size", output_size, least=1)
-    _arguments.in_range(equation, winner, output_size)
+    winner = _arguments.indices(equation, winner, output_size)
     return run(equation, x, winner, output_size=output_size)
 
 
@@ -310,6 +344,6 @@ def grad_unpool(g, winner):
             expected="equal N and C",
             actual=f"g {checks.shape('N C H W', g)}, winner {checks.shape('N C P Q', winner)}",
         )
-    winner = _arguments.integers(equation, winner)
-    _arguments.in_range(equation, winner, g.shape[2:])
+    _arguments.integers(equation, winner)
+    winner = _arguments.indices(equation, winner, g.shape[2:])
     return run(equation, g, winner)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..backends import device_of
-from .formula import pooled_size
+from .formula import pooled_size, winner_dtype
 
 
 def options(equation, input_size, kernel_size, stride, padding, dilation, ceil_modes=(False, True), outputs=None) -> dict[str, Any]:
@@ -93,25 +93,35 @@ def gradient_and_winner(equation, g, winner, name="g"):
             expected="equal shapes",
             actual=f"{name} {checks.shape('N C P Q', g)}, winner {checks.shape('N C P Q', winner)}",
         )
-    return integers(equation, winner)
+    integers(equation, winner)
 
 
 def integers(equation, winner):
     if winner.dtype.kind not in "iu":
         checks.fail(equation, "winner is not an array of indices", expected="an integer dtype", actual=f"winner: {winner.dtype}")
+
+
+def places(equation, winner, kernel_size):
+    """The winners of a maximum in the dtype that the views take."""
+    U, V = kernel_size
+    _in_range(equation, winner, U * V, f"winner < U·V = {U}·{V} = {U * V}", "its window", "the winners of `max` or `forward`, as they are")
+    return winner.astype(winner_dtype(kernel_size), copy=False)
+
+
+def indices(equation, winner, size):
+    """The flat indices of an unpooling in the dtype that the views take."""
+    H, W = size
+    _in_range(
+        equation, winner, H * W, f"winner < H·W = {H}·{W} = {H * W}", "the output", "the output_size that the input of the pooling had"
+    )
     return winner.astype(np.int64, copy=False)
 
 
-def in_range(equation, winner, size):
-    if device_of(winner) == "cpu" and winner.size and (winner.min() < 0 or winner.max() >= size[0] * size[1]):
-        wrong = winner[(winner < 0) | (winner >= size[0] * size[1])][0]
-        checks.fail(
-            equation,
-            "an index of winner lies outside the output",
-            expected=f"0 ≤ winner < H·W = {size[0]}·{size[1]} = {size[0] * size[1]}",
-            actual=f"winner = {wrong}",
-            hint="the output_size that the input of the pooling had",
-        )
+def _in_range(equation, winner, end, condition, whole, hint):
+    """On a GPU nobody looks, since that would make the CPU wait; the kernels leave out what lies outside."""
+    if device_of(winner) == "cpu" and winner.size and (winner.min() < 0 or winner.max() >= end):
+        wrong = winner[(winner < 0) | (winner >= end)][0]
+        checks.fail(equation, f"a winner lies outside of {whole}", expected=f"0 ≤ {condition}", actual=f"winner = {wrong}", hint=hint)
 
 
 def not_empty(equation, size):

@@ -15,6 +15,11 @@ The axes are N, C, H, W for the input, C, U, V for the weights, N, C, P, Q for t
 Padding never wins a maximum: its cells are left out, and not filled with 0 or −∞ (with a
 negative weight, −∞ would win). Of equal values the first in row-major order wins. A NaN wins
 over everything before it, so that a fault upstream stays visible.
+
+The winner of a window is kept as its place there, 0 to U V − 1, counted along the rows: of a 2 × 2
+window 0 and 1 stand above 2 and 3. That takes one byte, where an index into the image would take
+eight, and the place names at once the weight that it met and, with i and j, the cell. `unpool`, which
+knows of no window, takes flat indices k W + l; ``pool2d.flat_indices`` makes them.
 """
 
 import numpy as np
@@ -26,7 +31,7 @@ _SYMBOLS = {
     "w": "weights of the window, (C, U, V)",
     "b": "bias, (C,)",
     "y": "output, (N, C, P, Q)",
-    "m": "winner: flat index k W + l of the cell that is the maximum, (N, C, P, Q)",
+    "m": "winner: place u V + v in its window of the cell that is the maximum, (N, C, P, Q)",
     "g": "gradient of the loss with respect to y, of the shape of y",
     "U": "rows of the window; V its columns",
     "s_h": "stride of the rows; s_w of the columns",
@@ -64,6 +69,11 @@ def pooled_size(size: int, kernel: int, stride: int, padding: tuple[int, int], d
     return windows - 1 if (windows - 1) * stride >= size + padding[0] else windows
 
 
+def winner_dtype(kernel_size: tuple[int, int]) -> np.dtype:
+    """A byte holds the places of a window of up to 256 cells; those of a larger one are int32."""
+    return np.dtype(np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
+
+
 def _wins(challenger, holder) -> bool:
     return challenger > holder or np.isnan(challenger)
 
@@ -72,7 +82,7 @@ def _wins(challenger, holder) -> bool:
     "pool2d.forward",
     tex=r"y_{n,c,i,j} = \max_{u,v} \{ w_{c,u,v}\; x_{n,c,k,l} + b_c \},"
     + _CELL
-    + r",\qquad m_{n,c,i,j} = kW + l \text{ of the first maximum}",
+    + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
     symbols=_symbols("x", "w", "b", "y", "m", *_WINDOW),
 )
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
@@ -80,21 +90,21 @@ def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
     P = pooled_size(H, U, sh, padding[0], dh, ceil_mode)
     Q = pooled_size(W, V, sw, padding[1], dw, ceil_mode)
-    y, m = np.zeros((N, C, P, Q), np.result_type(x, w, b)), np.full((N, C, P, Q), -1, np.int64)
+    y, m = np.zeros((N, C, P, Q), np.result_type(x, w, b)), np.full((N, C, P, Q), -1)
     for n, c, i, j in np.ndindex(N, C, P, Q):
         for u, v in np.ndindex(U, V):
             k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
             if 0 <= k < H and 0 <= l < W and (m[n, c, i, j] < 0 or _wins(w[c, u, v] * x[n, c, k, l], y[n, c, i, j])):
-                y[n, c, i, j], m[n, c, i, j] = w[c, u, v] * x[n, c, k, l], k * W + l
+                y[n, c, i, j], m[n, c, i, j] = w[c, u, v] * x[n, c, k, l], u * V + v
         y[n, c, i, j] += b[c]  # the same for every u, v: it raises the maximum and does not choose it
-    return y, m
+    return y, m.astype(winner_dtype((U, V)))
 
 
 @equation(
     "pool2d.grad_input",
     grad_of="pool2d.forward",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = kW + l]\; w_{c,u,v}\; g_{n,c,i,j}",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; w_{c,u,v}\; g_{n,c,i,j}",
     symbols=_symbols("x", "w", "g", "m", *_WINDOW),
 )
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
@@ -103,7 +113,7 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     x = np.zeros((N, C, H, W), np.result_type(g, w))
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j, u, v in np.ndindex(P, Q, U, V):
-            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == k * W + l:
+            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == u * V + v:
                 x[n, c, k, l] += w[c, u, v] * g[n, c, i, j]
     return x
 
@@ -112,7 +122,7 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     "pool2d.grad_weight",
     grad_of="pool2d.forward",
     wrt="w",
-    tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = kW + l]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
+    tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
     symbols=_symbols("x", "w", "g", "m", *_WINDOW),
 )
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
@@ -122,7 +132,7 @@ def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     for c, u, v in np.ndindex(C, U, V):
         for n, i, j in np.ndindex(N, P, Q):
             k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
-            if 0 <= k < H and 0 <= l < W and m[n, c, i, j] == k * W + l:
+            if 0 <= k < H and 0 <= l < W and m[n, c, i, j] == u * V + v:
                 w[c, u, v] += g[n, c, i, j] * x[n, c, k, l]
     return w
 
@@ -144,7 +154,7 @@ def grad_bias(g):
 
 @equation(
     "pool2d.max",
-    tex=r"y_{n,c,i,j} = \max_{u,v} x_{n,c,k,l}," + _CELL + r",\qquad m_{n,c,i,j} = kW + l \text{ of the first maximum}",
+    tex=r"y_{n,c,i,j} = \max_{u,v} x_{n,c,k,l}," + _CELL + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
     symbols=_symbols("x", "y", "m", *_WINDOW),
 )
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
@@ -152,20 +162,20 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
     P = pooled_size(H, U, sh, padding[0], dh, ceil_mode)
     Q = pooled_size(W, V, sw, padding[1], dw, ceil_mode)
-    y, m = np.zeros((N, C, P, Q), x.dtype), np.full((N, C, P, Q), -1, np.int64)
+    y, m = np.zeros((N, C, P, Q), x.dtype), np.full((N, C, P, Q), -1)
     for n, c, i, j in np.ndindex(N, C, P, Q):
         for u, v in np.ndindex(U, V):
             k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
             if 0 <= k < H and 0 <= l < W and (m[n, c, i, j] < 0 or _wins(x[n, c, k, l], y[n, c, i, j])):
-                y[n, c, i, j], m[n, c, i, j] = x[n, c, k, l], k * W + l
-    return y, m
+                y[n, c, i, j], m[n, c, i, j] = x[n, c, k, l], u * V + v
+    return y, m.astype(winner_dtype((U, V)))
 
 
 @equation(
     "pool2d.grad_max",
     grad_of="pool2d.max",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = kW + l]\; g_{n,c,i,j}",
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}",
     symbols=_symbols("x", "g", "m", "y", *_WINDOW),
 )
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
@@ -174,7 +184,7 @@ def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
     x = np.zeros((N, C, H, W), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j, u, v in np.ndindex(P, Q, U, V):
-            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == k * W + l:
+            if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == u * V + v:
                 x[n, c, k, l] += g[n, c, i, j]
     return x
 

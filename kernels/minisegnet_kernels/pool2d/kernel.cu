@@ -10,9 +10,9 @@ constexpr int THREADS = 64;  // of a block that adds slabs
 
 // --- the maximum -----------------------------------------------------------------------------------
 
-// The largest of a window, and its cell k W + l. `weigh` says what of a cell is compared. Padding takes no part.
+// The largest of a window, and its place there, u V + v. `weigh` says what of a cell is compared. Padding takes no part.
 template <typename T, typename Weigh>
-__device__ T maximum(const Array<const T, 4>& x, Place p, int U, int V, Window at, Weigh weigh, long long& winner) {
+__device__ T maximum(const Array<const T, 4>& x, Place p, int U, int V, Window at, Weigh weigh, int& winner) {
     const int H = x.shape[2], W = x.shape[3];
     T best = 0;
     winner = -1;
@@ -21,32 +21,34 @@ __device__ T maximum(const Array<const T, 4>& x, Place p, int U, int V, Window a
             int k = p.i * at.sh + u * at.dh - at.ph, l = p.j * at.sw + v * at.dw - at.pw;
             if (k >= 0 && k < H && l >= 0 && l < W) {
                 T value = weigh(x(p.n, p.c, k, l), u, v);
-                if (winner < 0 || value > best || is_nan(value)) best = value, winner = k * W + l;
+                if (winner < 0 || value > best || is_nan(value)) best = value, winner = u * V + v;
             }
         }
     }
     return best;
 }
 
-// pool2d.forward: y_ncij = max_uv { w_cuv x_nckl + b_c }, and m_ncij, the cell that won. Reads x (16), writes y and m (12).
-template <typename T>
+// pool2d.forward: y_ncij = max_uv { w_cuv x_nckl + b_c }, and m_ncij, the place that won. Reads x (16), writes y and m (5).
+template <typename T, typename M>
 __global__ void pool2d_forward(
-    Array<const T, 4> x, Array<const T, 3> w, Array<const T, 1> b, Array<T, 4> y, Array<long long, 4> m, Window at) {
-    int number = thread_number();
+    Array<const T, 4> x, Array<const T, 3> w, Array<const T, 1> b, Array<T, 4> y, Array<M, 4> m, Window at) {
+    int number = thread_number(), winner;
     if (number >= count(y)) return;
     Place p = place(y, number);
     auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };
-    y(p.n, p.c, p.i, p.j) = maximum(x, p, w.shape[1], w.shape[2], at, weigh, m(p.n, p.c, p.i, p.j)) + b(p.c);
+    y(p.n, p.c, p.i, p.j) = maximum(x, p, w.shape[1], w.shape[2], at, weigh, winner) + b(p.c);
+    m(p.n, p.c, p.i, p.j) = winner;
 }
 
-// pool2d.max: y_ncij = max_uv x_nckl, and m_ncij, the cell that won. Reads x (16), writes y and m (12).
-template <typename T>
-__global__ void pool2d_max(Array<const T, 4> x, Array<T, 4> y, Array<long long, 4> m, int U, int V, Window at) {
-    int number = thread_number();
+// pool2d.max: y_ncij = max_uv x_nckl, and m_ncij, the place that won. Reads x (16), writes y and m (5).
+template <typename T, typename M>
+__global__ void pool2d_max(Array<const T, 4> x, Array<T, 4> y, Array<M, 4> m, int U, int V, Window at) {
+    int number = thread_number(), winner;
     if (number >= count(y)) return;
     Place p = place(y, number);
     auto weigh = [](T value, int, int) { return value; };
-    y(p.n, p.c, p.i, p.j) = maximum(x, p, U, V, at, weigh, m(p.n, p.c, p.i, p.j));
+    y(p.n, p.c, p.i, p.j) = maximum(x, p, U, V, at, weigh, winner);
+    m(p.n, p.c, p.i, p.j) = winner;
 }
 
 // --- gradients of the maximum ------------------------------------------------------------------------
@@ -61,47 +63,47 @@ __device__ inline Windows windows_over(int k, int size, int stride, int padding,
     return {start > 0 ? (start + stride - 1) / stride : 0, min(end / stride, outputs - 1)};
 }
 
-// At which offset u window i meets row k, if at all (a dilated one may step over it): i s + u d − p = k, 0 ≤ u < U.
-__device__ inline bool offset(int k, int i, int size, int stride, int padding, int dilation, int& u) {
+// At which offset u window i meets row k, i s + u d − p = k, unless it steps over it, as a dilated one may.
+__device__ inline bool offset(int k, int i, int stride, int padding, int dilation, int& u) {
     int steps = k + padding - i * stride;
     u = dilation == 1 ? steps : steps / dilation;  // divisions are slow, and rarely needed
-    return u * dilation == steps && u >= 0 && u < size;
+    return u * dilation == steps;
 }
 
 // Σ over the windows that cell k, l of plane n, c has won. `weigh` says what of g reaches the cell.
-template <typename T, typename Weigh>
-__device__ T sum_of_won(const Array<const T, 4>& g, const Array<const long long, 4>& m, Place p, int W, int U, int V, Window at, Weigh weigh) {
+template <typename T, typename M, typename Weigh>
+__device__ T sum_of_won(const Array<const T, 4>& g, const Array<const M, 4>& m, Place p, int U, int V, Window at, Weigh weigh) {
     const int k = p.i, l = p.j;
     const Windows rows = windows_over(k, U, at.sh, at.ph, at.dh, g.shape[2]), columns = windows_over(l, V, at.sw, at.pw, at.dw, g.shape[3]);
     T sum = 0;
     for (int i = rows.first; i <= rows.last; ++i) {
         for (int j = columns.first; j <= columns.last; ++j) {
             int u, v;
-            if (m(p.n, p.c, i, j) == k * W + l && offset(k, i, U, at.sh, at.ph, at.dh, u) && offset(l, j, V, at.sw, at.pw, at.dw, v))
+            if (offset(k, i, at.sh, at.ph, at.dh, u) && offset(l, j, at.sw, at.pw, at.dw, v) && m(p.n, p.c, i, j) == u * V + v)
                 sum += weigh(g(p.n, p.c, i, j), u, v);
         }
     }
     return sum;
 }
 
-// pool2d.grad_input: x̄_nckl = Σ_ij [m_ncij = kW + l] w_cuv g_ncij. Reads g and m (12), writes x̄ (16).
-template <typename T>
-__global__ void pool2d_grad_input(Array<const T, 4> g, Array<const long long, 4> m, Array<const T, 3> w, Array<T, 4> xbar, Window at) {
+// pool2d.grad_input: x̄_nckl = Σ_ij [m_ncij = uV + v] w_cuv g_ncij. Reads g and m (5), writes x̄ (16).
+template <typename T, typename M>
+__global__ void pool2d_grad_input(Array<const T, 4> g, Array<const M, 4> m, Array<const T, 3> w, Array<T, 4> xbar, Window at) {
     int number = thread_number();
     if (number >= count(xbar)) return;
     Place p = place(xbar, number);
     auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };
-    xbar(p.n, p.c, p.i, p.j) = sum_of_won(g, m, p, xbar.shape[3], w.shape[1], w.shape[2], at, weigh);
+    xbar(p.n, p.c, p.i, p.j) = sum_of_won(g, m, p, w.shape[1], w.shape[2], at, weigh);
 }
 
-// pool2d.grad_max: x̄_nckl = Σ_ij [m_ncij = kW + l] g_ncij. Reads g and m (12), writes x̄ (16).
-template <typename T>
-__global__ void pool2d_grad_max(Array<const T, 4> g, Array<const long long, 4> m, Array<T, 4> xbar, int U, int V, Window at) {
+// pool2d.grad_max: x̄_nckl = Σ_ij [m_ncij = uV + v] g_ncij. Reads g and m (5), writes x̄ (16).
+template <typename T, typename M>
+__global__ void pool2d_grad_max(Array<const T, 4> g, Array<const M, 4> m, Array<T, 4> xbar, int U, int V, Window at) {
     int number = thread_number();
     if (number >= count(xbar)) return;
     Place p = place(xbar, number);
     auto weigh = [](T value, int, int) { return value; };
-    xbar(p.n, p.c, p.i, p.j) = sum_of_won(g, m, p, xbar.shape[3], U, V, at, weigh);
+    xbar(p.n, p.c, p.i, p.j) = sum_of_won(g, m, p, U, V, at, weigh);
 }
 
 // Sums over n, i, j, for each channel, take two passes. In the first one thread = one part s of one channel:
@@ -126,11 +128,11 @@ __device__ void add_slabs(const Array<const double, 3>& slabs, int o, int c, T& 
     if (threadIdx.x == 0) result = sum;
 }
 
-// pool2d.grad_weight, first pass: every window adds g_ncij x_nckl at the offset u, v at which it met its winner.
-// Reads g, m, and x at the winners (12, and up to 16); the U V sums of a thread stay in the cache.
-template <typename T>
+// pool2d.grad_weight, first pass: every window adds g_ncij x_nckl at the place o = uV + v of its winner.
+// Reads g, m, and x at the winners (5, and up to 16); the U V sums of a thread stay in the cache.
+template <typename T, typename M>
 __global__ void pool2d_grad_weight__part(
-    Array<const T, 4> g, Array<const long long, 4> m, Array<const T, 4> x, Array<double, 3> slabs, int U, int V, Window at) {
+    Array<const T, 4> g, Array<const M, 4> m, Array<const T, 4> x, Array<double, 3> slabs, int U, int V, Window at) {
     const int C = slabs.shape[1], S = slabs.shape[2];
     const int N = g.shape[0], P = g.shape[2], Q = g.shape[3], H = x.shape[2], W = x.shape[3];
     int number = thread_number();
@@ -138,16 +140,13 @@ __global__ void pool2d_grad_weight__part(
     const Part p = part(g, slabs, number);
     for (int o = 0; o < U * V; ++o) slabs(o, p.c, p.s) = 0;
     for (int position = p.s; position < N * P * Q; position += S) {
-        int j = position % Q, i = position / Q % P, n = position / (P * Q);
-        long long winner = m(n, p.c, i, j);
-        if (winner < 0 || winner >= H * W) continue;
-        int k = int(winner) / W, l = int(winner) % W, u, v;
-        if (offset(k, i, U, at.sh, at.ph, at.dh, u) && offset(l, j, V, at.sw, at.pw, at.dw, v))
-            slabs(u * V + v, p.c, p.s) += g(n, p.c, i, j) * x(n, p.c, k, l);
+        int j = position % Q, i = position / Q % P, n = position / (P * Q), o = m(n, p.c, i, j);
+        int k = i * at.sh + o / V * at.dh - at.ph, l = j * at.sw + o % V * at.dw - at.pw;
+        if (unsigned(o) < unsigned(U * V) && k >= 0 && k < H && l >= 0 && l < W) slabs(o, p.c, p.s) += g(n, p.c, i, j) * x(n, p.c, k, l);
     }
 }
 
-// pool2d.grad_weight: w̄_cuv = Σ_nij [m_ncij = kW + l] g_ncij x_nckl. One block = one w̄_cuv.
+// pool2d.grad_weight: w̄_cuv = Σ_nij [m_ncij = uV + v] g_ncij x_nckl. One block = one w̄_cuv.
 template <typename T>
 __global__ void pool2d_grad_weight(Array<const double, 3> slabs, Array<T, 3> wbar) {
     int V = wbar.shape[2], c = blockIdx.x, u = blockIdx.y / V, v = blockIdx.y % V;

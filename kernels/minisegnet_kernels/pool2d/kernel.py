@@ -1,7 +1,7 @@
 """The host side of ``kernel.cu``: results are made, kernels are launched."""
 
 from ..cuda import Module, blocks, empty
-from .formula import pooled_size
+from .formula import pooled_size, winner_dtype
 
 _cu = Module(__file__)
 _THREADS = 64  # of a block that adds slabs, as in kernel.cu
@@ -30,7 +30,7 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 def _value_and_winner(x, kernel_size, *options):
     shape = (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, *options))
-    return empty(x, shape), empty(x, shape, "int64")
+    return empty(x, shape), empty(x, shape, winner_dtype(kernel_size))
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):

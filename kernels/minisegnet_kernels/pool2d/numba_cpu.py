@@ -12,7 +12,7 @@ innermost loop has no test for padding, no jump and no gap, and becomes vector c
 import numpy as np
 
 from ..jit import inline, kernel, prange, total
-from .formula import pooled_size
+from .formula import pooled_size, winner_dtype
 
 
 def _planes(a):
@@ -27,6 +27,10 @@ def _lines(a):
 
 def _windows(input_size, kernel_size, stride, padding, dilation, ceil_mode):
     return tuple(pooled_size(*axis, ceil_mode) for axis in zip(input_size, kernel_size, stride, padding, dilation, strict=True))
+
+
+def _at(stride, padding, dilation=(1, 1)):
+    return *stride, padding[0][0], padding[1][0], *dilation
 
 
 @inline
@@ -51,14 +55,23 @@ def _side_by_side(line, l, count, stride, buffer):
 
 
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
-    P, Q = _windows((H, W), kernel_size, stride, padding, dilation, ceil_mode)
-    y, m = np.empty((N, C, P, Q), x.dtype), np.empty((N, C, P, Q), np.int64)
-    if _halves(kernel_size, stride, padding, dilation, (H, W), (P, Q)):
+    y, m = _value_and_winner(x, kernel_size, stride, padding, dilation, ceil_mode)
+    if _halves(kernel_size, stride, padding, dilation, x.shape[2:], y.shape[2:]):
         _max_2x2(_planes(x), _planes(y), _planes(m))
     else:
-        _max(_planes(x), _planes(y), _planes(m), *kernel_size, *stride, top, left, *dilation)
+        _maximum(_planes(x), None, None, _planes(y), _planes(m), *kernel_size, *_at(stride, padding, dilation))
     return y, m
+
+
+def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
+    y, m = _value_and_winner(x, w.shape[1:], stride, padding, dilation, ceil_mode)
+    _maximum(_planes(x), w, b, _planes(y), _planes(m), *w.shape[1:], *_at(stride, padding, dilation))
+    return y, m
+
+
+def _value_and_winner(x, kernel_size, *options):
+    shape = (*x.shape[:2], *_windows(x.shape[2:], kernel_size, *options))
+    return np.empty(shape, x.dtype), np.empty(shape, winner_dtype(kernel_size))
 
 
 def _halves(kernel_size, stride, padding, dilation, input_size, outputs):
@@ -70,81 +83,50 @@ def _halves(kernel_size, stride, padding, dilation, input_size, outputs):
 @kernel
 def _max_2x2(x, y, m):
     planes, P, Q = y.shape
-    W = x.shape[2]
     for task in prange(planes * P):
         t, i = task // P, task % P
         upper, lower = x[t, 2 * i], x[t, 2 * i + 1]
         for j in range(Q):
-            best, offset = upper[2 * j], 0
+            best, winner = upper[2 * j], 0
             value = upper[2 * j + 1]
             wins = (value > best) | (value != value)
-            best, offset = value if wins else best, 1 if wins else offset
+            best, winner = value if wins else best, 1 if wins else winner
             value = lower[2 * j]
             wins = (value > best) | (value != value)
-            best, offset = value if wins else best, W if wins else offset
+            best, winner = value if wins else best, 2 if wins else winner
             value = lower[2 * j + 1]
             wins = (value > best) | (value != value)
-            best, offset = value if wins else best, W + 1 if wins else offset
-            y[t, i, j] = best
-            m[t, i, j] = 2 * i * W + 2 * j + offset
+            best, winner = value if wins else best, 3 if wins else winner
+            y[t, i, j], m[t, i, j] = best, winner
 
 
 @kernel
-def _max(x, y, m, U, V, sh, sw, ph, pw, dh, dw):
+def _maximum(x, w, b, y, m, U, V, sh, sw, ph, pw, dh, dw):
+    """Without weights, w and b are None."""
     planes, P, Q = y.shape
     _, H, W = x.shape
     for task in prange(planes * P):
         t, i = task // P, task % P
-        buffer = np.empty(Q, x.dtype)
+        buffer, winners = np.empty(Q, x.dtype), np.full(Q, -1, np.int32)
         y[t, i] = 0
-        m[t, i] = -1
         for u in range(U):
             k = i * sh + u * dh - ph
             if 0 <= k < H:
                 for v in range(V):
                     first, last, l = _columns(v, Q, W, sw, pw, dw)
                     cells = _side_by_side(x[t, k], l, last - first, sw, buffer)
-                    best, winner = y[t, i, first:last], m[t, i, first:last]
+                    best, winner, place = y[t, i, first:last], winners[first:last], np.int32(u * V + v)
                     for j in range(last - first):
                         value = cells[j]
+                        if w is not None:
+                            value *= w[t % w.shape[0], u, v]
                         wins = (winner[j] < 0) | (value > best[j]) | (value != value)
                         best[j] = value if wins else best[j]
-                        winner[j] = k * W + l + j * sw if wins else winner[j]
-
-
-def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
-    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
-    P, Q = _windows((H, W), w.shape[1:], stride, padding, dilation, ceil_mode)
-    y, m = np.empty((N, C, P, Q), x.dtype), np.empty((N, C, P, Q), np.int64)
-    _forward(_planes(x), w, b, _planes(y), _planes(m), *stride, top, left, *dilation)
-    return y, m
-
-
-@kernel
-def _forward(x, w, b, y, m, sh, sw, ph, pw, dh, dw):
-    planes, P, Q = y.shape
-    _, H, W = x.shape
-    C, U, V = w.shape
-    for task in prange(planes * P):
-        t, i = task // P, task % P
-        c = t % C
-        buffer = np.empty(Q, x.dtype)
-        y[t, i] = 0
-        m[t, i] = -1
-        for u in range(U):
-            k = i * sh + u * dh - ph
-            if 0 <= k < H:
-                for v in range(V):
-                    first, last, l = _columns(v, Q, W, sw, pw, dw)
-                    cells = _side_by_side(x[t, k], l, last - first, sw, buffer)
-                    best, winner = y[t, i, first:last], m[t, i, first:last]
-                    for j in range(last - first):
-                        value = w[c, u, v] * cells[j]
-                        wins = (winner[j] < 0) | (value > best[j]) | (value != value)
-                        best[j] = value if wins else best[j]
-                        winner[j] = k * W + l + j * sw if wins else winner[j]
+                        winner[j] = place if wins else winner[j]
         for j in range(Q):
-            y[t, i, j] += b[c]
+            m[t, i, j] = winners[j]
+            if b is not None:
+                y[t, i, j] += b[t % b.size]
 
 
 # --- its gradients: one task follows the winners of a plane in row-major order --------------
@@ -158,88 +140,71 @@ def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
         _grad_max_2x2(_planes(g), _planes(m), _planes(x))
     else:
         x = np.zeros(shape, g.dtype)
-        _grad_max(_lines(g), _lines(m), _lines(x))
+        _to_winners(_planes(g), _planes(m), None, _planes(x), *stride, *_cells_of_places(kernel_size, padding, dilation))
     return x
+
+
+def grad_input(g, m, w, *, input_size, stride, padding, dilation):
+    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
+    cells = _cells_of_places(w.shape[1:], padding, dilation)
+    _to_winners(_planes(g), _planes(m), w.reshape(w.shape[0], -1), _planes(x), *stride, *cells)
+    return x
+
+
+def _cells_of_places(kernel_size, padding, dilation):
+    """Row and column of each place u V + v, counted from the cell where the window of i = j = 0 would begin without padding."""
+    (U, V), ((ph, _), (pw, _)), (dh, dw) = kernel_size, padding, dilation
+    return np.repeat(np.arange(U) * dh - ph, V), np.tile(np.arange(V) * dw - pw, U)
 
 
 @kernel
 def _grad_max_2x2(g, m, x):
     planes, P, Q = g.shape
-    W = x.shape[2]
     for task in prange(planes * P):  # the windows do not meet: every cell is written once
         t, i = task // P, task % P
         left, right = np.empty(Q, g.dtype), np.empty(Q, g.dtype)
         nothing = g.dtype.type(0)  # an integer 0 would make float64 of float32
-        for k in range(2 * i, 2 * i + 2):
+        for u in range(2):
             for j in range(Q):
-                column = m[t, i, j] - k * W - 2 * j
-                left[j] = g[t, i, j] if column == 0 else nothing
-                right[j] = g[t, i, j] if column == 1 else nothing
+                left[j] = g[t, i, j] if m[t, i, j] == 2 * u else nothing
+                right[j] = g[t, i, j] if m[t, i, j] == 2 * u + 1 else nothing
             for j in range(Q):  # woven together in a loop of its own, or neither becomes vector code
-                x[t, k, 2 * j] = left[j]
-                x[t, k, 2 * j + 1] = right[j]
+                x[t, 2 * i + u, 2 * j] = left[j]
+                x[t, 2 * i + u, 2 * j + 1] = right[j]
 
 
 @kernel
-def _grad_max(g, m, x):
-    planes, places = g.shape
-    cells = x.shape[1]
-    for t in prange(planes):
-        for place in range(places):
-            winner = m[t, place]
-            if 0 <= winner < cells:
-                x[t, winner] += g[t, place]
-
-
-def grad_input(g, m, w, *, input_size, stride, padding, dilation):
-    ((top, _), (left, _)) = padding
-    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
-    _grad_input(_planes(g), _planes(m), w, _planes(x), *stride, top, left, *dilation)
-    return x
-
-
-@inline
-def _offset(winner, i, j, W, sh, sw, ph, pw, dh, dw):
-    """The cell k, l that won, and the offset u, v at which window i, j met it."""
-    k = winner // W
-    l = winner - k * W
-    u, v = k - i * sh + ph, l - j * sw + pw
-    if dh > 1 or dw > 1:  # divisions are slow, and rarely needed
-        u, v = u // dh, v // dw
-    return k, l, u, v
-
-
-@kernel
-def _grad_input(g, m, w, x, sh, sw, ph, pw, dh, dw):
+def _to_winners(g, m, w, x, sh, sw, rows, columns):
+    """Without weights, w is None."""
     planes, P, Q = g.shape
-    W = x.shape[2]
-    C, U, V = w.shape
-    for t in prange(planes):
-        for i in range(P):
-            for j in range(Q):
-                k, l, u, v = _offset(m[t, i, j], i, j, W, sh, sw, ph, pw, dh, dw)
-                if 0 <= k < x.shape[1] and 0 <= u < U and 0 <= v < V:
-                    x[t, k, l] += w[t % C, u, v] * g[t, i, j]
-
-
-def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
-    ((top, _), (left, _)) = padding
-    planes = np.zeros((*g.shape[:2], *kernel_size))  # one part a plane, added in order
-    _grad_weight(_planes(g), _planes(m), _planes(x), _planes(planes), *stride, top, left, *dilation)
-    return planes.sum(axis=0).astype(g.dtype)
-
-
-@kernel
-def _grad_weight(g, m, x, w, sh, sw, ph, pw, dh, dw):
-    planes, P, Q = g.shape
-    _, U, V = w.shape
     _, H, W = x.shape
     for t in prange(planes):
         for i in range(P):
             for j in range(Q):
-                k, l, u, v = _offset(m[t, i, j], i, j, W, sh, sw, ph, pw, dh, dw)
-                if 0 <= k < H and 0 <= u < U and 0 <= v < V:
-                    w[t, u, v] += g[t, i, j] * x[t, k, l]
+                place = m[t, i, j]
+                k, l = i * sh + rows[place], j * sw + columns[place]
+                if 0 <= k < H and 0 <= l < W:
+                    x[t, k, l] += g[t, i, j] if w is None else w[t % w.shape[0], place] * g[t, i, j]
+
+
+def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
+    planes = np.zeros((*g.shape[:2], *kernel_size))  # one part a plane, added in order
+    cells = _cells_of_places(kernel_size, padding, dilation)
+    _grad_weight(_planes(g), _planes(m), _planes(x), planes.reshape(-1, cells[0].size), *stride, *cells)
+    return planes.sum(axis=0).astype(g.dtype)
+
+
+@kernel
+def _grad_weight(g, m, x, w, sh, sw, rows, columns):
+    planes, P, Q = g.shape
+    _, H, W = x.shape
+    for t in prange(planes):
+        for i in range(P):
+            for j in range(Q):
+                place = m[t, i, j]
+                k, l = i * sh + rows[place], j * sw + columns[place]
+                if 0 <= k < H and 0 <= l < W:
+                    w[t, place] += g[t, i, j] * x[t, k, l]
 
 
 def grad_bias(g):

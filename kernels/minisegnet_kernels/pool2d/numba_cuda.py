@@ -6,7 +6,7 @@ one place. ``at`` is where a window stands: stride, padding above and at the lef
 """
 
 from ..cuda.jit import THREADS, block_sum, cuda, device, empty, kernel, launch, over, place
-from .formula import pooled_size
+from .formula import pooled_size, winner_dtype
 
 
 def _outputs(input_size, kernel_size, stride, padding, dilation, ceil_mode):
@@ -34,13 +34,7 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 def _value_and_winner(x, kernel_size, *options):
     shape = (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, *options))
-    return empty(x, shape), empty(x, shape, "int64")
-
-
-@device
-def _wins(value, best, winner):
-    """The first cell, a larger one, a NaN."""
-    return winner < 0 or value > best or value != value
+    return empty(x, shape), empty(x, shape, winner_dtype(kernel_size))
 
 
 @kernel
@@ -48,16 +42,7 @@ def _forward(x, w, b, y, m, at):
     number = cuda.grid(1)
     if number < y.size:
         n, c, i, j = place(number, y.shape[1], y.shape[2], y.shape[3])
-        sh, sw, ph, pw, dh, dw = at
-        H, W = x.shape[2], x.shape[3]
-        best, winner = x.dtype.type(0), -1
-        for u in range(w.shape[1]):
-            for v in range(w.shape[2]):
-                k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
-                if 0 <= k < H and 0 <= l < W:  # padding takes no part
-                    value = w[c, u, v] * x[n, c, k, l]
-                    if _wins(value, best, winner):
-                        best, winner = value, k * W + l
+        best, winner = _maximum(x, w, n, c, i, j, w.shape[1], w.shape[2], at)
         y[n, c, i, j], m[n, c, i, j] = best + b[c], winner
 
 
@@ -66,17 +51,24 @@ def _max(x, y, m, U, V, at):
     number = cuda.grid(1)
     if number < y.size:
         n, c, i, j = place(number, y.shape[1], y.shape[2], y.shape[3])
-        sh, sw, ph, pw, dh, dw = at
-        H, W = x.shape[2], x.shape[3]
-        best, winner = x.dtype.type(0), -1
-        for u in range(U):
-            for v in range(V):
-                k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
-                if 0 <= k < H and 0 <= l < W:
-                    value = x[n, c, k, l]
-                    if _wins(value, best, winner):
-                        best, winner = value, k * W + l
-        y[n, c, i, j], m[n, c, i, j] = best, winner
+        y[n, c, i, j], m[n, c, i, j] = _maximum(x, None, n, c, i, j, U, V, at)
+
+
+@device
+def _maximum(x, w, n, c, i, j, U, V, at):
+    """The largest of a window, and its place u V + v. Padding takes no part. Without weights, w is None."""
+    sh, sw, ph, pw, dh, dw = at
+    best, winner = x.dtype.type(0), -1
+    for u in range(U):
+        for v in range(V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < x.shape[2] and 0 <= l < x.shape[3]:
+                value = x[n, c, k, l]
+                if w is not None:
+                    value = w[c, u, v] * value
+                if winner < 0 or value > best or value != value:  # the first cell, a larger one, a NaN
+                    best, winner = value, u * V + v
+    return best, winner
 
 
 # --- its gradients --------------------------------------------------------------------------
@@ -92,11 +84,11 @@ def _windows_over(k, size, stride, padding, dilation, outputs):
 
 
 @device
-def _offset(k, i, size, stride, padding, dilation):
-    """The u at which window i meets row k, i s + u d − p = k; −1 if it does not (a dilated one may step over the row)."""
+def _offset(k, i, stride, padding, dilation):
+    """The u at which window i meets row k, i s + u d − p = k; −1 if the window, dilated, steps over the row."""
     steps = k + padding - i * stride
     u = steps // dilation
-    return u if u * dilation == steps and 0 <= u < size else -1
+    return u if u * dilation == steps else -1
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
@@ -110,18 +102,7 @@ def _grad_input(g, m, w, xbar, at):
     number = cuda.grid(1)
     if number < xbar.size:
         n, c, k, l = place(number, xbar.shape[1], xbar.shape[2], xbar.shape[3])
-        sh, sw, ph, pw, dh, dw = at
-        U, V = w.shape[1], w.shape[2]
-        first_i, end_i = _windows_over(k, U, sh, ph, dh, g.shape[2])
-        first_j, end_j = _windows_over(l, V, sw, pw, dw, g.shape[3])
-        total = g.dtype.type(0)
-        for i in range(first_i, end_i):
-            u = _offset(k, i, U, sh, ph, dh)
-            for j in range(first_j, end_j):
-                v = _offset(l, j, V, sw, pw, dw)
-                if u >= 0 and v >= 0 and m[n, c, i, j] == k * xbar.shape[3] + l:
-                    total += w[c, u, v] * g[n, c, i, j]
-        xbar[n, c, k, l] = total
+        xbar[n, c, k, l] = _sum_of_won(g, m, w, n, c, k, l, w.shape[1], w.shape[2], at)
 
 
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
@@ -135,17 +116,26 @@ def _grad_max(g, m, xbar, U, V, at):
     number = cuda.grid(1)
     if number < xbar.size:
         n, c, k, l = place(number, xbar.shape[1], xbar.shape[2], xbar.shape[3])
-        sh, sw, ph, pw, dh, dw = at
-        first_i, end_i = _windows_over(k, U, sh, ph, dh, g.shape[2])
-        first_j, end_j = _windows_over(l, V, sw, pw, dw, g.shape[3])
-        total = g.dtype.type(0)
-        for i in range(first_i, end_i):
-            u = _offset(k, i, U, sh, ph, dh)
-            for j in range(first_j, end_j):
-                v = _offset(l, j, V, sw, pw, dw)
-                if u >= 0 and v >= 0 and m[n, c, i, j] == k * xbar.shape[3] + l:
-                    total += g[n, c, i, j]
-        xbar[n, c, k, l] = total
+        xbar[n, c, k, l] = _sum_of_won(g, m, None, n, c, k, l, U, V, at)
+
+
+@device
+def _sum_of_won(g, m, w, n, c, k, l, U, V, at):
+    """Σ w g, without weights (w is None) Σ g, over the windows that cell k, l has won."""
+    sh, sw, ph, pw, dh, dw = at
+    first_i, end_i = _windows_over(k, U, sh, ph, dh, g.shape[2])
+    first_j, end_j = _windows_over(l, V, sw, pw, dw, g.shape[3])
+    total = g.dtype.type(0)
+    for i in range(first_i, end_i):
+        u = _offset(k, i, sh, ph, dh)
+        for j in range(first_j, end_j):
+            v = _offset(l, j, sw, pw, dw)
+            if u >= 0 and v >= 0 and m[n, c, i, j] == u * V + v:
+                share = g[n, c, i, j]
+                if w is not None:
+                    share = w[c, u, v] * share
+                total += share
+    return total
 
 
 # Sums over n, i, j, for each channel, take two passes. In the first one thread = one part s of one channel: the
@@ -181,22 +171,21 @@ def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
 
 @kernel
 def _grad_weight(g, m, x, slabs, U, V, at):
-    """Every window adds g x at the offset u, v at which it met its winner. One thread = one part of one channel."""
+    """Every window adds g x at the place of its winner. One thread = one part of one channel."""
     number = cuda.grid(1)
     C, S = slabs.shape[1], slabs.shape[2]
     if number < C * S:
         c, s = number // S, number % S
         N, P, Q = g.shape[0], g.shape[2], g.shape[3]
-        H, W = x.shape[2], x.shape[3]
         sh, sw, ph, pw, dh, dw = at
         for o in range(U * V):
             slabs[o, c, s] = 0
         for position in range(s, N * P * Q, S):
             n, i, j = position // (P * Q), position // Q % P, position % Q
-            k, l = m[n, c, i, j] // W, m[n, c, i, j] % W
-            u, v = _offset(k, i, U, sh, ph, dh), _offset(l, j, V, sw, pw, dw)
-            if 0 <= k < H and u >= 0 and v >= 0:
-                slabs[u * V + v, c, s] += g[n, c, i, j] * x[n, c, k, l]
+            o = int(m[n, c, i, j])
+            k, l = i * sh + o // V * dh - ph, j * sw + o % V * dw - pw
+            if 0 <= o < U * V and 0 <= k < x.shape[2] and 0 <= l < x.shape[3]:
+                slabs[o, c, s] += g[n, c, i, j] * x[n, c, k, l]
 
 
 def grad_bias(g):

@@ -2,13 +2,12 @@
 
 Every window is visited at one offset (u, v) at a time: `_offsets` gives the slices that cut,
 out of the padded input, the cell that the offset meets in each window, an array with the axes
-``i j``. `_indices` is a map of the flat indices k W + l with −1 in the padding, and so it says
-both where a value came from and whether it may take part.
+``i j``.
 """
 
 import numpy as np
 
-from .formula import pooled_size
+from .formula import pooled_size, winner_dtype
 
 
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
@@ -23,14 +22,14 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 def _maximum(x, w, kernel_size, stride, padding, dilation, ceil_mode):
     windows = [pooled_size(*axis, ceil_mode) for axis in zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True)]
     room = _room(x.shape[2:], kernel_size, windows, stride, padding, dilation)
-    padded, indices = np.pad(x, ((0, 0), (0, 0), *room)), _indices(x, x.shape[2:], room)
+    padded, inside = np.pad(x, ((0, 0), (0, 0), *room)), np.pad(np.ones_like(x, shape=x.shape[2:], dtype=bool), room)
     y = np.zeros_like(x, shape=(*x.shape[:2], *windows))
-    m = np.full_like(x, -1, shape=y.shape, dtype=np.int64)
-    for u, v, cells in _offsets(kernel_size, windows, stride, dilation):
+    m = np.full_like(x, -1, shape=y.shape, dtype=np.int32)
+    for place, u, v, cells in _offsets(kernel_size, windows, stride, dilation):
         value = padded[cells] if w is None else w[:, u, v, None, None] * padded[cells]
-        wins = (indices[cells] >= 0) & ((m < 0) | (value > y) | np.isnan(value))
-        y, m = np.where(wins, value, y), np.where(wins, indices[cells], m)
-    return y, m
+        wins = inside[cells] & ((m < 0) | (value > y) | np.isnan(value))
+        y, m = np.where(wins, value, y), np.where(wins, place, m)
+    return y, m.astype(winner_dtype(kernel_size))
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
@@ -43,20 +42,19 @@ def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
 
 def _to_winners(g, m, w, input_size, kernel_size, stride, padding, dilation):
     room = _room(input_size, kernel_size, g.shape[2:], stride, padding, dilation)
-    indices = _indices(g, input_size, room)
-    x = np.zeros_like(g, shape=(*g.shape[:2], *indices.shape))
-    for u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
+    x = _padded_zeros(g, input_size, room)
+    for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
         share = g if w is None else w[:, u, v, None, None] * g
-        x[cells] += np.where(m == indices[cells], share, 0)
+        x[cells] += np.where(m == place, share, 0)
     return _inside(x, input_size, room)
 
 
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     room = _room(x.shape[2:], kernel_size, g.shape[2:], stride, padding, dilation)
-    padded, indices = np.pad(x, ((0, 0), (0, 0), *room)), _indices(x, x.shape[2:], room)
+    padded = np.pad(x, ((0, 0), (0, 0), *room))
     w = np.zeros_like(g, shape=(g.shape[1], *kernel_size))
-    for u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
-        w[:, u, v] = np.where(m == indices[cells], g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)
+    for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
+        w[:, u, v] = np.where(m == place, g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)
     return w
 
 
@@ -69,7 +67,7 @@ def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     room = _room(x.shape[2:], kernel_size, windows, stride, padding, (1, 1))
     padded = np.pad(x, ((0, 0), (0, 0), *room))
     y = np.zeros_like(x, shape=(*x.shape[:2], *windows))
-    for _, _, cells in _offsets(kernel_size, windows, stride, (1, 1)):
+    for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
         y += padded[cells]
     return y / _count(x, x.shape[2:], windows, kernel_size, stride, padding, count_include_pad)
 
@@ -78,8 +76,8 @@ def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_p
     windows = g.shape[2:]
     room = _room(input_size, kernel_size, windows, stride, padding, (1, 1))
     share = g / _count(g, input_size, windows, kernel_size, stride, padding, count_include_pad)
-    x = np.zeros_like(g, shape=(*g.shape[:2], *(sum(r) + h for r, h in zip(room, input_size, strict=True))))
-    for _, _, cells in _offsets(kernel_size, windows, stride, (1, 1)):
+    x = _padded_zeros(g, input_size, room)
+    for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
         x[cells] += share
     return _inside(x, input_size, room)
 
@@ -91,7 +89,7 @@ def _count(like, input_size, windows, kernel_size, stride, padding, count_includ
     counts = np.pad(np.ones_like(like, shape=input_size), padding, constant_values=float(count_include_pad))
     counts = np.pad(counts, beyond)  # where a window of ceil_mode hangs over: never counted
     a = np.zeros_like(like, shape=tuple(windows))
-    for _, _, cells in _offsets(kernel_size, windows, stride, (1, 1)):
+    for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
         a += counts[cells]
     return a
 
@@ -153,10 +151,8 @@ def _room(input_size, kernel_size, windows, stride, padding, dilation):
     return [(pad[0], a) for pad, a in zip(padding, after, strict=True)]
 
 
-def _indices(like, input_size, room):
-    """k W + l of each cell of the padded input; −1 in the padding."""
-    flat = np.arange(input_size[0] * input_size[1], dtype=np.int64, like=like)
-    return np.pad(flat.reshape(input_size), room, constant_values=-1)
+def _padded_zeros(like, input_size, room):
+    return np.zeros_like(like, shape=(*like.shape[:2], *(sum(r) + size for r, size in zip(room, input_size, strict=True))))
 
 
 def _inside(x, input_size, room):
@@ -166,8 +162,8 @@ def _inside(x, input_size, room):
 
 
 def _offsets(kernel_size, windows, stride, dilation):
-    """u, v, and what cuts out of the padded input the cell that (u, v) meets in each window."""
+    """Place u V + v, u, v, and what cuts out of the padded input the cell that (u, v) meets in each window."""
     (U, V), (P, Q), (sh, sw), (dh, dw) = kernel_size, windows, stride, dilation
     for u, v in np.ndindex(U, V):
         rows, columns = slice(u * dh, u * dh + (P - 1) * sh + 1, sh), slice(v * dw, v * dw + (Q - 1) * sw + 1, sw)
-        yield u, v, (..., rows, columns)
+        yield u * V + v, u, v, (..., rows, columns)

@@ -1,0 +1,71 @@
+"""Kernels that wait for memory move the least bytes that the cost model counts, each byte once, in either layout."""
+
+import numpy as np
+import pytest
+
+from minisegnet_kernels import backends, cost, cross_entropy, emulator, label, pool2d, resize
+from minisegnet_kernels.cuda import channels_last
+
+pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
+
+RNG = np.random.default_rng(0)
+IMAGE, HALF = (RNG.normal(size=(2, 8, *size)).astype("float32") for size in ((12, 16), (6, 8)))
+WINNER = RNG.integers(0, 4, HALF.shape).astype("uint8")
+LABELS, WEIGHT, BIAS = np.arange(8, dtype="uint8"), np.ones((8, 2, 2), "float32"), np.ones(8, "float32")
+# Equation, arrays, options, bytes in float32 for each element of the smaller image.
+ROWS = [
+    (pool2d.max, [IMAGE], {"kernel_size": (2, 2)}, 4 * 4 + 4 + 1),
+    (pool2d.grad_max, [HALF, WINNER], {"kernel_size": (2, 2), "input_size": (12, 16)}, 4 + 1 + 4 * 4),
+    (pool2d.forward, [IMAGE, WEIGHT, BIAS], {}, 4 * 4 + 4 + 1),
+    (pool2d.grad_input, [HALF, WINNER, WEIGHT], {"input_size": (12, 16)}, 4 + 1 + 4 * 4),
+    (pool2d.average, [IMAGE], {"kernel_size": (2, 2)}, 4 * 4 + 4),
+    (pool2d.grad_average, [HALF], {"kernel_size": (2, 2), "input_size": (12, 16)}, 4 + 4 * 4),
+    (resize.bilinear, [HALF], {"output_size": (12, 16)}, 4 + 4 * 4),
+    (resize.grad_bilinear, [IMAGE], {"input_size": (6, 8)}, 4 * 4 + 4),
+    (label.argmax, [HALF, LABELS], {}, 4 + 1 / 8),  # a byte a point, which has 8 scores
+]
+
+
+def laid(arrays, layout):
+    return [layout(a) if a.ndim == 4 else a for a in arrays]
+
+
+def watched(function, arrays, options):
+    """The results, and the counters of each launch."""
+    with backends.use("cuda"), emulator.options(watched=True), emulator.launches() as seen:
+        results = function(*arrays, **options)
+    return results, [launch.counters for launch in seen]
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, channels_last], ids=["rows first", "channels last"])
+@pytest.mark.parametrize(
+    ("function", "arrays", "options", "each"), ROWS, ids=[f"{row[0].__module__[19:]}.{row[0].__name__}" for row in ROWS]
+)
+def test_no_byte_beyond_the_least(function, arrays, options, each, layout):
+    results, (seen,) = watched(function, laid(arrays, layout), options)
+    parameters = sum(a.nbytes for a in arrays if a.ndim < 4)
+    assert seen["distinct_bytes"] == each * HALF.size + parameters
+    equation = f"{function.__module__[19:]}.{function.__name__}"
+    assert seen["distinct_bytes"] == cost.of(equation, arrays, results, **options).bytes
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, channels_last], ids=["rows first", "channels last"])
+def test_max_pooling_asks_for_no_byte_twice(layout):
+    """Back, a g is asked for once, by the cell that won it, and a winner by each of the four cells of its window."""
+    options = {"kernel_size": (2, 2)}
+    (_, winner), (forward,) = watched(pool2d.max, [layout(IMAGE)], options)
+    _, (back,) = watched(pool2d.grad_max, [layout(HALF), winner], options | {"input_size": (12, 16)})
+    assert forward["global_bytes"] == 21 * HALF.size
+    assert back["global_bytes"] == (21 + 3) * HALF.size
+    if layout is channels_last:  # rows first, the two columns of a window are asked for one after the other
+        assert forward["sectors"] == forward["least_sectors"]
+        assert winner.strides[1] == 1
+
+
+def test_cross_entropy_reads_the_labels_twice_and_the_scores_once():
+    """The first time for the sum of their weights, by which every gradient is divided; labels are int64."""
+    t = RNG.integers(0, 8, (2, 12, 16))
+    (_, gradient), seen = watched(cross_entropy.forward_and_grad, [IMAGE, t], {})
+    moved, scores = sum(launch["distinct_bytes"] for launch in seen), 2 * 4 * 8 * t.size
+    assert gradient.nbytes == scores / 2
+    assert scores + 2 * t.nbytes < moved < 1.02 * (scores + 2 * t.nbytes)  # and a slab of each block
