@@ -168,6 +168,20 @@ def test_there_are_no_bank_conflicts_and_without_the_swizzle_there_are(rung, one
     assert straight > 2 * least  # four turns for a fragment; the copies have none in either
 
 
+def test_a_stride_costs_no_products_with_zeros(one_slab):
+    """A transposed convolution 2 × 2 with stride 2 is four products with a 1 × 1 kernel."""
+    rung = next(r for r in TF32 if r.equation == "conv2d.grad_input")
+    still = {"padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    g = channels_last(np.ones((2, 32, 8, 8), np.float32))
+    seen = {}
+    for side in (1, 2):
+        w = np.ones((32, 8, side, side), np.float32)
+        with emulator.options(watched=True), emulator.launches() as launches:
+            rung.run(g, w, input_size=(8 * side, 8 * side), stride=(side, side), **still)
+        seen[side] = [launch.counters["shared_wavefronts"] for launch in launches]
+    assert seen[2] == 4 * seen[1]
+
+
 # --- faults -------------------------------------------------------------------------------------------
 
 

@@ -53,22 +53,28 @@ def _share(pixels: int, grid: int) -> int:
 def _grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     N, C = g.shape[0], w.shape[1] * groups
     xbar = empty(g, (N, C, *input_size))
-    turned = _channels_changed_over(w, groups)
-    axes = zip(stride, padding, dilation, w.shape[2:], strict=True)
-    for rows, columns in product(*(_classes(s, p, d, taps) for s, (p, _), d, taps in axes)):
-        part = xbar[:, :, rows.first :: stride[0], columns.first :: stride[1]]
-        kernel = turned[:, :, rows.taps, columns.taps]
-        if not part.size:
-            continue
-        if not prod(kernel.shape[2:]):
-            part[...] = 0  # no window reaches these cells
-            continue
-        at = (1, 1, rows.padding, columns.padding, rows.dilation, columns.dilation)
+    for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
         outputs = outputs_of_a_tile(C // groups)
         grid = tiles(outputs, C // groups, groups, part.size // C)
         arrays = (g, rows_of_weights(kernel), part)
         _cu.launch("conv2d_grad_input__asynchronous", (grid,), (2 * outputs,), *arrays, at, groups, OUTPUTS=outputs)
     return xbar
+
+
+def parts(xbar, w, stride, padding, dilation, groups):
+    """Every s-th row and column of x̄, the kernel that makes them by a convolution of g with stride 1, and its `Window`.
+
+    Parts that no window reaches are set to 0 and left out.
+    """
+    turned = _channels_changed_over(w, groups)
+    axes = zip(stride, padding, dilation, w.shape[2:], strict=True)
+    for rows, columns in product(*(_classes(s, p, d, taps) for s, (p, _), d, taps in axes)):
+        part = xbar[:, :, rows.first :: stride[0], columns.first :: stride[1]]
+        kernel = turned[:, :, rows.taps, columns.taps]
+        if part.size and kernel.size:
+            yield part, kernel, (1, 1, rows.padding, columns.padding, rows.dilation, columns.dilation)
+        elif part.size:
+            part[...] = 0
 
 
 def _channels_changed_over(w: Any, groups: int) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...cuda import Module, blocks, empty
 from .._geometry import output_shape, window
+from .gradients import parts
 from .rung import FOLDER, Rung, rows_of_weights
 
 _plain, _tuned = Module(FOLDER / "06_tf32.cu"), Module(FOLDER / "07_tf32_tuned.cu")
@@ -41,9 +42,8 @@ def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
 
 def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
     xbar = empty(g, (len(g), w.shape[1], *input_size))
-    _over_pixels(
-        _grad_input, "conv2d_grad_input", xbar, g, _matrix(w.swapaxes(0, 1)), xbar, window(stride, padding, dilation), *w.shape[2:]
-    )
+    for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
+        _over_pixels(_grad_input, "conv2d_grad_input", part, g, _matrix(kernel), part, at, *kernel.shape[2:])
     return xbar
 
 
@@ -131,7 +131,7 @@ RUNGS = (
         8,
         "tf32_tuned",
         "the gradient for the input, with permuted weights",
-        "It is rung 7 with the channels of the kernel changed over and another rule for which cell a tap meets.",
+        "It is rung 7 with the kernel turned and its channels changed over; a stride cuts it into classes of rows and columns.",
         _grad_input.path,
         "conv2d.grad_input",
         "float32 without groups, g channels last with O a multiple of 4",

@@ -31,6 +31,14 @@ struct alignas(16) Tile {
 // Where square q of a row starts. Rows that differ by a multiple of 8 are swizzled alike.
 __device__ inline int swizzled(int row, int q) { return ((q ^ (row >> 1)) & 3) * 4; }
 
+// Where the outputs of pixel m begin. All of y lies channels last, and pixel m is its m-th row; of every s-th row and column it is not.
+template <bool PART>
+__device__ float* outputs_of(const Array<float, 4>& y, int m) {
+    if constexpr (!PART) return y.data + m * y.shape[1];
+    const Pixel p = pixel_of(m, y.shape[2], y.shape[3]);
+    return &y(p.n, 0, p.i, p.j);
+}
+
 // Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS; a warp = 64 pixels × half
 // of the outputs, in the fragments of mma.cuh. `at(i, u)` and `at(j, v)`, of two Axis, say which cell of x belongs to a pixel.
 // Reads x once for each block and tap (from the L2 cache but for the first time), w once for each block; writes y once.
@@ -109,7 +117,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     for (int r = 0; r < 8; ++r) {
         const int m = m0 + row + 8 * r;
         if (m >= M) break;
-        float* const to = y.data + m * O;  // y lies channels last: pixel m is its m-th row
+        float* const to = outputs_of<Axis::PART>(y, m);
 #pragma unroll
         for (int s = 0; s < ACROSS; ++s) {
             const int o = o0 + column - group + 8 * s + 2 * member;
