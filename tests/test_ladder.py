@@ -45,6 +45,7 @@ each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
 def few_slabs(monkeypatch):
     """So that a slab of a small case has several steps, as those of a large image have."""
     monkeypatch.setattr(gradients, "_BUSY", 3)
+    monkeypatch.setattr(gradients, "_LEAST", 1)
 
 
 def arguments(rung, sizes, dtype="float32", lay=lambda a: a, integers=False):
@@ -154,6 +155,26 @@ def test_the_table_is_in_order_and_names_are_found():
     assert all(find(rung.name, rung.equation) is rung for rung in RUNGS)
     with pytest.raises(KeyError, match=r"no rung 'spiral' of conv2d.forward; there are direct, tile"):
         find("spiral")
+
+
+@pytest.mark.parametrize("rung", [r for r in RUNGS if r.number >= 4], ids=lambda r: f"{r.label}-{r.name}-{r.equation.partition('.')[2]}")
+def test_from_rung_4_on_there_are_no_bank_conflicts(rung):
+    sizes = (1, 8, 16, 8, 64, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    _, _, _, arrays, options = arguments(rung, sizes, "float32", channels_last)
+    with emulator.options(watched=True), emulator.launches() as seen:
+        rung.run(*arrays, **options)
+    assert seen[0].counters["shared_wavefronts"] == seen[0].counters["least_wavefronts"] > 0
+    if (rung.name, rung.equation) == ("asynchronous", "conv2d.grad_weight"):  # its slabs are written four terms at once
+        assert seen[0].counters["sectors"] == seen[0].counters["least_sectors"]
+
+
+def test_a_slab_of_the_weight_gradient_is_long_enough_to_be_worth_it():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradients, "_LEAST", 128)
+        patch.setattr(gradients, "_BUSY", 264)
+        assert gradients._share(pixels=256, grid=1) == 128
+        assert gradients._share(pixels=8 * 64 * 64, grid=5) == 624  # enough blocks for a whole GPU
+        assert gradients._share(pixels=2**20, grid=264) == 4096
 
 
 # --- which rung a case goes to ----------------------------------------------------------------------

@@ -34,6 +34,8 @@
 constexpr int TERMS = 128, ROWS = 64, DEPTH = 16;  // of a tile of w̄: q and o; and pixels of a step
 constexpr int GRADIENT_THREADS = TERMS / EIGHT * (ROWS / EIGHT);
 
+__device__ inline float4& four(float* a) { return *reinterpret_cast<float4*>(a); }
+
 // Going on by some pixels without a division.
 __device__ inline void step(Pixel& p, int pixels, int P, int Q) {
     for (p.j += pixels; p.j >= Q; p.j -= Q)
@@ -90,16 +92,15 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
         wait_for_copies<0>();
         __syncthreads();  // these pixels have come for all, and all are done with the other buffer
         if (m0 + DEPTH < end) bring(buffer ^ 1, m0 + DEPTH);
-#pragma unroll 4
+#pragma unroll 2  // more would take more than 128 registers
         for (int m = 0; m < DEPTH; ++m) {
-            const float4 a[2] = {gradients[buffer][m][down], gradients[buffer][m][down + O_PIECES / 2]};
-            const float4 b[2] = {cells[buffer][m][across], cells[buffer][m][across + Q_PIECES / 2]};
-            const float as[EIGHT] = {a[0].x, a[0].y, a[0].z, a[0].w, a[1].x, a[1].y, a[1].z, a[1].w};
-            const float bs[EIGHT] = {b[0].x, b[0].y, b[0].z, b[0].w, b[1].x, b[1].y, b[1].z, b[1].w};
+            float a[EIGHT], b[EIGHT];
+            four(&a[0]) = gradients[buffer][m][down], four(&a[FOUR]) = gradients[buffer][m][down + O_PIECES / 2];
+            four(&b[0]) = cells[buffer][m][across], four(&b[FOUR]) = cells[buffer][m][across + Q_PIECES / 2];
 #pragma unroll
             for (int r = 0; r < EIGHT; ++r)
 #pragma unroll
-                for (int s = 0; s < EIGHT; ++s) sum[r][s] += as[r] * bs[s];
+                for (int s = 0; s < EIGHT; ++s) sum[r][s] += a[r] * b[s];
         }
     }
 #pragma unroll
@@ -107,9 +108,9 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
         const int o = o0 + down * FOUR + r % FOUR + r / FOUR * (ROWS / 2);
         if (o >= O) break;
 #pragma unroll
-        for (int s = 0; s < EIGHT; ++s) {
-            const int q = q0 + across * FOUR + s % FOUR + s / FOUR * (TERMS / 2);
-            if (q < terms) slabs.data[(slab * g.shape[1] + group * O + o) * terms + q] = sum[r][s];
+        for (int s = 0; s < EIGHT; s += FOUR) {  // four terms at once
+            const int q = q0 + across * FOUR + s / FOUR * (TERMS / 2);
+            if (q < terms) four(&slabs.data[(slab * g.shape[1] + group * O + o) * terms + q]) = four(&sum[r][s]);
         }
     }
 }

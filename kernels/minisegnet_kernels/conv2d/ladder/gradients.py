@@ -18,6 +18,8 @@ _cu = Module(FOLDER / "08_gradients")
 _ROWS, _TERMS, _DEPTH, _THREADS = 64, 128, 16, 128
 #: Blocks that keep a GPU busy: two on each multiprocessor of the largest.
 _BUSY = 264
+#: Pixels of a slab, at least: with fewer, to write the slabs and to add them would cost more than the sums.
+_LEAST = 128
 
 
 def _serves(x_shape, w_shape, options, dtype, channels_last=False):
@@ -44,7 +46,7 @@ def _grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
 def _share(pixels: int, grid: int) -> int:
     """Pixels of a slab, whole steps: so many that all blocks are busy, and at most 4096, for the digits of a float32 sum."""
     wanted = max(blocks(_BUSY, grid), blocks(pixels, 4096))
-    return blocks(blocks(pixels, wanted), _DEPTH) * _DEPTH
+    return blocks(max(blocks(pixels, wanted), _LEAST), _DEPTH) * _DEPTH
 
 
 # --- gradient for the input -------------------------------------------------------------------------
