@@ -1,15 +1,18 @@
-"""Everything that needs a GPU, in one command and under ten minutes: ``python tests/on_gpu.py``.
+"""Everything that needs a GPU, in one command and under ten minutes: ``python tests/on_gpu.py [FOLDER]``.
 
 It needs what is installed beside this repository and nothing else: CuPy (for CUDA 12 or 13), pytest,
-hypothesis, numba, numba-cuda; PyTorch as a peer if it is there.
+hypothesis, numba, numba-cuda, and what minisegnet itself needs; PyTorch as a peer if it is there.
 
 1. the tests marked ``gpu``, whose skips are failures here;
-2. compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over small cases of every kernel, where
-   the machine has it and lets it run;
-3. ``minisegnet bench --device cuda`` with PyTorch beside it.
+2. ``minisegnet bench`` with PyTorch beside it: on the GPU, the ladder's rungs, a step equation by equation, on the CPU,
+   and compiled by ``torch.compile``;
+3. pictures from these;
+4. compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over small cases of every kernel, where
+   the machine has it and lets it run.
 
-What came out goes to ``docs/benchmarks/<device>-<date>.json``, with a picture beside it. The exit code is
-0 if the tests passed and no sanitizer complained.
+What came out goes to ``docs/benchmarks/<device>-<date>.json`` (or to FOLDER), with pictures beside it, and is written anew
+after each part, so that what is known stays known if a later one hangs. The exit code is 0 if the tests and benchmarks
+passed and no sanitizer complained.
 """
 
 from __future__ import annotations
@@ -18,57 +21,122 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+#: Seconds for everything. A part that would go beyond is cut off, and later ones are not begun.
+BUDGET = 570
+BENCH = [sys.executable, "-m", "minisegnet", "bench"]
+#: Parts of the record that ``minisegnet bench`` makes: options, and seconds that each may take.
+PARTS = {
+    "cuda": (["--device", "cuda", "--rounds", "3"], 150),
+    "ladder": (["--device", "cuda", "--ladder", "--rounds", "3"], 60),
+    "breakdown": (["--device", "cuda", "--breakdown"], 30),
+    "compiled": (["--device", "cuda", "--only", "step", "--who", "cuda-last,torch,torch-compile", "--rounds", "3"], 60),
+    "cpu": (["--rounds", "1", "--who", "numpy,numba,torch", "--threads", str(min(os.cpu_count() or 1, 16))], 75),
+}
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
     "MINISEGNET_REQUIRE_GPU": "1",
     "MPLBACKEND": "Agg",
+    "PYTHONUNBUFFERED": "1",  # what was printed before a part was cut off is kept
 }
+_started = time.monotonic()
 
 
-def call(command: list[str], limit: int) -> tuple[int, str, float]:
-    """Exit code (124: it ran out of time), what was printed, seconds."""
+def call(command: list[str], limit: float) -> tuple[int, str, float]:
+    """Exit code (124: it ran out of time, and whatever it had started was ended with it), what was printed, seconds."""
+    limit = min(limit, BUDGET - (time.monotonic() - _started))
+    if limit < 1:
+        return 124, "no time was left for it", 0.0
     start = time.perf_counter()
     print("$", " ".join(command), flush=True)
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=limit, check=False)
-        code, text = done.returncode, done.stdout + done.stderr
-    except subprocess.TimeoutExpired as late:
-        code, text = 124, (late.stdout or b"").decode(errors="replace")
+    with tempfile.TemporaryFile() as printed:  # no pipe: one that a grandchild keeps open is waited for without end
+        process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = 124
+        printed.seek(0)
+        text = printed.read().decode(errors="replace")
     seconds = time.perf_counter() - start
     print(text[-3000:], f"-> exit code {code} after {seconds:.0f} s", flush=True)
     return code, text, round(seconds, 1)
 
 
 def tests() -> dict:
-    code, text, seconds = call([sys.executable, "-m", "pytest", "-q", "--maxfail=30", "-m", "gpu", "-p", "no:cacheprovider"], 300)
+    """Of the files that have any: another file that cannot be imported here is none of their business."""
+    files = [str(f.relative_to(ROOT)) for f in sorted((ROOT / "tests").glob("test_*.py")) if "mark.gpu" in f.read_text(encoding="utf-8")]
+    options = ["-q", "--maxfail=30", "-m", "gpu", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    code, text, seconds = call([sys.executable, "-m", "pytest", *options, *files], 240)
     closing = re.findall(r"^.*\b(?:passed|failed|error).*$", text, re.M)
-    return {"passed": code == 0, "said": closing[-1].strip("= ") if closing else "", "seconds": seconds}
+    found = {"passed": code == 0, "said": closing[-1].strip("= ") if closing else "", "seconds": seconds}
+    return found if code == 0 else {**found, "report": text[-6000:]}
 
 
-def sanitizer(tool: str) -> dict:
-    """One tool over the small cases; that it runs at all is tried first."""
+def benchmark(options: list[str], part: Path, limit: float) -> dict:
+    """A part of the record: what was measured, if only in some cases, and what was printed."""
+    code, text, seconds = call([*BENCH, *options, "--json", str(part)], limit)
+    measured = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+    return {**measured, "passed": code == 0, "said": text[-6000:], "seconds": seconds}
+
+
+def draw(folder: Path, stem: Path) -> dict:
+    """Bars, roofs and the waterfall, of the parts that there are."""
+    from minisegnet.bench import breakdown, pictures, results
+
+    drawn: dict[str, str] = {}
+    records = [folder / f"{name}.json" for name in ("cpu", "cuda", "ladder") if (folder / f"{name}.json").exists()]
+    for name in ("bars", "roofline", "step"):
+        path = stem.with_name(f"{stem.name}-{name}.png")
+        try:
+            if name == "step":
+                record = json.loads((folder / "breakdown.json").read_text(encoding="utf-8"))
+                pictures.waterfall(breakdown.from_dict(record), path)
+            else:
+                getattr(pictures, name)(results.load(records), path)
+            drawn[name] = path.name
+        except Exception as error:  # a picture less is no figure less
+            drawn[name] = f"not drawn: {type(error).__name__}: {error}"
+    return drawn
+
+
+def sanitizers(keep) -> dict:
+    """Each tool over the small cases; that they run here at all is tried first."""
     program = shutil.which("compute-sanitizer") or next(iter(sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))), None)
     if program is None:
-        return {"ran": False, "reason": "compute-sanitizer is not installed"}
-    tiny = [str(program), "--tool", tool, "--error-exitcode", "9", sys.executable, "-c"]
-    code, text, _ = call([*tiny, "import cupy; (cupy.arange(8) + 1).sum().item()"], 60)
+        return {tool: {"ran": False, "reason": "compute-sanitizer is not installed"} for tool in SANITIZERS}
+    run = lambda tool, line, limit: call([str(program), "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", line], limit)
+    code, text, _ = run("memcheck", "import cupy; (cupy.arange(8) + 1).sum().item()", 60)
     if code:
-        return {"ran": False, "reason": f"it does not run here: {text.strip()[-300:]}"}
-    code, text, seconds = call([*tiny, f"import sys; sys.path[:0] = ['{ROOT / 'tests'}']; import on_gpu; on_gpu.small_cases()"], 90)
-    if code == 124:
-        return {"ran": False, "reason": "out of time"}
-    summary = re.findall(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard", text)
-    errors = sum(int(n) for pair in summary for n in pair if n)
-    return {"ran": True, "errors": errors, "exit_code": code, "seconds": seconds, **({"report": text[-3000:]} if code else {})}
+        return {tool: {"ran": False, "reason": f"not run: it does not run here: {text.strip()[-300:]}"} for tool in SANITIZERS}
+    found: dict[str, dict] = {}
+    for tool in SANITIZERS:
+        code, text, seconds = run(tool, "import on_gpu; on_gpu.small_cases()", 90)
+        if code == 124:
+            found[tool] = {"ran": False, "reason": "out of time", "seconds": seconds}
+        else:
+            summary = re.findall(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard", text)
+            errors = sum(int(n) for pair in summary for n in pair if n)
+            found[tool] = {
+                "ran": True,
+                "errors": errors,
+                "exit_code": code,
+                "seconds": seconds,
+                **({"report": text[-3000:]} if code else {}),
+            }
+        keep(found)
+    return found
 
 
 def small_cases() -> None:
@@ -84,48 +152,36 @@ def small_cases() -> None:
                 target.run(row, case.cast("float32"))
 
 
-def benchmark(json_file: Path, picture: Path) -> dict:
-    command = [sys.executable, "-m", "minisegnet", "bench", "--device", "cuda", "--rounds", "3"]
-    code, text, seconds = call(
-        [*command, "--json", str(json_file), "--picture", str(picture), "--roofline", str(picture.with_stem(picture.stem + "-roofline"))],
-        240,
-    )
-    return {"passed": code == 0, "said": text[-6000:], "seconds": seconds}
-
-
-def main() -> int:
+def main(arguments: list[str]) -> int:
     from minisegnet.bench.report import environment
+    from minisegnet_kernels import backends
 
-    where = environment(os.cpu_count() or 1)
-    if "gpu" not in where:
-        print("there is no GPU here: nvidia-smi does not answer")
+    if not backends.gpu_count():
+        print("there is no GPU here: the driver knows none")
         return 2
-    folder = ROOT / "docs" / "benchmarks"
+    where = environment(os.cpu_count() or 1)
+    folder = Path(arguments[0]) if arguments else ROOT / "docs" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^a-z0-9]+", "-", where["gpu"]["name"].lower()).strip("-")
-    target = folder / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
+    name = re.sub(r"[^a-z0-9]+", "-", where.get("gpu", {}).get("name", "gpu").lower()).strip("-")
+    stem = folder / f"{name}-{datetime.now(UTC):%Y-%m-%d}"
+    target = stem.with_name(f"{stem.name}.json")  # not with_suffix: a name may have a dot
     record: dict = {"environment": where}
 
-    def keep() -> None:  # after each part: what is known stays known if a later one hangs
-        target.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    def keep(part: str, found: dict) -> None:
+        record[part] = found
+        target.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    record["tests"] = tests()
-    keep()
-    record["benchmark"] = benchmark(folder / f"{name}-timings.json", folder / f"{name}.png")
-    timings = folder / f"{name}-timings.json"
-    if timings.exists():
-        record |= {key: value for key, value in json.loads(timings.read_text()).items() if key in ("roofs", "results")}
-        timings.unlink()
-    keep()
-    record["sanitizers"] = {}
-    for tool in SANITIZERS:
-        record["sanitizers"][tool] = sanitizer(tool)
-        keep()
+    keep("tests", tests())
+    with tempfile.TemporaryDirectory() as parts:
+        for part, (options, limit) in PARTS.items():
+            keep(part, benchmark(options, Path(parts) / f"{part}.json", limit))
+        keep("pictures", draw(Path(parts), stem))
+    keep("sanitizers", sanitizers(lambda found: keep("sanitizers", found)))
     print("wrote", target)
     clean = all(s.get("errors", 0) == 0 and s.get("exit_code", 0) == 0 for s in record["sanitizers"].values())
-    return 0 if record["tests"]["passed"] and record["benchmark"]["passed"] and clean else 1
+    return 0 if record["tests"]["passed"] and all(record[part]["passed"] for part in PARTS) and clean else 1
 
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -95,6 +95,12 @@ def divide(step: Callable[[], Any], steps: int, clock: Any = None) -> Breakdown:
     return Breakdown(median(totals), [*ranked, rest])
 
 
+def from_dict(record: dict[str, Any]) -> Breakdown:
+    """Of a record that ``minisegnet bench --breakdown --json`` wrote."""
+    shares = [Share(s["equation"], s["calls"], s["seconds"], Cost(**s["cost"])) for s in record["shares"]]
+    return Breakdown(record["seconds"], shares, record["device"])
+
+
 def table(found: Breakdown, roof: Roof) -> str:
     """For the screen: milliseconds, share, what was reached, and percent of the roof."""
     total = sum(share.seconds for share in found.shares)

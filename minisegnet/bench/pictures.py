@@ -48,9 +48,9 @@ def relative(run: Run, path: Path, *, threads: int) -> None:
     found = {(r.case, r.phase, r.library): r.seconds for r in run.results}
     rows = [(case, phase) for case, phase, library in found if library == base]
     others = [name for name in libraries if name != base]
-    figure = new_figure(8, 0.34 * len(rows) + 1.4)
+    figure = new_figure(9, 0.34 * len(rows) + 1.4)
     height = figure.get_figheight()
-    axes = figure.add_axes((0.36, 0.6 / height, 0.61, 1 - 0.95 / height))
+    axes = figure.add_axes((0.42, 0.6 / height, 0.55, 1 - 0.95 / height))
     tall = 0.8 / max(1, len(others))
     for k, name in enumerate(others):
         ratio = [found[(*row, name)] / found[(*row, base)] if (*row, name) in found else float("nan") for row in rows]
@@ -76,17 +76,19 @@ def bars(runs: Sequence[Run], path: Path) -> None:
     """
     times: dict[tuple[str, str, str], float] = {}
     for run in runs:
+        own: dict[tuple[str, str, str], float] = {}
         for r in run.results:
             if r.library in AGAINST[run.device]:
                 key = r.case, run.device, r.library
-                times[key] = times.get(key, 0.0) + 1e3 * r.seconds
+                own[key] = own.get(key, 0.0) + 1e3 * r.seconds
+        times |= {key: ms for key, ms in own.items() if key not in times}  # what was measured twice counts as it was the first time
     if not times:
         raise ValueError("there is nothing to put side by side: the records have none of " + ", ".join(sum(AGAINST.values(), ())))
     cases = list(dict.fromkeys(case for case, _, _ in times))
     who = [(device, name) for device, names in AGAINST.items() for name in names if any(key[1:] == (device, name) for key in times)]
     figure = new_figure(9, (0.13 * len(who) + 0.14) * len(cases) + 1.9)
     height = figure.get_figheight()
-    axes = figure.add_axes((0.33, 0.6 / height, 0.64, 1 - 1.75 / height))
+    axes = figure.add_axes((0.38, 0.6 / height, 0.59, 1 - 1.75 / height))
     tall = 0.84 / len(who)
     for k, (device, name) in enumerate(who):
         rows = [(i, times[case, device, name]) for i, case in enumerate(cases) if (case, device, name) in times]
@@ -139,7 +141,8 @@ def _panel(axes: Any, run: Run) -> None:
     shown = [r for r in run.results if r.operations and r.bytes]
     ladder = any(r.library[:1].isdigit() for r in shown)
     intensity = [r.operations / r.bytes for r in shown]
-    ends = np.array([min(intensity) / 2, max(*intensity, max(roof.ridge for roof in run.roofs.values())) * 3])
+    ridges = [roof.ridge for roof in run.roofs.values()]
+    ends = np.array([min(*intensity, min(ridges) / 5) / 2, max(*intensity, *ridges) * 3])  # the slope and the flat, whatever is measured
     for kind, roof in run.roofs.items():
         corners = np.array([ends[0], roof.ridge, ends[1]])
         axes.plot(corners, np.minimum(roof.peak, corners * roof.bandwidth) / 1e9, color=INK, linewidth=1.4, zorder=1)
@@ -158,6 +161,7 @@ def _panel(axes: Any, run: Run) -> None:
     for phase in dict.fromkeys(r.phase for r in shown):
         axes.scatter([], [], s=26, marker=_MARKS.get(phase, "o"), facecolors="none", edgecolors=GREY, label=phase)
     axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations for each byte of the least traffic (FLOP/B)", ylabel="GFLOP/s")
+    axes.xaxis.set_minor_formatter(lambda value, place: "")
     where = "GPU" if run.device == "cuda" else "CPU"
     axes.set_title(f"{where}: the rungs of the convolution ladder" if ladder else where, loc="left", fontsize=10, color=INK)
     quiet_axes(axes)

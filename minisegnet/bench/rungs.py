@@ -25,7 +25,7 @@ CASES = {f"{equation}  {layer}": (layer, equation) for layer in LAYERS for equat
 
 def label(rung: Rung) -> str:
     """``"4 register_tile"``."""
-    return f"{getattr(rung, 'label', rung.number)} {rung.name}"
+    return f"{rung.label} {rung.name}"
 
 
 def rungs_of(case: str) -> dict[str, Rung]:
@@ -36,8 +36,7 @@ def rungs_of(case: str) -> dict[str, Rung]:
 
 def _layout(rung: Rung, layer: Layer) -> bool | None:
     """Whether a rung gets its images channels last: what is best for it, or what it serves."""
-    best = getattr(rung, "best_last", False)
-    return next((last for last in (best, not best) if _serves(rung, layer, last)), None)
+    return next((last for last in (rung.best_last, not rung.best_last) if _serves(rung, layer, last)), None)
 
 
 def phases(library: Any, case: str, rung: str | None, seed: int = 0) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
