@@ -85,7 +85,7 @@ def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
 # --- names in LaTeX and names in code -------------------------------------------------------
 
 _WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mathbb|substack|begin|end)\*?\{[^{}]*\}")
-_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "rho", "sigma", "tau", "eta", "kappa", "ell"]
+_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "rho", "sigma", "tau", "eta", "kappa", "ell"]
 _ATOM = re.compile(r"(?P<base>[A-Za-z]+)(?:_(?P<sub>[A-Za-z]+)\b|_\{(?P<braced>[^{}]*)\})?")
 
 

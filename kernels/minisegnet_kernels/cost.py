@@ -145,6 +145,11 @@ def _convolution(arrays: Sequence[Any], results: list[Any], options: dict[str, A
     return 2 * _size(results[0]) * prod(arrays[1].shape[1:])
 
 
+def _convolution_statistics(arrays: Sequence[Any], results: list[Any], options: dict[str, Any]) -> int:
+    """Of each output also its part of the mean, 1, and of the variance, 3."""
+    return _convolution(arrays, results, options) + 4 * _size(results[0])
+
+
 def _convolution_grad_input(arrays: Sequence[Any], results: list[Any], options: dict[str, Any]) -> int:
     """Each element of g meets C/G · U · V weights."""
     return 2 * _size(arrays[0]) * prod(arrays[1].shape[1:])
@@ -168,6 +173,7 @@ def _window(operations: int) -> Callable:
 _OPERATIONS: dict[str, Callable[[Sequence[Any], list[Any], dict[str, Any]], int]] = {
     "conv2d.forward": _convolution,
     "conv2d.forward_relu": _convolution,
+    "conv2d.forward_statistics": _convolution_statistics,
     "conv2d.grad_input": _convolution_grad_input,
     "conv2d.grad_weight": _convolution_grad_weight,
     "conv2d.grad_bias": _each(1),

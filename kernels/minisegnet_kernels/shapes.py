@@ -30,6 +30,10 @@ def _convolved(x, w, b, *, stride, padding, dilation, groups):
     return [(x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes))]
 
 
+def _convolved_with_channel_sums(x, w, b, **options):
+    return [*_convolved(x, w, b, **options), w.shape[:1], w.shape[:1]]
+
+
 def _transposed(g, w, *, input_size, groups, **options):
     return [(g.shape[0], w.shape[1] * groups, *input_size)]
 
@@ -51,6 +55,7 @@ def _resized(x, *arrays, output_size, **options):
 _SHAPES: dict[str, Callable[..., Sequence[tuple[int, ...]]]] = {
     "conv2d.forward": _convolved,
     "conv2d.forward_relu": _convolved,
+    "conv2d.forward_statistics": _convolved_with_channel_sums,
     "conv2d.grad_input": _transposed,  # as the transposed convolution
     "pool2d.forward": _pooled_with_winners,
     "pool2d.max": _pooled_with_winners,

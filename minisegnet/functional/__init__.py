@@ -27,7 +27,7 @@ from .arithmetic import (
     tanh,
     where,
 )
-from .convolution import conv2d, conv2d_relu, conv_transpose2d
+from .convolution import conv2d, conv2d_relu, conv2d_statistics, conv_transpose2d
 from .normalisation import batch_norm, batch_norm_relu, dropout, dropout2d, local_response_norm
 from .pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .resize import interpolate, pad
@@ -50,6 +50,7 @@ __all__ = [
     "clip",
     "conv2d",
     "conv2d_relu",
+    "conv2d_statistics",
     "conv_transpose2d",
     "cross_entropy",
     "div",

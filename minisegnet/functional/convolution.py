@@ -48,6 +48,18 @@ def conv2d_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, group
     return y, lambda g: _products(g * (y > 0), input, weight, bias, options)
 
 
+@differentiable
+def conv2d_statistics(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """`conv2d`, with mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
+
+    For a batch normalisation behind it, which takes them as `batch_mean` and `batch_var` and needs no pass of its own.
+    Both are (O,) and constants: what a loss owes to them is in the gradient of `batch_norm`. Arguments as `conv2d`.
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    results = kernels.forward_statistics(input, weight, bias, **options)
+    return results, lambda g: _products(g, input, weight, bias, options)
+
+
 def _products(g, x, w, b, options):
     return (
         lambda: kernels.grad_input(g, w, input_size=x.shape[2:], **options),

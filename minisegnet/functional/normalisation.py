@@ -12,7 +12,9 @@ from ..tensor import Tensor, differentiable
 
 
 @differentiable
-def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
+):
     """Normalise each channel to mean 0 and variance 1, then scale and shift.
 
     Parameters
@@ -26,6 +28,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     training : bool
         Whether to use the statistics of this batch (with the biased variance).
     momentum, eps : float
+    batch_mean, batch_var : Tensor, (C,), optional
+        Mean and biased variance of this batch, if they are known already (`conv2d_statistics`); used in training.
 
     Returns
     -------
@@ -50,7 +54,10 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
             return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(gamma, beta)
 
         return y, pullback
-    y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
+    if batch_mean is None:
+        y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
+    else:
+        y, mu, rho = kernels.inference(input, batch_mean, batch_var, weight, bias, eps=eps), batch_mean, _rho(batch_var, eps)
     _update(running_mean, running_var, mu, rho, input, momentum, eps)
 
     def pullback_training(g):
@@ -61,15 +68,18 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
 
 
 @differentiable
-def batch_norm_relu(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm_relu(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
+):
     """``relu(batch_norm(...))``, with the ReLU in the same sweeps over memory; arguments as `batch_norm`."""
     weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
-    if training:
+    if training and batch_mean is None:
         y, mu, rho = kernels.forward_relu(input, weight, bias, eps=eps)
-        _update(running_mean, running_var, mu, rho, input, momentum, eps)
     else:
-        y = kernels.inference_relu(input, running_mean, running_var, weight, bias, eps=eps)
-        mu, rho = running_mean, _rho(running_var, eps)
+        mu, variance = (batch_mean, batch_var) if training else (running_mean, running_var)
+        y, rho = kernels.inference_relu(input, mu, variance, weight, bias, eps=eps), _rho(variance, eps)
+    if training:
+        _update(running_mean, running_var, mu, rho, input, momentum, eps)
 
     def pullback(g):
         gamma, beta = kernels.grad_affine_relu(g, input, weight, bias, mu, rho)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from minisegnet_kernels import backends
 
 from .. import functional as F
 from .activation import Identity, ReLU
@@ -11,11 +14,24 @@ from .convolution import Conv2d
 from .module import Module
 from .normalisation import BatchNorm2d
 
-# Neighbours in a Sequential that one pass over memory can do. The result is that of one
-# after the other, up to rounding. A hook on either, or a subclass, keeps them apart.
-FUSED: dict[tuple[type, type], Callable[[Any, Any], Any]] = {
-    (Conv2d, ReLU): lambda conv, x: conv.run(F.conv2d_relu, x),
-    (BatchNorm2d, ReLU): lambda norm, x: norm.run(F.batch_norm_relu, x),
+
+def _convolved_and_normalised(normalise: Callable) -> Callable:
+    """The statistics of the batch come with the convolution, so that the normalisation is one pass over its output."""
+
+    def run(x: Any, conv: Conv2d, norm: BatchNorm2d, *relu: ReLU) -> Any:
+        y, mean, variance = conv.run(F.conv2d_statistics, x)
+        return norm.run(partial(normalise, batch_mean=mean, batch_var=variance), y)
+
+    return run
+
+
+# Neighbours in a Sequential that take fewer passes over memory together. The result is that of one
+# after the other, up to rounding. A hook on one of them, or a subclass, keeps them apart.
+FUSED: dict[tuple[type, ...], Callable] = {
+    (Conv2d, BatchNorm2d, ReLU): _convolved_and_normalised(F.batch_norm_relu),
+    (Conv2d, BatchNorm2d): _convolved_and_normalised(F.batch_norm),
+    (Conv2d, ReLU): lambda x, conv, relu: conv.run(F.conv2d_relu, x),
+    (BatchNorm2d, ReLU): lambda x, norm, relu: norm.run(F.batch_norm_relu, x),
 }
 
 
@@ -27,18 +43,25 @@ def chain(x: Any, *modules: Module) -> Any:
     """
     waiting = [module for module in modules if type(module) is not Identity or module._forward_hooks]
     while waiting:
-        first = waiting.pop(0)
-        together = _fused(first, waiting[0]) if waiting else None
-        if together is None:
-            x = first(x)
-        else:
-            x = first._located(together, first, x)
-            waiting.pop(0)
+        together = next((waiting[:count] for count in (3, 2) if _are_fused(waiting[:count], x)), waiting[:1])
+        first = together[0]
+        x = first(x) if len(together) == 1 else first._located(FUSED[_kinds(together)], x, *together)
+        waiting = waiting[len(together) :]
     return x
 
 
-def _fused(first: Module, second: Module) -> Callable | None:
-    return None if first._forward_hooks or second._forward_hooks else FUSED.get((type(first), type(second)))
+def _kinds(modules: Sequence[Module]) -> tuple[type, ...]:
+    return tuple(map(type, modules))
+
+
+def _are_fused(modules: Sequence[Any], x: Any) -> bool:
+    """A convolution and its normalisation only where the statistics are the batch's, and on the GPU's program.
+
+    Those for a CPU compute the statistics of a channel, and normalise it while it is still in the cache.
+    """
+    if _kinds(modules) not in FUSED or any(module._forward_hooks for module in modules):
+        return False
+    return _kinds(modules[:2]) != (Conv2d, BatchNorm2d) or (modules[1].uses_batch and backends.current(x.device) == "cuda")
 
 
 class _Numbered(Module):

@@ -67,10 +67,13 @@ class BatchNorm2d(Module):
             self.num_batches_tracked.data += 1
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
-        on_batch = self.training or self.running_mean is None
-        return normalise(
-            x, self.running_mean, self.running_var, self.weight, self.bias, on_batch, 0.0 if momentum is None else momentum, self.eps
-        )
+        momentum = 0.0 if momentum is None else momentum
+        return normalise(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
+
+    @property
+    def uses_batch(self) -> bool:
+        """Whether the statistics are those of the batch, and not the running ones."""
+        return self.training or self.running_mean is None
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"

@@ -69,6 +69,22 @@ def _vjp_relu(case, outputs, g):
     return _vjp(case, outputs, g * (outputs[0] > 0))
 
 
+def _variances(case):
+    """Of each channel of y, as a part of the largest square of y."""
+    y = reference.forward(*(a.astype(np.float64) for a in case.arrays.values()), **case.options)
+    return y.var(axis=(0, 2, 3)) / np.square(y).max()
+
+
+def _varied(case):
+    """At least two values in a channel, which are not all alike."""
+    return _variances(case).min() > 1e-3
+
+
+def _terms_statistics(case):
+    """What a variance loses where it is the small difference of large numbers."""
+    return int(_terms(case) / _variances(case).min())
+
+
 def _terms(case):
     """At most this many products reach one output, whichever equation it is."""
     return max(int(np.prod(a.shape[1:])) for a in case.arrays.values())
@@ -95,6 +111,14 @@ ROWS = [
         analytic=False,
         terms=_terms,
         exact=True,
+    ),
+    Operation(
+        "conv2d.forward_statistics",
+        _cases("x", "w", "b").filter(_varied),
+        large=_cases("x", "w", "b", **_LARGE).filter(_varied),
+        differentiable=("x", "w", "b"),
+        vjp=_vjp,
+        terms=_terms_statistics,
     ),
     Operation(
         "conv2d.grad_input",

@@ -5,7 +5,7 @@
 // a thread keeps to one channel, so what belongs to the channel is loaded once. In NCHW width is 1, and
 // neighbouring threads are neighbours in the channel's plane; channels last, width is up to 32, and
 // neighbouring threads are neighbouring channels. Both ways a warp reads memory without gaps.
-#include "../cuda/common.cuh"
+#include "../cuda/moments.cuh"
 
 // The values of a thread, one after another. A step is a number with the digits n i j, added with carries:
 // a division a value would take longer than its way through memory.
@@ -45,23 +45,6 @@ struct Walk {
 template <typename T>
 __device__ T read(const Array<const T, 4>& x, const Walk& at) { return __ldg(&x(at.n, at.c, at.i, at.j)); }
 
-// Number, mean, and sum of squared deviations from the mean of some values.
-template <typename T>
-struct Moments {
-    int count;
-    T mean, spread;
-};
-
-// Chan, Golub & LeVeque (1979): the moments of a union from those of its parts. E[x²] − E[x]² would be
-// shorter, and would have no digits left where the mean is large.
-template <typename T>
-__device__ Moments<T> merged(const Moments<T>& a, const Moments<T>& b) {
-    const int count = a.count + b.count;
-    if (count == 0) return a;
-    const T step = b.mean - a.mean, share = T(b.count) / T(count);
-    return {count, a.mean + share * step, a.spread + b.spread + step * step * share * T(a.count)};
-}
-
 // What the gradients for scale and shift add up: g (x − μ), and g.
 template <typename T>
 struct Sums {
@@ -70,19 +53,6 @@ struct Sums {
 
 template <typename T>
 __device__ Sums<T> merged(const Sums<T>& a, const Sums<T>& b) { return {a.products + b.products, a.ones + b.ones}; }
-
-// Merges what the threads of each channel found, in a tree whose order never changes. The result is in
-// the threads that lead; THREADS is the size of the block, a power of two as width is.
-template <int THREADS, typename Part>
-__device__ Part block_merged(const Part& mine, int width) {
-    SHARED(Part, part, [THREADS]);
-    part[threadIdx.x] = mine;
-    for (int half = THREADS / 2; half >= width; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) part[threadIdx.x] = merged(part[threadIdx.x], part[threadIdx.x + half]);
-    }
-    return part[threadIdx.x];
-}
 
 // What a channel does to its values: y = scale (x − centre) + shift. One function for both ways, so that
 // the ReLU is closed in the gradient exactly where it was closed in the output.

@@ -30,12 +30,18 @@ def _sweep(kernel, x, *arguments):
     return out
 
 
+def _moments(x):
+    """A pass over x: means and sums of squared deviations of slabs, (C, slabs) both, and how many values a slab has."""
+    grid, width, length = _map(x, _SLABS)
+    means, spreads = (empty(x, (x.shape[1], grid[1])) for _ in range(2))
+    _cu.launch("batch_norm_forward__statistics", grid, (THREADS,), x, width, length, means, spreads, THREADS=THREADS)
+    return means, spreads, length
+
+
 def _train(kernel, x, gamma, beta, eps):
     C, M = x.shape[1], x.size // x.shape[1]
     mu, rho = empty(gamma, (C,)), empty(gamma, (C,))
-    grid, width, length = _map(x, _SLABS)
-    means, spreads = empty(gamma, (C, grid[1])), empty(gamma, (C, grid[1]))
-    _cu.launch("batch_norm_forward__statistics", grid, (THREADS,), x, width, length, means, spreads, THREADS=THREADS)
+    means, spreads, length = _moments(x)
     _cu.launch("batch_norm_forward__merge", (C,), (THREADS,), means, spreads, length, M, eps, mu, rho, THREADS=THREADS)
     return _sweep(kernel, x, x, gamma, beta, mu, rho), mu, rho
 

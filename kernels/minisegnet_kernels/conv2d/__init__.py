@@ -1,11 +1,13 @@
 """Convolution: the front door. Arguments are checked here, then the selected view runs.
 
-Equations: ``conv2d.forward``, ``conv2d.forward_relu``, ``conv2d.grad_input`` (also the
-transposed convolution), ``conv2d.grad_weight``, ``conv2d.grad_bias``.
+Equations: ``conv2d.forward``, ``conv2d.forward_relu``, ``conv2d.forward_statistics`` (for a batch
+normalisation behind it), ``conv2d.grad_input`` (also the transposed convolution),
+``conv2d.grad_weight``, ``conv2d.grad_bias``.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from .. import checks
 from ..backends import run
 from .formula import output_size
 
-__all__ = ["forward", "forward_relu", "grad_bias", "grad_input", "grad_weight", "options", "output_size"]
+__all__ = ["forward", "forward_relu", "forward_statistics", "grad_bias", "grad_input", "grad_weight", "options", "output_size"]
 
 
 def forward(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
@@ -48,6 +50,35 @@ def forward_relu(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     return _forward("conv2d.forward_relu", x, w, b, stride, padding, dilation, groups)
 
 
+def forward_statistics(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    """Convolution, and mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
+
+    They are what a batch normalisation asks first: y goes with them to `batch_norm.inference` (or
+    ``inference_relu``), and need not be read once more for them where the convolution has them at hand.
+
+    Parameters
+    ----------
+    x, w, b, stride, padding, dilation, groups
+        As of `forward`.
+
+    Returns
+    -------
+    y : array, (N, O, P, Q)
+    mu, nu : array, (O,)
+        Mean, and biased variance.
+
+    Raises
+    ------
+    ValueError
+        As `forward`; and if a channel has fewer than two values.
+
+    Notes
+    -----
+    The gradients for y are those of `forward`: what a loss owes to mu and nu is in the gradients of batch normalisation.
+    """
+    return _forward("conv2d.forward_statistics", x, w, b, stride, padding, dilation, groups)
+
+
 def _forward(equation, x, w, b, stride, padding, dilation, groups):
     checks.rank(equation, "x", x, "N C H W")
     _check_kernel(equation, w, groups)
@@ -67,6 +98,8 @@ def _forward(equation, x, w, b, stride, padding, dilation, groups):
             actual=f"x {checks.shape('N C H W', x)}, w {checks.shape('O C/G U V', w)}, groups = {groups}",
         )
     fitted = options(equation, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    if equation == "conv2d.forward_statistics":
+        _check_count(equation, x, w, fitted)
     b = np.zeros_like(w, shape=w.shape[0]) if b is None else b
     return run(equation, x, w, b, **fitted)
 
@@ -182,6 +215,19 @@ def _check_kernel(equation, w, groups):
             "groups do not fit",
             expected="groups ≥ 1 that divides the output channels O",
             actual=f"groups = {groups!r}, {checks.shape('O C/G U V', w)}",
+        )
+
+
+def _check_count(equation, x, w, fitted):
+    axes = zip(x.shape[2:], w.shape[2:], fitted["stride"], fitted["padding"], fitted["dilation"], strict=True)
+    count = len(x) * prod(output_size(*axis) for axis in axes) if len(w) else 0
+    if count < 2:
+        checks.fail(
+            equation,
+            f"{count} value per channel of the output: a mean and a variance need more",
+            expected="N · P · Q ≥ 2",
+            actual=f"x {checks.shape('N C H W', x)}, w {checks.shape('O C/G U V', w)}",
+            hint="a larger batch or image",
         )
 
 

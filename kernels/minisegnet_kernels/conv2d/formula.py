@@ -22,6 +22,9 @@ _SYMBOLS = {
     "w": "kernel, (O, C/G, U, V)",
     "b": "bias, (O,)",
     "y": "output, (N, O, P, Q)",
+    "mu": "mean of a channel of y, (O,)",
+    "nu": "variance of a channel of y, (O,)",
+    "M": "N P Q, the number of values of a channel of y",
     "g": "gradient of the loss with respect to y, (N, O, P, Q)",
     "s_h": "stride of the rows; s_w of the columns",
     "p_h": "rows of padding above; p_w columns of padding at the left",
@@ -82,6 +85,32 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
         if y[n, o, i, j] < 0:
             y[n, o, i, j] = 0
     return y
+
+
+@equation(
+    "conv2d.forward_statistics",
+    tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
+    r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2",
+    symbols=_symbols("x", "w", "b", "y", "M", "mu", "nu"),
+    reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: what a batch normalisation behind the convolution asks first",
+)
+def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
+    (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
+    P = output_size(H, U, sh, padding[0], dh)
+    Q = output_size(W, V, sw, padding[1], dw)
+    y, M = np.zeros((N, O, P, Q), np.result_type(x, w, b)), N * P * Q
+    mu, nu = np.zeros(O, y.dtype), np.zeros(O, y.dtype)
+    for n, o, i, j in np.ndindex(N, O, P, Q):
+        y[n, o, i, j] = b[o]
+        for c, u, v in np.ndindex(C // G, U, V):
+            k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
+            if 0 <= k < H and 0 <= l < W:
+                y[n, o, i, j] += w[o, c, u, v] * x[n, o * G // O * (C // G) + c, k, l]
+        mu[o] += y[n, o, i, j] / M
+    for n, o, i, j in np.ndindex(N, O, P, Q):
+        nu[o] += (y[n, o, i, j] - mu[o]) * (y[n, o, i, j] - mu[o]) / M
+    return y, mu, nu
 
 
 @equation(

@@ -13,7 +13,7 @@
 //      └─────────────────┘
 //
 // The host side, kernel.py, says which form serves which case.
-#include "../cuda/common.cuh"
+#include "../cuda/moments.cuh"
 
 constexpr int ROWS = 8, COLUMNS = 32;  // of a tile; a warp is one row, so that its reads meet 32 different banks
 constexpr int OUTPUTS = 4;             // output channels of a thread
@@ -136,6 +136,22 @@ template <typename T>
 __global__ void conv2d_forward_relu__tile(Array<const T, 4> x, Array<const T, 4> w, Array<const T, 1> b, Array<T, 4> y, Window at,
                                           int groups, int channels) {
     convolve_tile(x, w, y, at, groups, channels, [&](int o, T sum) { return relu(b(o) + sum); });
+}
+
+// --- forward, with what batch normalisation asks of y ---------------------------------------------------
+
+// conv2d.forward_statistics, at last: μ_o = Σ_nij y_noij / M, ν_o = Σ_nij (y_noij − μ_o)² / M, from the moments of slabs of
+// `length` pixels, which the epilogue of a rung has left (ladder/statistics.cuh). One block = one channel.
+// THREADS = 256
+template <typename T, int THREADS>
+__global__ void conv2d_forward_statistics__merge(Array<const T, 2> means, Array<const T, 2> spreads, int length, int M, Array<T, 1> mu,
+                                                 Array<T, 1> nu) {
+    const int o = blockIdx.x;
+    Moments<T> all = {0, 0, 0};
+    for (int slab = threadIdx.x; slab < means.shape[1]; slab += THREADS)
+        all = merged(all, Moments<T>{min(length, M - slab * length), means(o, slab), spreads(o, slab)});
+    all = block_merged<THREADS>(all, 1);
+    if (threadIdx.x == 0) mu(o) = all.mean, nu(o) = all.spread / T(M);
 }
 
 // --- gradient for the input -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ by itself: `backends.use_rung` chooses them, as any other.
 from math import prod
 
 from .. import backends
+from ..batch_norm import kernel as batch_norm
 from ..cuda import THREADS, Module, blocks, empty
 from ..cuda.memory import is_channels_last
 from ._geometry import output_shape, window
@@ -72,6 +73,21 @@ def _forward(x, w, b, relu, stride, padding, dilation, groups):
     if w.shape[0] // groups >= _WIDE and prod(w.shape[1:]) >= _WIDE:
         return find("implicit_gemm").program(x, w, b, relu=relu, **options)
     return _direct(x, w, b, relu=relu, **options)
+
+
+def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    """The slabs come from the epilogue of the rung if it has one; if not, from a pass over y, as batch normalisation makes it."""
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    rung = _rung("conv2d.forward", x.shape, w.shape, w.shape[1], w.shape[0] // groups, options, x)
+    if rung and rung.with_statistics:
+        y, slabs = rung.with_statistics(x, w, b, **options)
+    else:
+        y = forward(x, w, b, **options)
+        slabs = batch_norm._moments(y)
+    O = y.shape[1]
+    mu, nu = empty(b, (O,)), empty(b, (O,))
+    _cu.launch("conv2d_forward_statistics__merge", (O,), (THREADS,), *slabs, y.size // O, mu, nu, THREADS=THREADS)
+    return y, mu, nu
 
 
 def _rung(equation, x_shape, w_shape, channels, width, options, *images):

@@ -40,6 +40,13 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     return _convolve(x, w, b, stride, padding, dilation, groups, relu=True)
 
 
+def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    y = forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    mu, nu = np.empty_like(b), np.empty_like(b)
+    _moments(y, mu, nu)
+    return y, mu, nu
+
+
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, O, _, _), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
     x = np.empty((N, Cg * groups, H, W), g.dtype)
@@ -280,3 +287,22 @@ def _plane_sums(g, b):
         b[o] = 0
         for n in range(g.shape[0]):
             b[o] += total(g[n, o].reshape(-1))
+
+
+@kernel
+def _moments(y, mu, nu):
+    """Mean and variance of each channel, added in float64: in float32 they would lose digits."""
+    N, O, P, Q = y.shape
+    for o in prange(O):
+        deviations = np.empty(Q, np.float64)
+        mean, spread = 0.0, 0.0
+        for n in range(N):
+            for i in range(P):
+                mean += total(y[n, o, i]) / (N * P * Q)
+        for n in range(N):
+            for i in range(P):
+                for j in range(Q):
+                    deviations[j] = (y[n, o, i, j] - mean) ** 2
+                spread += total(deviations)
+        mu[o] = mean
+        nu[o] = spread / (N * P * Q)

@@ -29,6 +29,13 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     return _convolve(x, w, b, stride, padding, dilation, groups, relu=True)
 
 
+def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    y = forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    mu, nu = empty(b, b.shape), empty(b, b.shape)
+    launch(_moments, b.size, THREADS, y, mu, nu)
+    return y, mu, nu
+
+
 def _convolve(x, w, b, stride, padding, dilation, groups, relu):
     axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
     y = empty(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
@@ -120,6 +127,25 @@ def _stage(x, n, c0, k0, l0, channels, height, width, cells):
         c, k, l = t // (height * width), k0 + t // width % height, l0 + t % width
         inside = 0 <= k < x.shape[2] and 0 <= l < x.shape[3]
         cells[t] = x[n, c0 + c, k, l] if inside else x.dtype.type(0)
+
+
+@kernel
+def _moments(y, mu, nu):
+    """Thread map: one block = one channel o; a thread takes every THREADS-th of its values, for the mean and then for the variance."""
+    N, _, P, Q = y.shape
+    o, count = cuda.blockIdx.x, N * P * Q
+    mean, result = 0.0, 0.0
+    for sweep in range(2):
+        part = 0.0
+        for number in range(cuda.threadIdx.x, count, THREADS):
+            value = y[number // (P * Q), o, number // Q % P, number % Q]
+            part += value if sweep == 0 else (value - mean) * (value - mean)
+        result = block_sum(part) / count
+        if sweep == 0:
+            mean = result
+    if cuda.threadIdx.x == 0:
+        mu[o] = mean
+        nu[o] = result
 
 
 # --- gradient for the input -----------------------------------------------------------------------

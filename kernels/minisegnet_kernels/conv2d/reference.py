@@ -27,6 +27,12 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     return np.maximum(forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups), 0)
 
 
+def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    y = forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    mu = y.mean(axis=(0, 2, 3))
+    return y, mu, np.square(y - mu[:, None, None]).mean(axis=(0, 2, 3))
+
+
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, _, P, Q), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
     (sh, sw), ((pt, pb), (pl, pr)), (dh, dw) = stride, padding, dilation

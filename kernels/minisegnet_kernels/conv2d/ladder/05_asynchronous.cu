@@ -14,7 +14,7 @@
 // 2. No division in the loop. Each thread always brings the same pixels, whose place is found once; and its four channels
 //    go 16 terms further in each step, which `advance` counts with additions.
 // 3. The bias and the ReLU are applied to the sums in registers: a pass over y less, which costs as much as a convolution
-//    of few channels.
+//    of few channels. So are the statistics that a batch normalisation behind it wants (statistics.cuh).
 //
 //     cells[m][q] 128 × 16          A copy cannot turn what it moves, so a row is a pixel, with its 16 terms: four pieces
 //    ┌────┬────┬────┬────┬──┐       of 16 bytes, and one piece of padding. A thread reads four terms of 8 pixels and of 8
@@ -31,6 +31,7 @@
 #include "matrix.cuh"
 
 #include "../../cuda/async.cuh"
+#include "statistics.cuh"
 
 constexpr int PIXELS = 128, SLICE = 16;      // of a tile: pixels, terms of a step
 constexpr int FOUR = 4, EIGHT = 8;           // numbers of a piece of 16 bytes; a thread makes EIGHT × EIGHT results
@@ -50,9 +51,9 @@ __device__ inline void add_product(float& sum, const float4& a, const float4& b)
 // Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. In a step it brings
 // four terms of PIXELS · PIECES / THREADS pixels and of OUTPUTS · PIECES / THREADS outputs.
 // Rows past the last are the last once more: they are computed and not written.
-template <int OUTPUTS, typename Finish>
+template <int OUTPUTS, typename Finish, typename Statistics = NoStatistics>
 __device__ void multiply(const Array<const float, 4>& x, const Array<const float, 4>& w, const Array<float, 4>& y, Window at, int groups,
-                         Finish finish) {
+                         Finish finish, const Statistics& statistics = {}) {
     constexpr int ACROSS = OUTPUTS / EIGHT, DOWN = PIXELS / EIGHT, THREADS = DOWN * ACROSS;
     constexpr int LINES = THREADS / PIECES;                             // rows that the block brings at once
     const int O = w.shape[0] / groups, C = w.shape[1], V = w.shape[3];  // channels of a group
@@ -116,6 +117,8 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
             }
         }
     }
+    if constexpr (Statistics::WANTED)
+        keep_of_block<OUTPUTS, DOWN>(statistics, reinterpret_cast<float2*>(cells), sum, m0, pixels, group * O + o0, min(O - o0, OUTPUTS));
 #pragma unroll
     for (int r = 0; r < EIGHT; ++r) {
         const int m = m0 + down + r * DOWN;
@@ -145,4 +148,14 @@ __global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_rel
                                                                                  Array<const float, 1> b, Array<float, 4> y, Window at,
                                                                                  int groups) {
     multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return relu(b(o) + sum); });
+}
+
+// conv2d.forward_statistics: y_{n,o,i,j} = b_o + Σ_q x[m, q] w[o, q], and the moments of each 128 pixels m of y.
+// Thread map: one thread = 8 × 8 of y[n,o,i,j].
+// OUTPUTS = 64, 128
+template <int OUTPUTS>
+__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_statistics__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+                                                                                       Array<const float, 1> b, Array<float, 4> y, Window at,
+                                                                                       int groups, Array<float, 2> means, Array<float, 2> spreads) {
+    multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return b(o) + sum; }, Slabs{b, means, spreads});
 }

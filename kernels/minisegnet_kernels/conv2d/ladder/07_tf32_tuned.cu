@@ -13,7 +13,8 @@
 // It wants x channels last with C a multiple of 4, and w as a matrix O × U V C (the host lays it so). Inputs are
 // rounded to TF32 when they are read from shared memory, since a copy changes nothing on its way. OUTPUTS is chosen
 // by the host: 32 and 64 keep narrow layers from computing outputs that there are not. The bias and the ReLU are
-// applied to the sums in registers: a pass of its own would cost as much memory traffic as the convolution.
+// applied to the sums in registers: a pass of its own would cost as much memory traffic as the convolution. So are the
+// statistics that a batch normalisation behind it wants (statistics.cuh).
 // On an H100 100–180 TFLOP/s are expected [an estimate].
 #include "tf32_pipeline.cuh"
 
@@ -36,4 +37,12 @@ __global__ void __launch_bounds__(128) conv2d_forward__tf32_tuned(Array<const fl
 template <int OUTPUTS>
 __global__ void __launch_bounds__(128) conv2d_forward_relu__tf32_tuned(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b, Array<float, 4> y, Window at, int U, int V) {
     multiply<OUTPUTS>(x, w, y, Forward{at.sh, at.ph, at.dh}, Forward{at.sw, at.pw, at.dw}, U, V, [&](int o, float sum) { return relu(b(o) + sum); });
+}
+
+// conv2d.forward_statistics: y_{n,o,i,j} = b_o + Σ_{c,u,v} w x, and the moments of each 64 pixels of y.
+// Thread map: a block of 128 threads = 128 pixels × OUTPUTS.
+// OUTPUTS = 32, 64, 128
+template <int OUTPUTS>
+__global__ void __launch_bounds__(128) conv2d_forward_statistics__tf32_tuned(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b, Array<float, 4> y, Window at, int U, int V, Array<float, 2> means, Array<float, 2> spreads) {
+    multiply<OUTPUTS>(x, w, y, Forward{at.sh, at.ph, at.dh}, Forward{at.sw, at.pw, at.dw}, U, V, [&](int o, float sum) { return b(o) + sum; }, Slabs{b, means, spreads});
 }

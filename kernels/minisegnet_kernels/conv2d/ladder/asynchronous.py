@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...cuda import Module, empty
+from ...cuda import Module, blocks, empty
 from .._geometry import output_shape, window
 from .register_tile import NEEDS, outputs_of_a_tile, serves, tiles
 from .rung import FOLDER, Rung, rows_of_weights
@@ -10,15 +10,30 @@ from .rung import FOLDER, Rung, rows_of_weights
 _cu = Module(FOLDER / "05_asynchronous")
 
 
+#: Pixels of a block, as in the file: with statistics, a slab.
+_SLAB = 128
+
+
 def _forward(x, w, b, *, relu=False, stride, padding, dilation, groups):
+    return _launched("conv2d_forward_relu" if relu else "conv2d_forward", x, w, b, stride, padding, dilation, groups)
+
+
+def _forward_statistics(x, w, b, *, stride, padding, dilation, groups):
+    O, P, Q = output_shape(x, w, stride, padding, dilation)[1:]
+    means, spreads = (empty(b, (O, blocks(len(x) * P * Q, _SLAB))) for _ in range(2))
+    y = _launched("conv2d_forward_statistics", x, w, b, stride, padding, dilation, groups, means, spreads)
+    return y, (means, spreads, _SLAB)
+
+
+def _launched(equation, x, w, b, stride, padding, dilation, groups, *slabs):
     y = empty(x, output_shape(x, w, stride, padding, dilation))
     N, O, P, Q = y.shape
     outputs = outputs_of_a_tile(O // groups)
     grid = tiles(outputs, O // groups, groups, N * P * Q)
-    kernel = "conv2d_forward_relu__asynchronous" if relu else "conv2d_forward__asynchronous"
     if y.size:
         at = window(stride, padding, dilation)
-        _cu.launch(kernel, (grid,), (2 * outputs,), x, rows_of_weights(w), b, y, at, groups, OUTPUTS=outputs)
+        arguments = (x, rows_of_weights(w), b, y, at, groups, *slabs)
+        _cu.launch(f"{equation}__asynchronous", (grid,), (2 * outputs,), *arguments, OUTPUTS=outputs)
     return y
 
 
@@ -34,5 +49,6 @@ RUNGS = (
         serves,
         _forward,
         (28, 40),
+        with_statistics=_forward_statistics,
     ),
 )

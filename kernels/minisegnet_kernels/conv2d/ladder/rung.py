@@ -53,6 +53,9 @@ class Rung:
         Whether it stands beside the rung of its number, and no other is built on it.
     best_last : bool
         Whether it serves any layout, and is fastest where the channels lie last.
+    with_statistics : callable, optional
+        Of a forward rung whose epilogue also makes what batch normalisation asks of y. It takes what the oracle takes and
+        returns y and its slabs: means and sums of squared deviations, (O, slabs) both, and how many pixels a slab has.
     """
 
     number: int
@@ -68,6 +71,7 @@ class Rung:
     tf32: bool = False
     side: bool = False
     best_last: bool = False
+    with_statistics: Callable[..., Any] | None = None
 
     @property
     def label(self) -> str:

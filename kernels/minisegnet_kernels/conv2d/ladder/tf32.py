@@ -16,6 +16,8 @@ _grad_input, _grad_weight = Module(FOLDER / "08_tf32_grad_input.cu"), Module(FOL
 
 #: As in 06_tf32.cu and tf32_pipeline.cuh: pixels and threads of a block, and outputs of one of rung 6.
 _PIXELS, _THREADS, _OUTPUTS = 128, 128, 64
+#: Pixels of a warp of rung 7: with statistics, a slab.
+_SLAB = 64
 #: As in 08_tf32_grad_weight.cu: outputs and entries of a block.
 _SIDE = 64
 #: Blocks that keep a GPU busy: two for each multiprocessor of an H100.
@@ -38,6 +40,14 @@ def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
         _tuned, f"conv2d_forward{'_relu' if relu else ''}", y, x, _matrix(w), b, y, window(stride, padding, dilation), *w.shape[2:]
     )
     return y
+
+
+def forward_statistics_tuned(x, w, b, *, stride, padding, dilation, groups):
+    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    means, spreads = (empty(b, (len(w), blocks(y.size // len(w), _SLAB))) for _ in range(2))
+    at = window(stride, padding, dilation)
+    _over_pixels(_tuned, "conv2d_forward_statistics", y, x, _matrix(w), b, y, at, *w.shape[2:], means, spreads)
+    return y, (means, spreads, _SLAB)
 
 
 def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
@@ -126,6 +136,7 @@ RUNGS = (
         forward_tuned,
         (100, 180),
         tf32=True,
+        with_statistics=forward_statistics_tuned,
     ),
     Rung(
         8,

@@ -18,6 +18,7 @@
 #include "../../cuda/async.cuh"
 #include "../../cuda/common.cuh"
 #include "../../cuda/mma.cuh"
+#include "statistics.cuh"
 #include "tf32.cuh"
 
 constexpr int PIXELS = 128, DEPTH = 16, SQUARES = DEPTH / 4;  // of a block: pixels; terms of a stage, and squares of four
@@ -42,9 +43,9 @@ __device__ float* outputs_of(const Array<float, 4>& y, int m) {
 // Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS; a warp = 64 pixels × half
 // of the outputs, in the fragments of mma.cuh. `at(i, u)` and `at(j, v)`, of two Axis, say which cell of x belongs to a pixel.
 // Reads x once for each block and tap (from the L2 cache but for the first time), w once for each block; writes y once.
-template <int OUTPUTS, typename Axis, typename Finish>
+template <int OUTPUTS, typename Axis, typename Finish, typename Statistics = NoStatistics>
 __device__ void multiply(const Array<const float, 4>& x, const Array<const float, 2>& w, const Array<float, 4>& y, Axis rows, Axis columns,
-                         int U, int V, Finish finish) {
+                         int U, int V, Finish finish, const Statistics& statistics = {}) {
     constexpr int STAGES = OUTPUTS == 128 ? 3 : 4;  // as many as 48 KiB hold, which a block has without asking for more
     constexpr int ACROSS = OUTPUTS / 16;             // fragments that a warp's outputs take
     SHARED(Tile<PIXELS>, cells, [STAGES]);
@@ -112,6 +113,14 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
                 for (int s = 0; s < ACROSS; ++s) mma_m16n8k8(sum[r][s], a[r], b[s]);
         }
     }
+    if constexpr (Statistics::WANTED)
+#pragma unroll
+        for (int s = 0; s < 2 * ACROSS; ++s) {  // the columns of this lane
+            float value[8];
+#pragma unroll
+            for (int r = 0; r < 8; ++r) value[r] = sum[r / 2][s / 2][r % 2 * 2 + s % 2];
+            keep_of_warp(statistics, value, m0 + row, M, o0 + column - group + s / 2 * 8 + 2 * member + s % 2, O);
+        }
     const bool in_pairs = O % 2 == 0;  // two neighbours are 8 bytes
 #pragma unroll
     for (int r = 0; r < 8; ++r) {

@@ -1,0 +1,284 @@
+"""The statistics of a batch from the epilogue of the convolution: right, in a fixed order, and one pass less over memory."""
+
+import copy
+
+import mutants
+import numpy as np
+import pytest
+from test_ladder import CASES, SCHEDULES, arguments, is_served
+from test_ladder_tf32 import MODULES
+
+from minisegnet import functional as F
+from minisegnet import models, nn, tensor
+from minisegnet.nn import containers
+from minisegnet_kernels import backends, conv2d, emulator
+from minisegnet_kernels.conv2d import kernel
+from minisegnet_kernels.conv2d.ladder import RUNGS, asynchronous
+from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.cuda.source import parse
+from minisegnet_kernels.emulator import build
+from minisegnet_kernels.emulator.replay import replay
+
+pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
+WITH = [rung for rung in RUNGS if rung.with_statistics]
+MODULE = {rung: MODULES.get(rung.path, asynchronous._cu) for rung in WITH}
+each_rung = pytest.mark.parametrize("rung", WITH, ids=lambda r: r.path.stem)
+
+PADDED = ((1, 1), ((1, 1), (1, 1)), (1, 1))
+SIZES = {  # N, C, H, W, O, U, V, stride, padding, dilation, groups
+    "less than a slab": (1, 4, 5, 7, 6, 3, 3, *PADDED, 1),
+    "a second warp with one pixel, an odd number of outputs": (1, 4, 5, 13, 5, 3, 3, *PADDED, 1),
+    "several slabs, more outputs than a tile": (2, 8, 9, 17, 70, 3, 3, *PADDED, 1),
+    "three tiles of outputs": (1, 4, 3, 3, 132, 2, 2, *PADDED, 1),
+    "groups": (2, 8, 9, 8, 12, 3, 3, *PADDED, 2),
+    "stride 2": (3, 4, 17, 15, 40, 3, 2, (2, 1), ((1, 0), (2, 1)), (1, 2), 1),
+}
+
+
+@pytest.fixture(autouse=True)
+def every_case_is_wide(monkeypatch):
+    monkeypatch.setattr(kernel, "_WIDE", 1)
+
+
+def case(rung, sizes, shift=0.0):
+    _, _, _, (x, w, b), options = arguments(rung, sizes, "float32", channels_last)
+    return (x, w, b + np.float32(shift)), options
+
+
+def statistics(rung, sizes, **more):
+    """y, mu, nu of the rung, by way of the front door."""
+    arrays, options = case(rung, sizes, **more)
+    with pytest.MonkeyPatch.context() as patch, backends.use("cuda"), backends.allow_tf32(rung.tf32):
+        patch.setitem(kernel._RULE, "conv2d.forward", (rung.name,))
+        return conv2d.forward_statistics(*arrays, **options)
+
+
+def served(rung):
+    return [sizes for sizes in (*SIZES.values(), CASES["dilation"]) if is_served(rung, sizes, "float32", channels_last)]
+
+
+def assert_right(rung, sizes, rtol=2e-6, **more):
+    """y is what the rung makes without the statistics, which are those of y."""
+    arrays, options = case(rung, sizes, **more)
+    y, mu, nu = statistics(rung, sizes, **more)
+    assert y.tobytes() == rung.run(*arrays, **options).tobytes()
+    exact = y.astype("float64")
+    deviation = exact.std((0, 2, 3))
+    np.testing.assert_allclose(mu, exact.mean((0, 2, 3)), rtol=rtol, atol=rtol * deviation.max())
+    np.testing.assert_allclose(nu, deviation**2, rtol=rtol)
+
+
+# --- a rung -----------------------------------------------------------------------------------------------
+
+
+def test_the_fast_rungs_of_the_dispatcher_have_an_epilogue_with_statistics():
+    assert [(rung.number, rung.name) for rung in WITH] == [(5, "asynchronous"), (7, "tf32_tuned")]
+
+
+@each_rung
+def test_statistics_are_those_of_the_output(rung):
+    assert len(served(rung)) >= len(SIZES) - 1
+    for sizes in served(rung):
+        with emulator.launches() as seen:
+            assert_right(rung, sizes)
+        assert [launch.kernel.partition("<")[0] for launch in seen] == [
+            f"conv2d_forward_statistics__{rung.name}",
+            "conv2d_forward_statistics__merge",
+            f"conv2d_forward__{rung.name}",
+        ]
+
+
+@each_rung
+def test_a_large_mean_leaves_the_variance_its_digits(rung):
+    """A mean of 10⁴ has an ulp of 10⁻³, which is how far y is rounded; the difference E[y²] − E[y]² would be off by 10."""
+    assert_right(rung, SIZES["several slabs, more outputs than a tile"], rtol=2e-4, shift=1e4)
+
+
+@each_rung
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_every_order_of_the_threads_gives_the_same_bits_and_a_watched_run_no_report(rung, sizes):
+    if sizes not in served(rung):
+        pytest.skip("not served")
+    bits = set()
+    for schedule, seed in SCHEDULES:
+        with emulator.options(schedule=schedule, seed=seed, watched=seed == 2):
+            bits.add(b"".join(a.tobytes() for a in statistics(rung, sizes)))
+    assert len(bits) == 1
+
+
+def rejected(rung, sizes):
+    try:
+        assert_right(rung, sizes)
+    except (AssertionError, emulator.KernelError):
+        return True
+    return False
+
+
+@each_rung
+def test_every_barrier_is_missed_when_it_is_skipped(rung):
+    sizes = SIZES["several slabs, more outputs than a tile"]
+    with emulator.launches() as seen:
+        statistics(rung, sizes)
+    sites = {site for launch in seen for site in launch.sites if site[0] in ("statistics.cuh", "moments.cuh")}
+    assert len(sites) == (3 if rung.number == 5 else 1)  # two of a block; the tree of the merge
+    for file, line, kind in sites:
+        for schedule in ("reverse", "random", "forward"):
+            with emulator.options(skip=(file, line), schedule=schedule, seed=5, watched=kind == "barrier"):
+                if rejected(rung, sizes):
+                    break
+        else:
+            pytest.fail(f"nobody misses the {kind} at {file}:{line}")
+
+
+def survivors(rung):
+    """The checks of statistics.cuh whose absence from this rung changes nothing, and all of them."""
+    text, found = mutants.checks(parse(rung.path, MODULE[rung].source.whole()))
+    first = text.index("struct NoStatistics")
+    here = range(first, text.index("#line", first))
+    found = [m for m in found if text.index(f"mutant_is({m.number})") in here]
+    missed = set()
+    with mutants.changed(MODULE[rung], text) as source, emulator.options(watched=True):
+        library = build.library(source, "watched")
+        for k, mutant in enumerate(found):
+            library.set_mutant(mutant.number)
+            try:
+                if not any(rejected(rung, sizes) for sizes in served(rung)):
+                    missed.add((k, mutant.text))
+            finally:
+                library.set_mutant(0)
+    return missed, [m.text for m in found]
+
+
+@pytest.mark.slow
+def test_every_check_is_missed_by_a_rung_when_it_is_taken_away():
+    (first, checks), (second, same) = map(survivors, WITH)
+    assert checks == same == ["r < count", "r < count", "o >= outputs", "o < O", "m < M"]
+    assert first & second == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+@each_rung
+def test_sanitizers_have_nothing_to_report(rung, sanitizer):
+    with emulator.recording() as launches:
+        for sizes in served(rung) if sanitizer == "address" else served(rung)[:2]:
+            statistics(rung, sizes)
+    own = [launch for launch in launches if "statistics__" + rung.name in str(launch)]
+    assert own
+    assert replay(MODULE[rung].source, own, sanitizer) == ""
+
+
+# --- which pass is saved ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "lay", "epilogue"),
+    [
+        (16, "float32", channels_last, True),
+        (3, "float32", channels_last, False),
+        (16, "float64", channels_last, False),
+        (16, "float32", np.asarray, False),
+    ],
+    ids=["served", "three channels", "float64", "rows first"],
+)
+@pytest.mark.parametrize("tf32", [False, True])
+def test_where_the_rung_has_no_epilogue_a_pass_over_the_output_follows(channels, dtype, lay, epilogue, tf32):
+    _, _, _, arrays, options = arguments(WITH[0], (2, channels, 6, 7, 16, 3, 3, *PADDED, 1), dtype, lay)
+    with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
+        y, mu, nu = conv2d.forward_statistics(*arrays, **options)
+    assert ("batch_norm_forward__statistics" in {launch.kernel.partition("<")[0] for launch in seen}) != epilogue
+    exact, rtol = y.astype("float64"), 2e-6 if dtype == "float32" else 1e-14
+    np.testing.assert_allclose(mu, exact.mean((0, 2, 3)), rtol=rtol, atol=rtol * exact.std())
+    np.testing.assert_allclose(nu, exact.var((0, 2, 3)), rtol=rtol)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_a_convolution_with_its_normalisation_reads_its_output_once(tf32, monkeypatch):
+    """Forwards, float32: y is written, read, and written normalised: 12 bytes a value; apart 16, since y is read twice."""
+    block = models.create("unet", 16, 2, 1 / 4).inc.double_conv[:3]
+    x = tensor(channels_last(np.random.default_rng(0).normal(size=(2, 16, 24, 20)).astype("float32")))
+    values = 2 * 24 * 20 * 16
+
+    def moved():
+        with backends.use("cuda"), backends.allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
+            block(x)
+        return {launch.kernel.partition("<")[0].partition("__")[2]: launch.counters["global_bytes"] for launch in seen}
+
+    together = moved()
+    monkeypatch.setattr(containers, "FUSED", {k: run for k, run in containers.FUSED.items() if k[:2] != (nn.Conv2d, nn.BatchNorm2d)})
+    apart = moved()
+    rung = "tf32_tuned" if tf32 else "asynchronous"
+    assert set(together) == {rung, "merge", ""}
+    assert set(apart) == {rung, "statistics", "merge", ""}
+    assert apart["statistics"] >= 4 * values
+    saved = sum(apart.values()) - sum(together.values())
+    assert 0.9 * 4 * values < saved, f"{saved / values:.2f} bytes a value"
+    assert together[rung] - apart[rung] < 0.25 * values, "16 bytes a slab of 64 or more values and its bias"
+
+
+# --- in a network -----------------------------------------------------------------------------------------
+
+
+def trained(block, x, g, steps=2):
+    """Outputs, gradients, running statistics after two steps; then the output in evaluation."""
+    block.train()
+    results = []
+    for _ in range(steps):
+        x = tensor(x.data, requires_grad=True)
+        block.zero_grad()
+        y = block(x)
+        y.backward(g)
+        results += [y.data, x.grad.data, *(p.grad.data for p in block.parameters()), *(b.data.copy() for b in block.buffers())]
+    return [*results, block.eval()(x).data]
+
+
+@pytest.mark.parametrize(("dtype", "tf32"), [("float32", False), ("float32", True), ("float64", False)])
+@pytest.mark.parametrize("relu", [False, True])
+def test_training_is_the_same_as_one_after_the_other(dtype, tf32, relu, monkeypatch):
+    layers = [nn.Conv2d(16, 20, 3, padding=1, stride=2), nn.BatchNorm2d(20, momentum=0.3)] + [nn.ReLU()] * relu
+    fused = nn.Sequential(*layers, nn.Conv2d(20, 16, 1), nn.BatchNorm2d(16, affine=False)).to(dtype)
+    apart, rng = copy.deepcopy(fused), np.random.default_rng(1)
+    x, g = (channels_last(rng.normal(size=s).astype(dtype)) for s in ((2, 16, 9, 10), (2, 16, 5, 5)))
+    with backends.use("cuda"), backends.allow_tf32(tf32):
+        together = trained(fused, tensor(x), g)
+        monkeypatch.setattr(containers, "FUSED", {k: run for k, run in containers.FUSED.items() if k[:2] != (nn.Conv2d, nn.BatchNorm2d)})
+        expected = trained(apart, tensor(x), g)
+    assert len(together) == len(expected) > 20
+    unit = np.finfo(dtype).eps
+    for a, b in zip(together, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=100 * unit, atol=100 * unit * max(1, np.abs(b).max()))
+
+
+def test_when_statistics_are_taken_from_the_convolution(monkeypatch):
+    calls = []
+    original = F.conv2d_statistics
+    monkeypatch.setattr(F, "conv2d_statistics", lambda *args: (calls.append(args), original(*args))[1])
+    block = models.create("unet", 2, 2, 1 / 32).inc
+    x = tensor(np.random.default_rng(0).normal(size=(1, 2, 4, 5)).astype("float32"))
+
+    def taken(backend):
+        calls.clear()
+        with backends.use(backend):
+            block(x)
+        return len(calls)
+
+    assert (taken("cuda"), taken("numpy"), taken("numba")) == (2, 0, 0)
+    norm = block.double_conv[1].eval()
+    assert taken("cuda") == 1, "frozen statistics are not those of the batch"
+    norm.train()
+    handle = block.double_conv[3].register_forward_hook(lambda module, args, output: None)
+    assert taken("cuda") == 1, "a hook wants to see what the layer makes"
+    handle.remove()
+    assert taken("cuda") == 2
+    block.eval()
+    assert taken("cuda") == 0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_one_value_a_channel_has_no_statistics(backend):
+    x, w = np.ones((1, 2, 3, 3)), np.ones((4, 2, 3, 3))
+    with backends.use(backend):
+        with pytest.raises(ValueError, match=r"(?s)conv2d\.forward_statistics: 1 value per channel.*N · P · Q ≥ 2"):
+            conv2d.forward_statistics(x, w)
+        assert conv2d.forward_statistics(x, w, padding=1)[0].shape == (1, 4, 3, 3)
