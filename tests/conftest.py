@@ -5,6 +5,7 @@
 """
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,3 +24,10 @@ def default_backend():
     """Every test starts with the default backend and leaves it selected; float32 is float32, unless a test asks for TF32."""
     with backends.use(None), backends.allow_tf32(False):
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    """What the mutation tests planted in this run, and what was rejected."""
+    if table := getattr(sys.modules.get("mutants"), "score", str)():
+        terminalreporter.write_line(f"\n{table}")

@@ -1,48 +1,38 @@
-"""Planted faults for CUDA kernels: a barrier left out, a check taken away.
+"""Planted faults for CUDA kernels: a barrier, a wait or a commit left out, a check taken away.
 
-Barriers and waits are skipped by the emulator as it runs, so nothing is compiled again. Checks are
-taken away in one changed copy of the file, in which a number says which check does not count.
+The first are skipped by the emulator as it runs, so nothing is compiled again. Checks are taken away in one changed copy
+of the file, in which a number says which check does not count (``switches.py``).
+
+A *trial* is a call that says whether it noticed something: a wrong result, or a report of the emulator.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import ctypes
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 
 from hypothesis import HealthCheck, Phase, given, settings
-from operations import TABLE, Case, map_arrays
+from operations import RARE, TABLE, Case, map_arrays
+from switches import Mutant, switched
 from test_parity import assert_close, run
 
 from minisegnet_kernels import emulator
 from minisegnet_kernels.cuda import Module, channels_last
-from minisegnet_kernels.cuda.source import Source, parse
+from minisegnet_kernels.cuda.source import COMMON, Source, parse
 from minisegnet_kernels.emulator import build
 
-
-@dataclass(frozen=True)
-class Mutant:
-    """A fault: what kind, in which line, and the text of the line."""
-
-    kind: str
-    file: str
-    line: int
-    text: str
-    number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind} at {self.file}:{self.line}: {self.text}"
-
+Trial = Callable[[], bool]
 
 # --- cases --------------------------------------------------------------------------------------
 
 
-def cases(operation: str, count: int) -> list[tuple]:
+def cases(operation: str, count: int, table: Iterable = TABLE) -> list[tuple]:
     """(row, case) of every equation of an operation, the same ones in every run; the last of each kind lies channels last too."""
     found = []
-    for row in TABLE:
+    for row in table:
         if row.equation.partition(".")[0] == operation:
             for strategy in (row.cases, row.large):
                 if strategy is None:
@@ -71,42 +61,49 @@ def _drawn(strategy, count: int) -> list:
     return collected
 
 
-# --- barriers and waits ----------------------------------------------------------------------------
+def trials(operation: str, count: int) -> list[Trial]:
+    """The cases of the table and the rare ones. What is right is computed once, by NumPy's program in float64: the oracle is slow."""
+    return [_trial(row, case) for row, case in [*cases(operation, count), *cases(operation, count, RARE)]]
 
 
-def barriers(operation: str, drawn: list[tuple]) -> dict[Mutant, list[tuple]]:
-    """Each barrier and wait that the cases reach, with the cases that reach it."""
-    reached: dict[Mutant, list[tuple]] = {}
-    for row, case in drawn:
+def _trial(row, case: Case) -> Trial:
+    right = row.expected(case.cast("float64")) if row.expected else run(row, "numpy", case.cast("float64"))
+    return lambda: noticed(lambda: assert_close(run(row, "cuda", case.cast("float32")), right, "float32", row.terms(case)))
+
+
+def noticed(check: Callable[[], object]) -> bool:
+    """Whether a check finds a wrong result or the emulator a reason to complain."""
+    try:
+        check()
+    except (AssertionError, emulator.KernelError, ValueError, IndexError):
+        return True
+    return False
+
+
+# --- barriers, waits and commits -----------------------------------------------------------------------
+
+
+def missed_barriers(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
+    """All barriers, waits and commits of a file that the trials reach, and those whose absence none of these notices."""
+    texts = {path.name: path.read_text().split("\n") for path in (*module.path.parent.glob("*.cu*"), *COMMON.parent.glob("*.cuh"))}
+    reached: dict[Mutant, list[tuple[float, int, Trial]]] = {}
+    for number, trial in enumerate(trials):
+        start = time.perf_counter()
         with emulator.launches() as seen:
-            _check(row, case)
-        for file, line, kind in {site for launch in seen for site in launch.sites}:
-            mutant = Mutant(kind, file, line, _line(operation, file, line))
-            reached.setdefault(mutant, []).append((row, case))
-    return reached
+            assert not trial(), "a program without a fault is rejected"
+        cost = time.perf_counter() - start
+        for file, line, kind in {site for launch in seen for site in launch.sites if site[0] in texts}:
+            reached.setdefault(Mutant(kind, file, line, texts[file][line - 1].strip()), []).append((cost, number, trial))
+    survivors = [m for m, those in reached.items() if not _barrier_is_missed(m, [t for _, _, t in sorted(those)])]
+    return list(reached), survivors
 
 
-def _line(operation: str, file: str, line: int) -> str:
-    for module in modules(operation):
-        for path in (
-            module.path,
-            module.path.parent.parent / "cuda" / file,
-            module.path.parent / file,
-            module.path.parent / "ladder" / file,
-        ):
-            if path.name == file and path.exists():
-                return path.read_text().split("\n")[line - 1].strip()
-    return "?"
-
-
-def barrier_is_missed(mutant: Mutant, drawn: list[tuple]) -> bool:
-    """Whether, without the barrier, some case gives a wrong result or a report."""
+def _barrier_is_missed(mutant: Mutant, trials: list[Trial]) -> bool:
     for watched in (True, False):
         for schedule in ("reverse", "random", "forward"):
-            for row, case in drawn:
-                with emulator.options(skip=(mutant.file, mutant.line), schedule=schedule, seed=5, watched=watched):
-                    if _rejected(row, case):
-                        return True
+            with emulator.options(skip=(mutant.file, mutant.line), schedule=schedule, seed=5, watched=watched):
+                if any(trial() for trial in trials):
+                    return True
     return False
 
 
@@ -116,50 +113,6 @@ def barrier_is_missed(mutant: Mutant, drawn: list[tuple]) -> bool:
 def modules(operation: str) -> list[Module]:
     """The CUDA modules of an operation's host side."""
     return [m for m in vars(import_module(f"minisegnet_kernels.{operation}.kernel")).values() if isinstance(m, Module)]
-
-
-def checks(source: Source, named: bool = False) -> tuple[str, list[Mutant]]:
-    """The text with a switch at every check, and the checks.
-
-    A check is a comparison by order (<, <=, >, >=) that stands alone or in a chain of && in the
-    condition of an ``if`` or before a ``?``. Taken away, it holds; before a ``return`` or
-    ``continue``, where it is the way out, it does not. With `named`, also what a ``const bool`` is made of.
-    """
-    text, found = source.text, []
-    pieces, end = [], 0
-    for first, last, way_out in _conditions(text, named):
-        start = first
-        for part in re.split(r"(&&|\|\|)", text[first:last]):
-            if part not in ("&&", "||") and re.search(r"[^<>]\s(<|<=|>|>=)\s[^<>]", part) and part.count("(") == part.count(")"):
-                number = len(found) + 1
-                line = text.count("\n", 0, start) + 1
-                found.append(Mutant("check", source.path.name, line, part.strip(), number))
-                switched = f"(mutant_is({number}) ? {str(not way_out).lower()} : ({part.strip()}))"
-                pieces += [text[end:start], switched]
-                end = start + len(part)
-            start += len(part)
-    head = 'static int mutant_number = 0;\nextern "C" void set_mutant(int number) { mutant_number = number; }\n'
-    head += "static bool mutant_is(int number) { return mutant_number == number; }\n#line 1\n"
-    return head + "".join(pieces) + text[end:], found
-
-
-def _conditions(text: str, named: bool = False) -> Iterator[tuple[int, int, bool]]:
-    """First and last + 1 character of each condition, and whether it guards a way out; those of comments left out."""
-    bare = re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), text)
-    spans = []
-    for match in re.finditer(r"\bif (?:constexpr )?\(", bare):
-        depth, place = 1, match.end()
-        while depth:
-            depth += (bare[place] == "(") - (bare[place] == ")")
-            place += 1
-        if "constexpr" not in match[0]:
-            spans.append((match.end(), place - 1, bool(re.match(r"\s*\{?\s*(return|continue|break)\b", bare[place:]))))
-    for match in re.finditer(r"(?<=[=(,] )([^=;?(){},]*(?:\([^()]*\)[^=;?(){},]*)*?[<>]=?[^=;?{},]*?) \?", bare):
-        if match[1].count("(") == match[1].count(")"):
-            spans.append((match.start(1), match.end(1), False))
-    if named:
-        spans += [(m.start(1), m.end(1), False) for m in re.finditer(r"\bconst bool \w+ = ([^;?]*);", bare)]
-    yield from sorted(spans)
 
 
 @contextmanager
@@ -173,34 +126,71 @@ def changed(module: Module, text: str) -> Iterator[Source]:
         module.__dict__["source"] = original
 
 
-def missed_checks(operation: str, drawn: list[tuple]) -> tuple[list[Mutant], list[Mutant]]:
-    """All checks of an operation's files, and those whose absence no case notices."""
-    everything, survivors = [], []
-    for module in modules(operation):
-        text, found = checks(module.source)
-        everything += found
-        with changed(module, text) as source, emulator.options(watched=True):
-            library = build.library(source, "watched")
-            for mutant in found:
-                library.set_mutant(mutant.number)
-                try:
-                    if not any(_rejected(row, case) for row, case in drawn):
-                        survivors.append(mutant)
-                finally:
-                    library.set_mutant(0)
-    return everything, survivors
+def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
+    """All checks of a file, and those whose absence no trial notices. Of the files that it includes, those that it reaches."""
+    text, found = switched(module.source)
+    with changed(module, text) as source, emulator.options(watched=True):
+        library = build.library(source, "watched")
+        library.reached_mutants.restype = ctypes.c_void_p
+        switches = (ctypes.c_char * (len(found) + 1)).from_address(library.reached_mutants())
+        reached: dict[int, list[tuple[float, int, Trial]]] = {}
+        for number, trial in enumerate(trials):
+            ctypes.memset(switches, 0, len(switches))
+            start = time.perf_counter()
+            assert not trial(), "a program without a fault is rejected"
+            cost = time.perf_counter() - start
+            for mutant in (k for k, flag in enumerate(switches.raw) if flag):
+                reached.setdefault(mutant, []).append((cost, number, trial))
+        _reached_anywhere.update({(m.file, m.text): m.number in reached or _reached_anywhere.get((m.file, m.text), False) for m in found})
+        found = [m for m in found if m.file == module.path.name or m.number in reached]
+        survivors = []
+        for mutant in found:
+            library.set_mutant(mutant.number)
+            try:
+                if not any(trial() for _, _, trial in sorted(reached.get(mutant.number, []))):
+                    survivors.append(mutant)
+            finally:
+                library.set_mutant(0)
+    return found, survivors
 
 
-def _check(row, case) -> None:
-    """Against NumPy's program in float64: the oracle would take minutes on the large cases."""
-    case = case.cast("float32")
-    expected = run(row, "numpy", case.cast("float64"))
-    assert_close(run(row, "cuda", case), expected, "float32", row.terms(case))
+# --- the score ----------------------------------------------------------------------------------------
+
+_scores: dict[str, dict[str, tuple[int, int, int]]] = {}
+_reached_anywhere: dict[tuple[str, str], bool] = {}  # checks, by file and text
 
 
-def _rejected(row, case) -> bool:
-    try:
-        _check(row, case)
-    except (AssertionError, emulator.KernelError, ValueError, IndexError):
-        return True
-    return False
+def assert_all_rejected(name: str, kind: str, found: list[Mutant], survivors: list[Mutant], equivalent: dict[tuple[str, str], str]) -> None:
+    """Write the score down, and fail if something survives that `equivalent`, {(file, text): proof}, does not explain, or the reverse."""
+    explained = [m for m in survivors if (m.file, m.text) in equivalent]
+    _scores.setdefault(name, {})[kind] = (len(found) - len(survivors), len(found), len(explained))
+    unexplained = sorted(str(m) for m in survivors if m not in explained)
+    assert not unexplained, "nothing notices the absence of\n" + "\n".join(unexplained)
+    stale = {(m.file, m.text) for m in found} & set(equivalent) - {(m.file, m.text) for m in survivors}
+    assert not stale, f"explained as equivalent, and rejected: {sorted(stale)}"
+
+
+def left_out(names: Iterable[str]) -> list[tuple[str, str]] | None:
+    """Checks that nothing in this run has reached, for instance of a header; None if not all of these were looked at."""
+    if any("checks" not in _scores.get(name, {}) for name in names):
+        return None
+    return [check for check, reached in _reached_anywhere.items() if not reached]
+
+
+def score() -> str:
+    """A table of what was rejected in this run, in Markdown; nothing if nothing was planted."""
+    kinds = ("barriers and waits", "checks")
+    if not _scores:
+        return ""
+    rows = [("operation or rung", *kinds), ("---",) * 3]
+    totals = {kind: [0, 0, 0] for kind in kinds}
+    for name, counted in _scores.items():
+        rows.append((name, *(_cell(*counted.get(kind, (0, 0, 0))) for kind in kinds)))
+        for kind, numbers in counted.items():
+            totals[kind] = [a + b for a, b in zip(totals[kind], numbers, strict=True)]
+    rows.append(("all", *(_cell(*totals[kind]) for kind in kinds)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(rejected: int, planted: int, equivalent: int) -> str:
+    return f"{rejected}/{planted}" + (f" ({equivalent} equivalent)" if equivalent else "") if planted else "–"

@@ -11,7 +11,6 @@ from minisegnet_kernels.conv2d import kernel
 from minisegnet_kernels.conv2d.ladder import RUNGS, find, gradients, lies_channels_last
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.memory import channels_last
-from minisegnet_kernels.emulator import build
 from minisegnet_kernels.emulator.replay import replay
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
@@ -311,77 +310,28 @@ def test_addresses_between_pieces_of_16_bytes_are_refused_for_images_and_mended_
     assert rung.run(x, moved(w), moved(b), **options).tobytes() == rung.run(x, w, b, **options).tobytes()
 
 
-# --- faults on purpose -------------------------------------------------------------------------------
+def trials(rung):
+    """What the mutation test asks of a rung: calls that say whether something is wrong."""
+    whole_steps = (1, 4, 5, 5, 16, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)  # of an input gradient: 16 terms
+    for name, sizes in {**CASES, "whole steps": whole_steps}.items():
+        for dtype, lay in served(rung, sizes):
+            for relu in ({}, {"relu": True}) if rung.equation == "conv2d.forward" else ({},):
+                yield _trial(rung, sizes, dtype, lay, relu)
+        if name in SMALL and (("float32", channels_last) in served(rung, sizes)):
+            yield _trial_with_an_infinity(rung, sizes)
 
 
-def is_rejected(rung, names=tuple(CASES)):
-    """Whether some case gives a wrong result or a report."""
-    for name in names:
-        for dtype, lay in served(rung, CASES[name]):
-            _, _, _, arrays, options = arguments(rung, CASES[name], dtype, lay)
-            right = expected(rung, arrays, options)
-            try:
-                np.testing.assert_allclose(rung.run(*arrays, **options), right, rtol=0, atol=bound(rung, arrays, right), equal_nan=False)
-                if name in SMALL and (dtype, lay) == ("float32", channels_last):
-                    arrays, options = with_an_infinity(rung, CASES[name])
-                    np.testing.assert_array_equal(np.isfinite(rung.run(*arrays, **options)), np.isfinite(oracle(rung, arrays, options)))
-            except (AssertionError, emulator.KernelError):
-                return True
-    return False
+def _trial(rung, sizes, dtype, lay, relu):
+    _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
+    right = expected(rung, arrays, options, bool(relu))
+    close = {"rtol": 0, "atol": bound(rung, arrays, right), "equal_nan": False}
+    return lambda: mutants.noticed(lambda: np.testing.assert_allclose(rung.run(*arrays, **options, **relu), right, **close))
 
 
-numbered = pytest.mark.parametrize(
-    "rung", [r for r in RUNGS if r.number > 2], ids=lambda r: f"{r.label}-{r.name}-{r.equation.partition('.')[2]}"
-)
-
-
-@numbered
-def test_every_barrier_and_wait_of_a_rung_is_needed(rung):
-    sites = set()
-    for sizes in CASES.values():
-        for dtype, lay in served(rung, sizes)[:1]:
-            _, _, _, arrays, options = arguments(rung, sizes, dtype, lay)
-            with emulator.launches() as seen:
-                rung.run(*arrays, **options)
-            sites |= {site for launch in seen for site in launch.sites}
-    assert sites or rung.number == 1
-    survivors = []
-    for file, line, kind in sorted(sites):
-        for schedule in ("reverse", "random", "forward"):
-            with emulator.options(skip=(file, line), schedule=schedule, seed=5):
-                if is_rejected(rung):
-                    break
-        else:
-            with emulator.options(skip=(file, line), schedule="random", seed=5, watched=True):
-                if not is_rejected(rung, SMALL):
-                    survivors.append((file, line, kind))
-    assert survivors == []
-
-
-#: Checks without which the result is the same, and why.
-_NOBODY = "a step too many is brought, of zeros, and nobody reads it"
-EQUIVALENT = {"q0 + SLICE < terms": _NOBODY, "m0 + DEPTH < end": _NOBODY}
-
-
-@pytest.mark.slow  # those on the tensor cores have their own cases in test_ladder_tf32.py
-@pytest.mark.parametrize("path", sorted({r.path for r in RUNGS if r.number > 2 and not r.tf32}), ids=lambda p: p.name)
-def test_every_check_of_a_rung_is_needed(path):
-    rungs = [r for r in RUNGS if r.path == path]
-    (module,) = {m for r in rungs for m in vars(sys.modules[r.program.__module__]).values() if isinstance(m, Module) and m.path == path}
-    text, found = mutants.checks(module.source, named=True)
-    survivors = []
-    with mutants.changed(module, text) as source, emulator.options(watched=True):
-        library = build.library(source, "watched")
-        for mutant in found:
-            library.set_mutant(mutant.number)
-            try:
-                if mutant.text not in EQUIVALENT and not any(map(is_rejected, rungs)):
-                    survivors.append(str(mutant))
-            finally:
-                library.set_mutant(0)
-    assert found
-    print(f"\n{path.name}: {len(found) - len(survivors)} of {len(found)} checks are missed when they are taken away")
-    assert survivors == []
+def _trial_with_an_infinity(rung, sizes):
+    arrays, options = with_an_infinity(rung, sizes)
+    finite = np.isfinite(oracle(rung, arrays, options))
+    return lambda: mutants.noticed(lambda: np.testing.assert_array_equal(np.isfinite(rung.run(*arrays, **options)), finite))
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ A row says how to draw inputs of one equation and what may be asked of it. Addin
 adds its tests: parity of every backend with the oracle, gradients against
 differentiation of the oracle, exactness, immutability, non-contiguous inputs.
 
-Each module beside this one is named like its operation and holds its rows in ``ROWS``.
+Each module beside this one is named like its operation and holds its rows in ``ROWS``; in ``RARE``, if it has some,
+rows for the mutation test alone: for what a kernel has to get right and the cases of the table seldom reach or never.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from hypothesis.strategies import SearchStrategy
 
-from minisegnet_kernels import registry
+from minisegnet_kernels import backends, registry
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Operation:
         Whether small integers must give exact results in float32.
     run : callable (case) -> tuple of arrays, optional
         How to call the front door, if ``front_door(*arrays, **options)`` will not do.
+    expected : callable (case) -> tuple of arrays, optional
+        What is right, for rows that NumPy's program cannot answer.
     """
 
     equation: str
@@ -70,6 +73,7 @@ class Operation:
     terms: Callable[[Case], int] = lambda case: 1
     exact: bool = False
     run: Callable[[Case], tuple] | None = None
+    expected: Callable[[Case], tuple] | None = None
 
     def __call__(self, case: Case) -> tuple:
         """Outputs of the selected backend, always as a tuple."""
@@ -91,6 +95,22 @@ def as_tuple(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
+def unchecked(equation: str, cases: SearchStrategy[Case], expected: Callable[[Case], tuple], **more: Any) -> Operation:
+    """A row whose cases go past the front door, straight to the selected program.
+
+    For values that the front door refuses on a CPU, and that nobody looks at on a GPU, where it would have to wait for them.
+    A NaN is a result like any other here: where they are is an output of its own.
+    """
+    program = lambda case: backends.run(equation, *case.arrays.values(), **case.options)
+    return Operation(
+        equation, cases, run=lambda case: _nans_apart(program(case)), expected=lambda case: _nans_apart(expected(case)), **more
+    )
+
+
+def _nans_apart(outputs: Any) -> tuple:
+    return tuple(part for a in as_tuple(outputs) for part in (np.isnan(a), np.where(np.isnan(a), a.dtype.type(0), a)))
+
+
 def map_arrays(function: Callable, value: Any) -> Any:
     """Apply a function to an array, or to each array of a list; leave the rest alone."""
     if isinstance(value, list):
@@ -105,4 +125,6 @@ def distinct(rng: np.random.Generator, shape: tuple[int, ...], low: float = -2.0
     return rng.permutation(values)[:size].reshape(shape)
 
 
-TABLE: list[Operation] = [row for name in registry.OPERATIONS for row in import_module(f"{__name__}.{name}").ROWS]
+_MODULES = [import_module(f"{__name__}.{name}") for name in registry.OPERATIONS]
+TABLE: list[Operation] = [row for module in _MODULES for row in module.ROWS]
+RARE: list[Operation] = [row for module in _MODULES for row in getattr(module, "RARE", [])]

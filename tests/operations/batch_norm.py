@@ -106,3 +106,16 @@ ROWS = [
     _row("inference_relu", *_GIVEN, eps=True, vjp=_vjp_inference_relu, analytic=False, **_ALL),
     _row("grad_inference", "g", "v", "gamma", eps=True),
 ]
+
+
+# --- what the mutation test needs beside ------------------------------------------------------------
+
+
+def _two_slabs():
+    """4160 values, of which the second slab has the last 64: they are other than the rest, so that their number matters."""
+    x = np.random.default_rng(5).normal(size=(1, 1, 64, 65)) + 3
+    x[:, :, -1] += 20
+    return Case({"x": x, "gamma": np.ones(1), "beta": np.zeros(1)}, {"eps": 1e-3})
+
+
+RARE = [Operation("batch_norm.forward", st.builds(_two_slabs), terms=_terms)]

@@ -1,12 +1,14 @@
 """Rows of the table for convolution."""
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import strategies as st
 
 from minisegnet_kernels import conv2d
-from minisegnet_kernels.conv2d import reference
+from minisegnet_kernels.conv2d import kernel, reference
 
-from . import Case, Operation
+from . import Case, Operation, as_tuple
 
 
 @st.composite
@@ -140,5 +142,42 @@ ROWS = [
         large=_cases("g", **_LARGE).map(lambda case: Case(case.arrays)),
         terms=lambda case: case.arrays["g"].size,
         exact=True,
+    ),
+]
+
+
+# --- what the mutation test needs beside ------------------------------------------------------------
+
+
+def _given(*names, C, O, size, kernel=(3, 3), extra=()):
+    """One case: two images, padding 1. The tile form serves it if the kernel has more than one cell."""
+    sizes = {"N": 2, "C": C, "O": O, "size": size, "kernel": kernel, "output": [h + 3 - u for h, u in zip(size, kernel, strict=True)]}
+    options = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    shapes, rng = _shapes(sizes, 1), np.random.default_rng(7)
+    added = {"input_size": size, "kernel_size": kernel}
+    return st.builds(lambda: Case({name: rng.normal(size=shapes[name]) for name in names}, {**{k: added[k] for k in extra}, **options}))
+
+
+def _in_five_slabs(front_door):
+    """As of a large image: a slab has several shares, and the last slab fewer than the others."""
+
+    def run(case):
+        with mock.patch.object(kernel, "_slabs", return_value=5):
+            return as_tuple(front_door(*case.arrays.values(), **case.options))
+
+    return run
+
+
+_five = {"terms": _terms, "run": _in_five_slabs(conv2d.grad_weight)}
+RARE = [
+    Operation("conv2d.forward", _given("x", "w", "b", C=10, O=9, size=(8, 20)), terms=_terms),  # two stages of channels
+    # Twelve tiles; more channels than the threads of a block have taps.
+    Operation("conv2d.grad_weight", _given("g", "x", C=30, O=3, size=(16, 70), extra=["kernel_size"]), **_five),
+    Operation("conv2d.grad_weight", _given("g", "x", C=2, O=3, size=(1, 5), kernel=(1, 1), extra=["kernel_size"]), **_five),
+    Operation(
+        "conv2d.grad_bias",
+        _given("g", C=1, O=3, size=(3, 3)).map(lambda case: Case(case.arrays)),
+        terms=lambda case: case.arrays["g"].size,
+        run=_in_five_slabs(conv2d.grad_bias),
     ),
 ]

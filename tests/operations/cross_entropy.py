@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minisegnet_kernels import cross_entropy
+from minisegnet_kernels.cross_entropy import reference
 
-from . import Case, Operation
+from . import Case, Operation, unchecked
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -49,4 +50,53 @@ ROWS = [
     Operation("cross_entropy.forward", _drawn(), large=_drawn(**_LARGE), differentiable=("x",), vjp=_vjp, terms=_terms),
     Operation("cross_entropy.grad_input", _drawn(seed=True), large=_drawn(seed=True, **_LARGE), terms=_terms),
     Operation("cross_entropy.forward_and_grad", _drawn(), large=_drawn(**_LARGE), differentiable=("x",), vjp=_vjp_ready, terms=_terms),
+]
+
+
+# --- what the mutation test needs beside ------------------------------------------------------------
+
+
+@st.composite
+def _no_classes(draw, seed=False):
+    """Targets some of which are no class, which shows as NaN and nowhere else."""
+    case = draw(_drawn(seed=seed))
+    t = case.arrays["t"]
+    wrong = [value for value in (-1, case.arrays["x"].shape[1], 2**40) if value != case.options["ignore_index"]]
+    t[0, 0, 0] = draw(st.sampled_from(wrong))
+    return case
+
+
+def _known(case):
+    """Where the target is no class; and the same case with the first class there."""
+    t, ignored = case.arrays["t"], case.options["ignore_index"]
+    wrong = (t != ignored) & ((t < 0) | (t >= case.arrays["x"].shape[1]))
+    return wrong, {**case.arrays, "t": np.where(wrong, 1 if ignored == 0 else 0, t)}
+
+
+def _loss(case, loss):
+    return np.where(_known(case)[0], np.nan, loss) if case.options["reduction"] == "none" else np.full_like(loss, np.nan)
+
+
+def _gradient(case, xbar):
+    """NaN at the pixel alone, or with the mean, whose Z is NaN, at every pixel that counts."""
+    counts = case.arrays["t"] != case.options["ignore_index"]
+    return np.where((counts if case.options["reduction"] == "mean" else _known(case)[0])[:, None], np.nan, xbar)
+
+
+def _both(case):
+    loss, xbar = reference.forward_and_grad(**_known(case)[1], **case.options)
+    return _loss(case, loss), _gradient(case, xbar)
+
+
+RARE = [
+    unchecked(
+        "cross_entropy.forward", _no_classes(), lambda case: _loss(case, reference.forward(**_known(case)[1], **case.options)), terms=_terms
+    ),
+    unchecked(
+        "cross_entropy.grad_input",
+        _no_classes(seed=True),
+        lambda case: _gradient(case, reference.grad_input(**_known(case)[1], **case.options)),
+        terms=_terms,
+    ),
+    unchecked("cross_entropy.forward_and_grad", _no_classes(), _both, terms=_terms),
 ]

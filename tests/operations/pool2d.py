@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from minisegnet_kernels import pool2d
 from minisegnet_kernels.pool2d import reference
 
-from . import Case, Operation, distinct
+from . import Case, Operation, distinct, unchecked
 
 
 def pairs(low, high):
@@ -225,4 +225,45 @@ ROWS = [
         exact=True,
     ),
     Operation("pool2d.grad_unpool", _unpool(gradient=True), large=_unpool(gradient=True, largest=40), exact=True),
+]
+
+
+# --- what the mutation test needs beside ------------------------------------------------------------
+
+
+@st.composite
+def _no_cells(draw, gradient=False):
+    """Some of the winners are no cell: nothing goes there, and nothing comes from there."""
+    case = draw(_unpool(gradient))
+    m = case.arrays["m"]
+    H, W = _whole(case)
+    wrong = [-W * H - 1, -1, H * W, H * W + 1, 2**40, 2**40 + 1]
+    some = np.random.default_rng(m.size).random(m.shape) < 0.3
+    some.flat[draw(st.integers(0, m.size - 1))] = True
+    m[some] = np.resize(draw(st.permutations(wrong)), m.shape)[some]
+    return case
+
+
+def _whole(case):
+    return case.options["output_size"] if case.options else case.arrays["g"].shape[2:]
+
+
+def _spare_row(case):
+    """The same winners, but those that are no cell go to a row of zeros below the last."""
+    (H, W), m = _whole(case), case.arrays["m"]
+    return np.where((m >= 0) & (m < H * W), m, H * W)
+
+
+def _unpooled(case):
+    H, W = _whole(case)
+    return reference.unpool(case.arrays["x"], _spare_row(case), output_size=(H + 1, W))[:, :, :H]
+
+
+def _not_unpooled(case):
+    return reference.grad_unpool(np.pad(case.arrays["g"], [(0, 0), (0, 0), (0, 1), (0, 0)]), _spare_row(case))
+
+
+RARE = [
+    unchecked("pool2d.unpool", _no_cells(), _unpooled),
+    unchecked("pool2d.grad_unpool", _no_cells(gradient=True), _not_unpooled),
 ]

@@ -36,7 +36,7 @@ inline void copy_async(T* to, const T* from, bool present = true, HERE) {
                        emulator::base_name(site.file).c_str(), site.line, int(sizeof(T)), uintptr_t(to) % sizeof(T) ? "to" : "from");
     emulator::copy_async(to, from, sizeof(T), present ? sizeof(T) : 0);
 }
-inline void commit_copies() { emulator::commit_async(); }
+inline void commit_copies(HERE) { emulator::commit_async(site); }
 template <int IN_FLIGHT>
 inline void wait_for_copies(HERE) { emulator::wait_async(IN_FLIGHT, site); }
 

@@ -45,7 +45,7 @@ void* shared_memory(int id, size_t size);
 void* dynamic_shared_memory();
 void atomic(void* address, size_t size, const void* where);
 void copy_async(void* to, const void* from, size_t size, size_t valid);
-void commit_async();
+void commit_async(Site site);
 void wait_async(int groups_in_flight, Site site);
 
 }  // namespace emulator

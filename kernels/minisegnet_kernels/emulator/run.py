@@ -38,7 +38,7 @@ class Options:
     watched : bool
         Look at every access to memory: finds races and accesses out of bounds, and counts. Slow.
     skip : (str, int), optional
-        File and line of a barrier or wait that is left out, to see whether a test notices.
+        File and line of a barrier, wait or commit that is left out, to see whether a test notices.
     """
 
     schedule: str = "forward"
@@ -96,7 +96,7 @@ class Launched:
     kernel : str
         The instance, as C++ writes it.
     sites : tuple of (file, line, kind)
-        Barriers and waits that were met.
+        Barriers, waits and commits that were met.
     counters : dict
         Of a watched launch: accesses to global memory, their bytes, and how many of these are
         distinct (a byte read often counts once, and once more if it is written: what a launch moves
