@@ -3,8 +3,8 @@
 What is planted, and where:
 
 ==============================================  ==============================================================
-an order (<, <=, >, >=) in an ``if``, in a       it holds; before a ``return``, ``continue`` or ``break``, where it
-``bool`` with a name, in what is returned        is the way out, it does not
+an order (<, <=, >, >=), or which thread it is,  it holds; before a ``return``, ``continue`` or ``break``, where it
+in an ``if``, a ``bool`` with a name, a result   is the way out, it does not
 the same before a ``?``                          it holds (*always*); and, as another fault, it does not (*never*)
 the bound of a ``for`` or ``while``              it is moved by one: < and <= go a step too far, > and >= stop a step
                                                  too soon. Not if it is a constant: such a loop counts registers
@@ -17,8 +17,9 @@ Comparisons stand alone or in a chain of && and ||. Left out: ``if constexpr``, 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minisegnet_kernels.cuda.source import Source
 
@@ -37,7 +38,7 @@ class Mutant:
         return f"{self.kind} at {self.file}:{self.line}: {self.text}"
 
 
-_ORDER = re.compile(r"\s(<|<=|>|>=)\s")
+_CHECK = re.compile(r"\s(<|<=|>|>=)\s|\bthreadIdx\.x == ")
 _CONSTANT = re.compile(r"(?:[A-Z][A-Z_]+|[\d\s()+*/-])*")  # numbers, and names of capitals
 _HEAD = """
 static int mutant_number = 0;
@@ -66,8 +67,8 @@ def switched(source: Source) -> tuple[str, list[Mutant]]:
         for start, part in _parts(bare, first, last):
             end = start + len(part)
             if kind == "bound":
-                order, right = re.search(r"\s(<|<=|>|>=)\s(.*)", part, re.S).groups()  # type: ignore[union-attr]
-                if order[0] == ">" or not _CONSTANT.fullmatch(right):
+                bound = re.search(r"\s(<|<=|>|>=)\s(.*)", part, re.S)
+                if bound and (bound[1][0] == ">" or not _CONSTANT.fullmatch(bound[2])):
                     inserted.append((end, 0, f" + mutant_is({add(start, part)})"))
             elif kind == "choice":
                 always, never = add(start, f"{part} [always]"), add(start, f"{part} [never]")
@@ -86,7 +87,18 @@ def switched(source: Source) -> tuple[str, list[Mutant]]:
     for where, _, what in sorted(inserted):  # of those at one place, what closes stands before what opens, the inner before the outer
         pieces += [text[end:where], what]
         end = where
-    return _HEAD.format(size=len(found) + 1, name=source.path.name) + "".join(pieces) + text[end:], found
+    return _HEAD.format(size=len(found) + 1, name=source.path.name) + "".join(pieces) + text[end:], _told_apart(found)
+
+
+def _told_apart(found: list[Mutant]) -> list[Mutant]:
+    """The second check of a file with the same text is "... (2)", and so on."""
+    seen: Counter[tuple[str, str]] = Counter()
+    named = {}
+    for mutant in sorted(found, key=lambda m: (m.file, m.line, m.number)):
+        seen[mutant.file, mutant.text] += 1
+        count = seen[mutant.file, mutant.text]
+        named[mutant.number] = replace(mutant, text=f"{mutant.text} ({count})") if count > 1 else mutant
+    return [named[mutant.number] for mutant in found]
 
 
 def _bare(text: str) -> str:
@@ -144,9 +156,9 @@ def _start_of_choice(bare: str, end: int) -> int:
 
 
 def _parts(bare: str, first: int, last: int) -> Iterator[tuple[int, str]]:
-    """The comparisons by order in a chain of && and ||, each with its place."""
+    """The checks in a chain of && and ||, each with its place."""
     start = first
     for part in re.split(r"(&&|\|\|)", bare[first:last]):
-        if _ORDER.search(part) and all(part.count(a) == part.count(b) for a, b in ("()", "[]", "{}")):
+        if _CHECK.search(part) and all(part.count(a) == part.count(b) for a, b in ("()", "[]", "{}")):
             yield start + len(part) - len(part.lstrip()), part.strip()
         start += len(part)

@@ -46,6 +46,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ),
         ("08_tf32_grad_weight.cu", "max(ceil_div(end - s * share, DEPTH), 0) [first]"): "fewer than 0 steps are none",
     },
+    "side_winograd": {("side_winograd.cu", "c0 < C"): _ZEROS},
 }
 
 

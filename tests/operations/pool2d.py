@@ -263,7 +263,22 @@ def _not_unpooled(case):
     return reference.grad_unpool(np.pad(case.arrays["g"], [(0, 0), (0, 0), (0, 1), (0, 0)]), _spare_row(case))
 
 
+def _any_winners(case):
+    """Winners that lie outside of their window, or are nothing at all: they add nothing."""
+    m, (H, W) = case.arrays["m"], case.arrays["x"].shape[2:]
+    lowest, highest = np.iinfo(m.dtype).min, np.iinfo(m.dtype).max
+    values = [*[max(lowest, -1)] * H * W, highest, *range(H * W + W)]  # many are −1, which stands beside the first cell
+    m = np.random.default_rng(m.size).choice(np.array(values, m.dtype), m.shape)
+    return Case({**case.arrays, "m": m}, case.options)
+
+
 RARE = [
+    unchecked(
+        "pool2d.grad_weight",
+        _gradient("g", "m", "x").map(_any_winners),
+        lambda case: reference.grad_weight(**case.arrays, **case.options),
+        terms=lambda case: case.arrays["g"][:, 0].size,
+    ),
     unchecked("pool2d.unpool", _no_cells(), _unpooled),
     unchecked("pool2d.grad_unpool", _no_cells(gradient=True), _not_unpooled),
 ]
