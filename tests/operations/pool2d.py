@@ -263,19 +263,20 @@ def _not_unpooled(case):
     return reference.grad_unpool(np.pad(case.arrays["g"], [(0, 0), (0, 0), (0, 1), (0, 0)]), _spare_row(case))
 
 
-def _any_winners(case):
-    """Winners that lie outside of their window, or are nothing at all: they add nothing."""
-    m, (H, W) = case.arrays["m"], case.arrays["x"].shape[2:]
-    lowest, highest = np.iinfo(m.dtype).min, np.iinfo(m.dtype).max
-    values = [*[max(lowest, -1)] * H * W, highest, *range(H * W + W)]  # many are −1, which stands beside the first cell
-    m = np.random.default_rng(m.size).choice(np.array(values, m.dtype), m.shape)
-    return Case({**case.arrays, "m": m}, case.options)
+def _any_winners():
+    """Windows that hang over every edge, and winners outside of their windows, or that are nothing at all: they add nothing."""
+    rng, options = np.random.default_rng(2), {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    x, w = rng.normal(size=(2, 2, 5, 6)), rng.normal(size=(2, 3, 3))
+    y, m = reference.forward(x, w, np.zeros(2), ceil_mode=False, **options)
+    limits = np.iinfo(m.dtype)
+    m = rng.choice(np.array([max(limits.min, -1)] * 30 + [limits.max, *range(36)], m.dtype), m.shape)
+    return Case({"g": rng.normal(size=y.shape), "m": m, "x": x}, {"kernel_size": (3, 3), **options})
 
 
 RARE = [
     unchecked(
         "pool2d.grad_weight",
-        _gradient("g", "m", "x").map(_any_winners),
+        st.builds(_any_winners),
         lambda case: reference.grad_weight(**case.arrays, **case.options),
         terms=lambda case: case.arrays["g"][:, 0].size,
     ),
