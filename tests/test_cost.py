@@ -45,6 +45,17 @@ def test_a_transposed_convolution_counts_each_input_times_its_window():
     assert layer.operations == 2 * 67_108_864
 
 
+def test_statistics_from_the_convolution_save_a_pass_over_its_output():
+    # 16 → 16 channels, 3 × 3, on 2 images of 8²: 2048 outputs, whose mean takes 1 operation each and whose variance 3.
+    arrays, y, channel = [_no(2, 16, 8, 8), _no(16, 16, 3, 3), _no(16)], _no(2, 16, 8, 8), _no(16)
+    alone = cost.of("conv2d.forward", arrays, y)
+    both = cost.of("conv2d.forward_statistics", arrays, (y, channel, channel))
+    assert (both.operations - alone.operations, both.bytes - alone.bytes) == (4 * 2048, 2 * 64)
+    apart = alone + cost.of("batch_norm.forward_relu", [y, channel, channel], (y, channel, channel))
+    together = both + cost.of("batch_norm.inference_relu", [y, *[channel] * 4], y)
+    assert apart.bytes - together.bytes == 4 * 2048 - 2 * 64  # less the statistics, which are written and read
+
+
 @pytest.mark.parametrize(
     ("equation", "arrays", "result", "options", "bytes_each", "elements"),
     [

@@ -43,6 +43,19 @@ def on_options(change):
     return lambda program: lambda *arrays, **options: program(*arrays, **change(dict(options)))
 
 
+def on_variance(change):
+    """A fault in the last result of a convolution with statistics."""
+
+    def plant(program):
+        def faulty(*arrays, **options):
+            y, mu, nu = program(*arrays, **options)
+            return y, mu, change(y, mu, nu)
+
+        return faulty
+
+    return plant
+
+
 def off_by_one_border(y):
     y = y.copy()
     y[..., -1:, :] = 0
@@ -81,6 +94,8 @@ SPECIAL = {
     ("conv2d.grad_input", "border"): on_result(off_by_one_border),
     ("conv2d.grad_weight", "border"): on_result(off_by_one_border),
     ("conv2d.forward_relu", "no ReLU"): lambda program: registry.get("conv2d.forward").program("numpy"),
+    ("conv2d.forward_statistics", "unbiased variance"): on_variance(lambda y, mu, nu: nu * y[:, 0].size / (y[:, 0].size - 1)),
+    ("conv2d.forward_statistics", "mean not taken off"): on_variance(lambda y, mu, nu: nu + mu * mu),
     ("batch_norm.grad_input", "without the term of the variance"): without(5),
     ("batch_norm.grad_input", "without the term of the mean"): without(6),
     ("batch_norm.grad_input_relu", "without the term of the variance"): without(6),

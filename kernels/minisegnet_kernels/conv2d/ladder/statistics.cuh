@@ -77,9 +77,9 @@ __device__ inline Moments<float> from_lane(const Moments<float>& mine, int bits)
 
 // Rung 7: a warp's 64 pixels are a slab. One column of its results: `value` is the pixels m, m + 8, ... of this lane, which the
 // eight lanes with the same `member` (mma.cuh) have next to each other's. They hand each other what they have: no barrier.
-__device__ inline void keep_of_warp(const Slabs& slabs, const float (&value)[VALUES], int m, int M, int o, int O) {
+__device__ inline void keep_of_warp(const Slabs& slabs, const float (&value)[VALUES], int m, int M, int o) {
     Moments<float> all = moments(value, number_of(m, 8, M));
     for (int bits = 4; bits < 32; bits *= 2) all = merged(all, from_lane(all, bits));
     const bool leads = threadIdx.x % 32 / 4 == 0;
-    if (leads && o < O && m < M) slabs.keep(o, m / 64, all);
+    if (leads && o < slabs.means.shape[0] && m < M) slabs.keep(o, m / 64, all);
 }

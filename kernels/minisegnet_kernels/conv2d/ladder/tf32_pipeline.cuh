@@ -119,7 +119,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
             float value[8];
 #pragma unroll
             for (int r = 0; r < 8; ++r) value[r] = sum[r / 2][s / 2][r % 2 * 2 + s % 2];
-            keep_of_warp(statistics, value, m0 + row, M, o0 + column - group + s / 2 * 8 + 2 * member + s % 2, O);
+            keep_of_warp(statistics, value, m0 + row, M, o0 + column - group + s / 2 * 8 + 2 * member + s % 2);
         }
     const bool in_pairs = O % 2 == 0;  // two neighbours are 8 bytes
 #pragma unroll
