@@ -1,6 +1,8 @@
 """``minisegnet ladder``: what the emulator counts for a rung is what theory says, and the command tells it."""
 
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,7 @@ def test_what_is_counted_is_what_theory_says(counted):
         assert c.bytes == c.predicted_bytes and c.error < 1e-6
         assert c.least_bytes == 4 * (324 + 180 + 5 + 405) and c.operations == 2 * 405 * 36
         assert c.sectors >= c.least_sectors > 0
+        assert c.lines > 50
     direct, tile = counted["direct"], counted["tile"]
     assert direct.wavefronts == 0 and tile.wavefronts >= tile.least_wavefronts > 0
     assert tile.bytes < direct.bytes / 10 and tile.intensity > 10 * direct.intensity
@@ -70,6 +73,11 @@ def test_the_command_writes_what_it_counted(tmp_path, capsys):
     (count,) = record["counts"]
     assert count["name"] == "tile" and record["layer"]["outputs"] == 4
     assert f"{count['sectors']}" in capsys.readouterr().out
+    if find_spec("cuda"):  # as the compile check says
+        table = json.loads((Path(__file__).parents[1] / "docs/benchmarks/compiled.json").read_text())["kernels"]["conv2d/kernel.cu"]
+        known = {(c["kernel"], c["architecture"]): c["registers"] for c in table}
+        (kernel,) = count["kernels"]
+        assert kernel["name"] == "conv2d_forward__tile<float>" and kernel["registers"] == known[kernel["name"], "sm_90"]
 
 
 @emulated

@@ -117,6 +117,21 @@ def file_lines(path: Path) -> int:
     return code_lines(text, ".cu") + sum(file_lines(other) for other in beside)
 
 
+def compiled(path: Path, kernels: Sequence[str], architecture: str = "sm_90") -> list[dict[str, Any]]:
+    """What NVRTC says of template instances in a file, with no GPU: shared memory is that without what a launch adds.
+
+    Empty where NVRTC is not installed.
+    """
+    from minisegnet_kernels.cuda import nvrtc
+    from minisegnet_kernels.cuda.source import read
+
+    try:
+        found = nvrtc.compile_file(read(path), architecture)
+    except ImportError:
+        return []
+    return [{"name": c.kernel, "registers": c.registers, "shared": c.shared} for c in found if c.kernel in kernels]
+
+
 def code_lines(text: str, suffix: str) -> int:
     """Lines with code on them: no comments, no blank lines, no docstrings."""
     if suffix != ".py":

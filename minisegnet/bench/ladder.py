@@ -20,6 +20,8 @@ from minisegnet_kernels.conv2d.ladder import RUNGS, Rung
 from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.cuda.source import read
 
+from . import about
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -80,6 +82,10 @@ class Counted:
         Turns of shared memory, and what they would be without bank conflicts.
     error : float
         Largest difference from the reference in float64, relative to its largest value.
+    lines : int
+        Of code in the rung's file and its own headers, without comments.
+    kernels : list of dict
+        ``name``, ``registers`` and bytes of static ``shared`` memory of what was launched, compiled for sm_90; empty without NVRTC.
     """
 
     label: str
@@ -96,6 +102,8 @@ class Counted:
     wavefronts: int
     least_wavefronts: int
     error: float
+    lines: int
+    kernels: list[dict[str, Any]]
 
     @property
     def intensity(self) -> float:
@@ -168,6 +176,8 @@ def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
         total["shared_wavefronts"],
         total["least_wavefronts"],
         error,
+        about.file_lines(rung.path),
+        about.compiled(rung.path, [launch.kernel for launch in launches]),
     )
 
 
