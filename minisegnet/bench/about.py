@@ -73,9 +73,9 @@ def launches() -> Iterator[list[Launch]]:
         return launch
 
     def listen(program: Any, arguments: tuple) -> None:
-        compiled[id(program)] = program
+        programs[id(program)] = program
 
-    compiled: dict[int, Any] = {}
+    programs: dict[int, Any] = {}
     numba_cuda = _numba_cuda()
     if numba_cuda:
         numba_cuda._listeners.append(listen)
@@ -85,7 +85,7 @@ def launches() -> Iterator[list[Launch]]:
     finally:
         if numba_cuda:
             numba_cuda._listeners.remove(listen)
-            for program in compiled.values():  # a value for each signature; one was launched, or all are alike
+            for program in programs.values():  # a value for each signature; one was launched, or all are alike
                 registers, shared = program.get_regs_per_thread(), program.get_shared_mem_per_block()
                 seen.append(Launch(program.py_func.__name__, None, max(registers.values()), max(shared.values())))
 
