@@ -158,6 +158,14 @@ def _given(*names, C, O, size, kernel=(3, 3), extra=()):
     return st.builds(lambda: Case({name: rng.normal(size=shapes[name]) for name in names}, {**{k: added[k] for k in extra}, **options}))
 
 
+def _two_slabs():
+    """6144 pixels, of which the second slab of moments has the last 2048: they are other than the rest, so that their number matters."""
+    x = np.random.default_rng(5).normal(size=(1, 1, 64, 96)) + 3
+    x[:, :, -21:] += 20
+    options = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    return Case({"x": x, "w": np.ones((1, 1, 1, 1)), "b": np.zeros(1)}, options)
+
+
 def _in_five_slabs(front_door):
     """As of a large image: a slab has several shares, and the last slab fewer than the others."""
 
@@ -170,6 +178,7 @@ def _in_five_slabs(front_door):
 
 _five = {"terms": _terms, "run": _in_five_slabs(conv2d.grad_weight)}
 RARE = [
+    Operation("conv2d.forward_statistics", st.builds(_two_slabs), terms=_terms_statistics),
     Operation("conv2d.forward", _given("x", "w", "b", C=10, O=9, size=(8, 20)), terms=_terms),  # two stages of channels
     # Twelve tiles; more channels than the threads of a block have taps.
     Operation("conv2d.grad_weight", _given("g", "x", C=30, O=3, size=(16, 70), extra=["kernel_size"]), **_five),
