@@ -26,8 +26,8 @@ _BUSY = 2**16
 #: The rungs that each equation is sent to, the fastest first: the first one that serves the case and is worth it is taken.
 #: Rungs whose products are rounded to TF32 are passed over where `backends.allow_tf32` says no.
 RULE = {
-    "conv2d.forward": ("tf32_tuned", "tf32", "winograd", "asynchronous"),
-    "conv2d.grad_input": ("tf32_tuned", "asynchronous"),
+    "conv2d.forward": ("tf32_tuned", "winograd", "tf32", "asynchronous"),
+    "conv2d.grad_input": ("tf32_tuned", "winograd", "tf32", "asynchronous"),
     "conv2d.grad_weight": ("tf32_tuned", "asynchronous"),
 }
 #: The rungs of the forward equation that take what is left, by `_forward`.
@@ -38,18 +38,19 @@ BY_HAND = {"register_tile": "the asynchronous rung serves the same cases, and do
 _WIDE = 16
 
 
-def _is_worth_it(rung, channels, width, last):
-    """Whether a rung is worth it for a result of `width` channels from sums over `channels`, both of a group.
+def _is_worth_it(rung, taps, channels, width, last):
+    """Whether a rung is worth it for a result of `width` channels from sums over `channels` and `taps`, of a group.
 
     By counts of the emulator and by the rungs' estimates (docs/ladder.md); none of it has been measured on a GPU. The tile of
-    tf32_tuned is 32 channels wide, and with two of them it is still as fast as the plain forms. Winograd's is 32 wide where
-    that of the asynchronous rung is 64: up to there it makes a 4.5th of the products. For more it makes up to 2.25 times
-    fewer, which its transforms use up in part, so there it is left to be chosen by hand; but not where the channels are no
-    multiple of four, which the asynchronous rung does not serve.
+    tf32_tuned is 32 channels wide; a 1 × 1 kernel it reads once, and with two channels it is still as fast as the plain forms.
+    Winograd's is 32 wide where those of the asynchronous rung and of rung 6 are 64: up to there it makes a 4.5th of the
+    products. For more it makes up to 2.25 times fewer, which its transforms use up in part, so there it is left to be chosen
+    by hand; but not where the channels are no multiple of four, which the asynchronous rung does not serve.
     """
     if rung.name == "winograd":
-        return last and width >= _WIDE and (width <= 32 or channels % 4 != 0)
-    return width >= (2 if rung.name == "tf32_tuned" and rung.equation != "conv2d.grad_weight" else _WIDE)
+        alone = channels % 4 != 0 and not backends.tf32_allowed()
+        return last and width >= _WIDE and (width <= 32 or alone)
+    return width >= (2 if rung.name == "tf32_tuned" and taps == 1 and rung.equation != "conv2d.grad_weight" else _WIDE)
 
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
@@ -105,7 +106,7 @@ def _rung(equation, x_shape, w_shape, channels, width, options, *images):
     for name in RULE[equation]:
         rung = find(name, equation)
         allowed = backends.tf32_allowed() or not rung.tf32
-        if allowed and _is_worth_it(rung, channels, width, last) and rung.serves(*case):
+        if allowed and _is_worth_it(rung, prod(w_shape[2:]), channels, width, last) and rung.serves(*case):
             return rung
     return None
 

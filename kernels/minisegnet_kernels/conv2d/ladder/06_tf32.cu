@@ -97,3 +97,9 @@ __global__ void __launch_bounds__(128) conv2d_forward__tf32(Array<const float, 4
 __global__ void __launch_bounds__(128) conv2d_forward_relu__tf32(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b, Array<float, 4> y, Window at, int U, int V) {
     multiply(x, w, y, at, U, V, [&](int o, float sum) { return relu(b(o) + sum); });
 }
+
+// conv2d.grad_input, one class of rows and columns (08_tf32_grad_input.cu says which): x̄_{n,c,k,l} = Σ_{o,u,v} w g, a convolution of
+// g with stride 1; `w` is turned, C × O U V. Thread map: a block of 128 threads = 128 pixels × 64 channels c.
+__global__ void __launch_bounds__(128) conv2d_grad_input__tf32(Array<const float, 4> g, Array<const float, 2> w, Array<float, 4> xbar, Window at, int U, int V) {
+    multiply(g, w, xbar, at, U, V, [](int, float sum) { return sum; });
+}

@@ -34,6 +34,7 @@ RUNGS: tuple[Rung, ...] = (
     *asynchronous.RUNGS,
     *tf32.RUNGS,
     *gradients.RUNGS,
+    *winograd.GRADIENTS,
 )
 
 

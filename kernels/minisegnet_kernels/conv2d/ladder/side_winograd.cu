@@ -161,3 +161,9 @@ __global__ void __launch_bounds__(256, 2) conv2d_forward__winograd(Array<const f
 __global__ void __launch_bounds__(256, 2) conv2d_forward_relu__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b, Array<float, 4> y, Window at) {
     convolve(x, w, y, at, [&](int o, float sum) { return relu(b(o) + sum); });
 }
+
+// conv2d.grad_input with stride 1: x̄_{n,c,k,l} = Aᵀ (Σ_o U ⊙ V) A, a convolution of g with the kernel turned by 180° and its two
+// channels changed over (which the host does). Thread map: one thread = 8 × 8 of M[e], then four times x̄[n,c,2×2].
+__global__ void __launch_bounds__(256, 2) conv2d_grad_input__winograd(Array<const float, 4> g, Array<const float, 4> turned, Array<float, 4> xbar, Window at) {
+    convolve(g, turned, xbar, at, [](int, float sum) { return sum; });
+}

@@ -26,12 +26,22 @@ _BUSY = 264
 
 def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
     y = empty(x, output_shape(x, w, stride, padding, dilation))
-    matrix = w.reshape(len(w), -1)
-    grid = (blocks(y.size // max(len(w), 1), _PIXELS) * blocks(len(w), _OUTPUTS),)
     if y.size:
         at = window(stride, padding, dilation)
-        _plain.launch(f"conv2d_forward{'_relu' if relu else ''}__tf32", grid, (_THREADS,), x, matrix, b, y, at, *w.shape[2:])
+        _launch_plain(f"conv2d_forward{'_relu' if relu else ''}__tf32", y, w, x, w.reshape(len(w), -1), b, y, at)
     return y
+
+
+def grad_input_plain(g, w, *, input_size, stride, padding, dilation, groups):
+    xbar = empty(g, (len(g), w.shape[1], *input_size))
+    for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
+        _launch_plain("conv2d_grad_input__tf32", part, kernel, g, kernel.reshape(len(kernel), -1), part, at)
+    return xbar
+
+
+def _launch_plain(kernel, y, w, *arguments):
+    grid = (blocks(y.size // len(w), _PIXELS) * blocks(len(w), _OUTPUTS),)
+    _plain.launch(kernel, grid, (_THREADS,), *arguments, *w.shape[2:])
 
 
 def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
@@ -137,6 +147,19 @@ RUNGS = (
         (100, 180),
         tf32=True,
         with_statistics=forward_statistics_tuned,
+    ),
+    Rung(
+        8,
+        "tf32",
+        "the gradient for the input, on the plain path",
+        "It is rung 6 with the kernel turned and its channels changed over, for what does not lie in pieces of 16 bytes.",
+        _plain.path,
+        "conv2d.grad_input",
+        "float32 without groups, any layout, any O",
+        _serves_plain,
+        grad_input_plain,
+        (40, 70),
+        tf32=True,
     ),
     Rung(
         8,
