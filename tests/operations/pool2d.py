@@ -98,8 +98,7 @@ def _gradient(*names, exact=False, **limits):
         y, m = reference.forward(x, w, b, **case.options)
         rng = np.random.default_rng(int(m.sum()))
         g = rng.normal(size=y.shape)
-        if rng.random() < 0.25:
-            m = rng.integers(0, w[0].size, m.shape).astype(m.dtype)
+        m = np.where(rng.random(m.shape) < 0.25, rng.integers(0, w[0].size, m.shape), m).astype(m.dtype)
         arrays = {"g": g, "m": m, "w": w, "x": x}
         extra = {"w": {"input_size": x.shape[2:]}, "x": {"kernel_size": w.shape[1:]}}.get(
             names[-1], {"input_size": x.shape[2:], "kernel_size": w.shape[1:]}

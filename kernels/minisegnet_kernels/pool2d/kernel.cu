@@ -142,7 +142,8 @@ __global__ void pool2d_grad_weight__part(
     for (int position = p.s; position < N * P * Q; position += S) {
         int j = position % Q, i = position / Q % P, n = position / (P * Q), o = m(n, p.c, i, j);
         int k = i * at.sh + o / V * at.dh - at.ph, l = j * at.sw + o % V * at.dw - at.pw;
-        if (unsigned(o) < unsigned(U * V) && k >= 0 && k < H && l >= 0 && l < W) slabs(o, p.c, p.s) += g(n, p.c, i, j) * x(n, p.c, k, l);
+        // A negative number is a huge one without its sign: one comparison for both ends.
+        if (unsigned(o) < unsigned(U * V) && unsigned(k) < unsigned(H) && unsigned(l) < unsigned(W)) slabs(o, p.c, p.s) += g(n, p.c, i, j) * x(n, p.c, k, l);
     }
 }
 
