@@ -7,6 +7,7 @@ compiled to PTX, the assembly language of a GPU, in a process of their own.
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -107,6 +108,15 @@ def test_float32_stays_float32(operation, single):
 def test_no_array_lies_in_local_memory(operation, single):
     """An array that is indexed at run time cannot be kept in registers."""
     assert {r["name"] for r in single if r["module"] == module_of(operation) and ".local" in r["ptx"]} == set()
+
+
+def test_arrays_of_a_table_of_addresses_are_read_as_global_memory(single):
+    """A number says not where it points to, and a load that must find out costs more."""
+    steps = [r["ptx"] for r in single if r["module"] == module_of("optimiser")]
+    assert steps
+    for ptx in steps:
+        assert "ld.global.f32" in ptx and "st.global.f32" in ptx
+        assert re.search(r"\b(ld|st)\.f32", ptx) is None
 
 
 @pytest.mark.slow

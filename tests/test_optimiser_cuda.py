@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, emulator, optimiser
+from minisegnet_kernels.cuda import jit
 from minisegnet_kernels.cuda.launch import THREADS
 from minisegnet_kernels.optimiser import kernel
 
@@ -51,6 +52,35 @@ def test_all_parameters_take_one_launch_for_each_96(arrays, launches):
     sizes = (SIZES * 40)[:arrays]
     assert len(assert_equal_steps(adam, drawn(sizes, 4))) == launches
     assert len(assert_equal_steps(sgd, drawn(sizes, 3))) == launches
+
+
+@pytest.mark.parametrize(("step", "count"), [(adam, 4), (sgd, 3)], ids=["adam", "sgd"])
+def test_numbas_kernel_takes_all_parameters_of_a_dtype_in_one_launch(step, count, monkeypatch):
+    """Sizes around that of a block in the simulator, of more arrays than a step of bisection tells apart; two dtypes."""
+    sizes = [1, 0, jit.THREADS - 1, jit.THREADS, jit.THREADS + 1, 0, 3, 2 * jit.THREADS, 2, 0]
+    single, double = drawn(sizes, count), drawn([5, 0, jit.THREADS + 3], count, "float64", seed=1)
+    actual = [[*s, *d] for s, d in zip(single, double, strict=True)]
+    expected = [[a.astype("float64") for a in arrays] for arrays in actual]
+    seen = []
+    monkeypatch.setattr(jit, "_listeners", [lambda program, arguments: seen.append(arguments)])
+    with backends.use("numba_cuda"):
+        step(*actual)
+    with backends.use("numpy"):
+        step(*expected)
+    assert [(table.dtype, table.shape) for table, *_ in seen] == [(np.int64, (2 + count, 7)), (np.int64, (2 + count, 2))]
+    for arrays, wanted in zip(actual, expected, strict=True):
+        for a, e in zip(arrays, wanted, strict=True):
+            np.testing.assert_allclose(a, e, rtol=2e-6, atol=1e-6)
+
+
+def test_numbas_kernel_reads_and_writes_no_further_than_an_array_reaches():
+    """Between two arrays of one piece of memory lies what must not change."""
+    theta, g = np.arange(20, dtype="float32"), np.ones(20, "float32")
+    parts = [slice(0, 7), slice(9, 10), slice(12, 20)]
+    with backends.use("numba_cuda"):
+        optimiser.sgd([theta[p] for p in parts], [g[p] for p in parts], lr=1)
+    moved = np.arange(20) - np.isin(np.arange(20), [7, 8, 10, 11], invert=True)
+    np.testing.assert_array_equal(theta, moved)
 
 
 def test_arrays_without_elements_are_no_work():

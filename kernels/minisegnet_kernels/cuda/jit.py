@@ -7,12 +7,14 @@ first import to decide it yourself.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
+import numpy as np
 
 from .driver import device_count
 from .memory import empty
@@ -33,7 +35,7 @@ THREADS = 32 if SIMULATED else 256
 kernel = cuda.jit
 device = cuda.jit(device=True)
 
-__all__ = ["SIMULATED", "THREADS", "cuda", "device", "empty", "kernel", "launch", "over", "place"]
+__all__ = ["SIMULATED", "THREADS", "at", "cuda", "device", "empty", "kernel", "launch", "over", "place"]
 
 _lock = threading.Lock()  # two launches at once break the simulator
 _listeners: list[Callable[[Any, tuple], None]] = []  # tests learn here which kernels are launched with what
@@ -54,6 +56,32 @@ def over(program: Any, count: int, *arguments: Any) -> None:
     """One thread for each of `count` elements. The last block may have more: kernels must look."""
     if count:
         launch(program, -(-count // THREADS), THREADS, *arguments)
+
+
+if SIMULATED:
+
+    def at(address, size, like):
+        """The `size` values at an address, a vector of the dtype of the number `like`: how a kernel reads arrays from a table."""
+        return np.frombuffer((ctypes.c_char * int(size * like.itemsize)).from_address(int(address)), like.dtype)
+
+else:
+    from numba.cuda import types
+    from numba.cuda.extending import intrinsic
+
+    @intrinsic
+    def at(typing, address, size, like):
+        """Code for the compiler: an array is made of an address in global memory, and nothing is moved."""
+        vector = types.Array(like, 1, "C")
+
+        def generate(context, builder, signature, arguments):
+            array = context.make_array(vector)(context, builder)
+            generic = array.data.type
+            place = builder.addrspacecast(builder.inttoptr(arguments[0], generic.pointee.as_pointer(1)), generic)  # 1: global memory
+            itemsize = context.get_constant(types.intp, context.get_abi_sizeof(generic.pointee))
+            context.populate_array(array, data=place, shape=[arguments[1]], strides=[itemsize], itemsize=itemsize, meminfo=None)
+            return array._getvalue()
+
+        return vector(types.int64, types.int64, like), generate
 
 
 @device

@@ -1,59 +1,90 @@
-"""Steps of the optimisers for a GPU in Numba: one launch a parameter, each value loaded once and stored once.
+"""Steps of the optimisers for a GPU in Numba: all parameters of a dtype in one launch, each value loaded once and stored once.
 
-Thread map: one thread = one value. (``kernel.cu`` needs one launch for all parameters; Numba's kernels take no tables of
-addresses.) Options arrive in the dtype of the arrays: a float64 would drag float32 arithmetic up to float64.
+A network has a hundred parameters, most of them smaller than a block, and a launch takes longer than the work on one
+of them. So the kernel gets a table that says where the arrays lie. ``kernel.cu`` has it among its arguments; Numba's
+kernels take no structs, and it would be a hundred numbers more to unpack at each launch, so here it is an array on the
+device, copied there behind whatever runs: nobody waits.
+
+Thread map: one thread = one value. Block b works on the array k with table[0, k] ≤ b < table[0, k + 1]. Options arrive in
+the dtype of the arrays: a float64 would drag float32 arithmetic up to float64.
 """
 
 import math
 
-from ..cuda.jit import cuda, kernel, over
+import numpy as np
+
+from ..cuda.jit import THREADS, at, cuda, device, kernel, launch
 
 
-def _flat(array):
-    """One axis, and a copy of a read-only gradient, which the simulator would write back."""
-    return array.reshape(-1) if getattr(array.flags, "writeable", True) else array.flatten()
+def _address(array):
+    return array.data.ptr if hasattr(array, "__cuda_array_interface__") else array.ctypes.data
 
 
-def _cast(array, *options):
-    return [array.dtype.type(o) for o in options]
+def _step(program, lists, *options):
+    """One launch for each dtype; arrays without elements are left out."""
+    for dtype in {a.dtype: None for a in lists[0]}:
+        chosen = [arrays for arrays in zip(*lists, strict=True) if arrays[0].dtype == dtype and arrays[0].size]
+        if not chosen:
+            continue
+        sizes = [arrays[0].size for arrays in chosen]
+        ends = np.cumsum([-(-size // THREADS) for size in sizes])
+        rows = [[0, *ends[:-1]], sizes, *([_address(a) for a in arrays] for arrays in zip(*chosen, strict=True))]
+        table = np.asarray(rows, np.int64, like=chosen[0][0])  # first block, size, then the address of each array
+        launch(program, int(ends[-1]), THREADS, table, *(o if isinstance(o, bool) else dtype.type(o) for o in options))
+
+
+@device
+def _place(table):
+    """Which array, by bisection, and which value of it. All threads of a block go the same way."""
+    k, above = 0, table.shape[1]
+    while above - k > 1:
+        middle = (k + above) // 2
+        if table[0, middle] <= cuda.blockIdx.x:
+            k = middle
+        else:
+            above = middle
+    return k, (cuda.blockIdx.x - table[0, k]) * cuda.blockDim.x + cuda.threadIdx.x
 
 
 def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
     kept, taken = (0.0, 1.0) if first else (momentum, 1 - dampening)
-    for k in range(len(theta)):
-        options = _cast(theta[k], lr, momentum, kept, taken, weight_decay)
-        velocity = v[k] if momentum else g[k]  # a stand-in that stays untouched; v may be theta, and the simulator takes no array twice
-        over(_sgd, theta[k].size, _flat(theta[k]), _flat(g[k]), _flat(velocity), *options, nesterov)
+    _step(_sgd, (theta, g, v), lr, momentum, kept, taken, weight_decay, nesterov)
 
 
 @kernel
-def _sgd(theta, g, v, eta, mu, kept, taken, lambda_, nesterov):
-    i = cuda.grid(1)
-    if i < theta.size:
-        ghat = g[i] + lambda_ * theta[i]
+def _sgd(table, eta, mu, kept, taken, lambda_, nesterov):
+    k, i = _place(table)
+    size = table[1, k]
+    if i < size:
+        theta_k, g_k, v_k = at(table[2, k], size, eta), at(table[3, k], size, eta), at(table[4, k], size, eta)
+        theta = theta_k[i]
+        ghat = g_k[i] + lambda_ * theta
         d = ghat
         if mu != 0:
             velocity = taken * ghat
             if kept != 0:  # not at the first step, when v may hold anything
-                velocity += kept * v[i]
-            v[i] = velocity
+                velocity += kept * v_k[i]
+            v_k[i] = velocity
             d = ghat + mu * velocity if nesterov else velocity
-        theta[i] -= eta * d
+        theta_k[i] = theta - eta * d
 
 
 def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
     rate, root = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
     shrink, coupled = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    for k in range(len(theta)):
-        options = _cast(theta[k], rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled)
-        over(_adam, theta[k].size, _flat(theta[k]), _flat(g[k]), _flat(m[k]), _flat(v[k]), *options)
+    _step(_adam, (theta, g, m, v), rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled)
 
 
 @kernel
-def _adam(theta, g, m, v, rate, root, beta_m, beta_v, rest_m, rest_v, epsilon, shrink, lambda_):
-    i = cuda.grid(1)
-    if i < theta.size:
-        ghat = g[i] + lambda_ * theta[i]
-        m[i] = beta_m * m[i] + rest_m * ghat
-        v[i] = beta_v * v[i] + rest_v * ghat * ghat
-        theta[i] = shrink * theta[i] - rate * m[i] / (root * math.sqrt(v[i]) + epsilon)
+def _adam(table, rate, root, beta_m, beta_v, rest_m, rest_v, epsilon, shrink, lambda_):
+    k, i = _place(table)
+    size = table[1, k]
+    if i < size:
+        theta_k, g_k = at(table[2, k], size, rate), at(table[3, k], size, rate)
+        m_k, v_k = at(table[4, k], size, rate), at(table[5, k], size, rate)
+        theta = theta_k[i]
+        ghat = g_k[i] + lambda_ * theta
+        m = beta_m * m_k[i] + rest_m * ghat
+        v = beta_v * v_k[i] + rest_v * ghat * ghat
+        m_k[i], v_k[i] = m, v
+        theta_k[i] = shrink * theta - rate * m / (root * math.sqrt(v) + epsilon)
