@@ -27,8 +27,8 @@ struct Slabs {
     __device__ void keep(int o, int slab, const Moments<float>& all) const { means(o, slab) = b(o) + all.mean, spreads(o, slab) = all.spread; }
 };
 
-// How many of a thread's pixels `first`, first + step, ... there are below M.
-__device__ inline int number_of(int first, int step, int M) { return min(max(M - first + step - 1, 0) / step, VALUES); }
+// How many of a thread's pixels `first`, first + step, ... there are below M; 0 or less if a warp has none, which keeps nothing.
+__device__ inline int number_of(int first, int step, int M) { return min((M - first + step - 1) / step, VALUES); }
 
 // Of the first `count` values.
 __device__ inline Moments<float> moments(const float (&value)[VALUES], int count) {
