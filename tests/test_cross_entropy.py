@@ -154,15 +154,16 @@ def test_one_sweep_treats_infinite_scores_as_the_formula_does(backend, label_smo
 
 
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
-@pytest.mark.parametrize("wrong", [3, -1, 2**40])
-def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(program, wrong):
+@pytest.mark.parametrize(("wrong", "dtype"), [(3, "uint8"), (-1, "int32"), (2**40, "int64")])
+def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(program, wrong, dtype):
     """As on a GPU, where the front door does not look: no access out of bounds, no number that seems right."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
     view = import_module(f"minisegnet_kernels.cross_entropy.{program}")
-    x, t, w = drawn(0)
+    x, t, w = drawn(0, ignored=255)
+    t = t.astype(dtype)
     t[1, 2, 3] = wrong
-    options = {"ignore_index": -100, "label_smoothing": 0.1}
+    options = {"ignore_index": 255, "label_smoothing": 0.1}
     with emulator.options(watched=True):
         each, xbar = view.forward_and_grad(x, t, w, reduction="none", **options)
         loss, all_nan = view.forward_and_grad(x, t, w, reduction="mean", **options)
@@ -172,7 +173,7 @@ def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(progr
     np.testing.assert_array_equal(np.isnan(each), bad)
     np.testing.assert_array_equal(np.isnan(xbar), np.broadcast_to(bad[:, None], x.shape))
     assert np.isnan(loss)
-    assert np.isnan(all_nan[np.broadcast_to((t != -100)[:, None], x.shape)]).all()
+    assert np.isnan(all_nan[np.broadcast_to((t != 255)[:, None], x.shape)]).all()
 
 
 def test_the_exponential_of_the_kernel_has_all_its_digits():
@@ -183,11 +184,36 @@ def test_the_exponential_of_the_kernel_has_all_its_digits():
     np.testing.assert_allclose(xbar[0, 1, 0], np.exp(d) / (1 + np.exp(d)), rtol=4e-15)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
-def test_targets_of_every_integer_dtype(dtype):
-    x, t, w = drawn(0, ignored=1)
-    expected = cross_entropy.forward(x, t, w, ignore_index=1)
-    np.testing.assert_array_equal(cross_entropy.forward(x, t.astype(dtype), w, ignore_index=1), expected)
+@on_each_backend
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", ">i4"])
+@pytest.mark.parametrize("ignored", [1, 127, -100, 2**40])
+def test_targets_of_every_integer_dtype(backend, dtype, ignored):
+    """Also where the number of the ignored pixels does not fit in it: then no pixel is ignored, whatever its last bits."""
+    info = np.iinfo(dtype)
+    x, t, w = drawn(0, ignored=ignored if info.min <= ignored <= info.max else 1)
+    g = gradient_seed(np.zeros(t.shape), 0)
+    results = []
+    for name, target in (("formula", t), (backend, t.astype(dtype))):
+        with backends.use(name):
+            loss, xbar = cross_entropy.forward_and_grad(x, target, w, ignore_index=ignored)
+            again = cross_entropy.grad_input(g, x, target, w, ignore_index=ignored, reduction="none")
+            results.append((loss, xbar, again, cross_entropy.forward(x, target, w, ignore_index=ignored)))
+    for actual, expected in zip(results[1], results[0], strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", cuda])
+def test_bytes_as_targets_of_more_classes_than_a_byte_counts(backend):
+    """156 are the bits of −100 in a byte, and no pixel is ignored."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(1, 300, 3, 4)), rng.integers(0, 256, (1, 3, 4))
+    t[0, 0, 0] = 156
+    with backends.use("formula"):
+        expected = cross_entropy.forward_and_grad(x, t)
+    with backends.use(backend):
+        actual = cross_entropy.forward_and_grad(x, t.astype("uint8"))
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -213,6 +239,11 @@ def test_errors_name_operation_expected_and_actual():
         cross_entropy.forward(x, wrong)
     with pytest.raises(ValueError, match=r"(?s)cross_entropy\.grad_input: a target.*\(1, 3, 0\).*ignore_index = 3.*= -7"):
         cross_entropy.grad_input(np.ones(()), x, wrong, ignore_index=3)
+    for dtype, value in {"uint8": 200, "int16": -3, "uint16": 60000, "int32": -(2**31)}.items():
+        other = t.astype(dtype)
+        other[0, 1, 2] = value
+        with pytest.raises(ValueError, match=rf"(?s)a target that is no class.*\(0, 1, 2\).*t\[0, 1, 2\] = {value}\n"):
+            cross_entropy.forward(x, other)
     with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward: scores and target do not fit.*\(2, 4, 5\).*\(2, 5, 4\)"):
         cross_entropy.forward(x, t.reshape(2, 5, 4))
     with pytest.raises(ValueError, match=r"(?s)cross_entropy\.forward_and_grad: the target has no classes.*integer.*float64.*astype"):

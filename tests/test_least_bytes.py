@@ -62,10 +62,24 @@ def test_max_pooling_asks_for_no_byte_twice(layout):
         assert winner.strides[1] == 1
 
 
-def test_cross_entropy_reads_the_labels_twice_and_the_scores_once():
-    """The first time for the sum of their weights, by which every gradient is divided; labels are int64."""
-    t = RNG.integers(0, 8, (2, 12, 16))
-    (_, gradient), seen = watched(cross_entropy.forward_and_grad, [IMAGE, t], {})
-    moved, scores = sum(launch["distinct_bytes"] for launch in seen), 2 * 4 * 8 * t.size
-    assert gradient.nbytes == scores / 2
-    assert scores + 2 * t.nbytes < moved < 1.02 * (scores + 2 * t.nbytes)  # and a slab of each block
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_reads_scores_once_and_labels_as_they_are(reduction, dtype):
+    """Loss and gradient: 8 K bytes a pixel and its label, which the mean reads once more, for the sum that divides every gradient."""
+    t = RNG.integers(0, 8, (2, 12, 16)).astype(dtype)
+    (loss, gradient), seen = watched(cross_entropy.forward_and_grad, [IMAGE, t], {"reduction": reduction})
+    weights, number, slabs = 4 * 8, 4, 8 * 2 * 2  # of the classes; one float32; losses and weights of two blocks
+    sweep = IMAGE.nbytes + t.nbytes + weights + number + gradient.nbytes
+    expected = {
+        "mean": [t.nbytes + weights + slabs, slabs / 2 + 2 * number, sweep + slabs, slabs + number],
+        "sum": [sweep + slabs, slabs + number],
+        "none": [sweep + loss.nbytes],
+    }
+    assert [launch["distinct_bytes"] for launch in seen] == expected[reduction]
+
+
+def test_cross_entropy_copies_other_labels_to_int64():
+    t = RNG.integers(0, 8, (2, 12, 16)).astype("int16")
+    with backends.use("cuda"), emulator.launches() as seen:
+        cross_entropy.forward(IMAGE, t, reduction="none")
+    assert [launch.kernel for launch in seen] == ["cross_entropy_forward<float, long long, true>"]

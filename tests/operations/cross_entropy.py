@@ -13,7 +13,7 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 @st.composite
 def _drawn(draw, seed=False, size=4, classes=4):
-    """Scores, a target with some pixels ignored, weights, every option away from its default somewhere."""
+    """Scores, a target of any dtype with some pixels ignored, weights, every option away from its default somewhere."""
     N, C = draw(st.integers(1, 2)), draw(st.integers(2, classes))
     H, W = draw(st.integers(2, size)), draw(st.integers(2, size))
     ignored = draw(st.sampled_from([-100, 255, 0]))
@@ -23,11 +23,18 @@ def _drawn(draw, seed=False, size=4, classes=4):
         "reduction": draw(st.sampled_from(_REDUCTIONS)),
     }
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    t = np.where(rng.random((N, H, W)) < 0.2, ignored, rng.integers(0, C, size=(N, H, W)))
+    dtype = draw(st.sampled_from(["uint8", "int32", "int64"]))
+    t = rng.integers(0, C, size=(N, H, W)).astype(dtype)
+    if _fits(ignored, dtype):
+        t[rng.random((N, H, W)) < 0.2] = ignored
     arrays = {"x": 1.5 * rng.normal(size=(N, C, H, W)), "t": t, "w": 0.2 + rng.random(C)}
     if seed:
         arrays = {"g": rng.normal(size=t.shape if options["reduction"] == "none" else ()), **arrays}
     return Case(arrays, options)
+
+
+def _fits(number, dtype):
+    return np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
 
 
 def _terms(case):
@@ -61,7 +68,7 @@ def _no_classes(draw, seed=False):
     """Targets some of which are no class, which shows as NaN and nowhere else."""
     case = draw(_drawn(seed=seed))
     t = case.arrays["t"]
-    wrong = [value for value in (-1, case.arrays["x"].shape[1], 2**40) if value != case.options["ignore_index"]]
+    wrong = [value for value in (-1, case.arrays["x"].shape[1], 2**40) if value != case.options["ignore_index"] and _fits(value, t.dtype)]
     t[0, 0, 0] = draw(st.sampled_from(wrong))
     return case
 

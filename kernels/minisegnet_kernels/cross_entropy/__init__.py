@@ -14,6 +14,7 @@ from ..backends import device_of, run
 __all__ = ["forward", "forward_and_grad", "grad_input"]
 
 _REDUCTIONS = ("mean", "sum", "none")
+_LABELS = tuple(map(np.dtype, ("uint8", "int32", "int64")))  # those that the kernels read
 
 
 def forward(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
@@ -24,11 +25,13 @@ def forward(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="
     x : array, (N, C, H, W)
         Scores, before the softmax.
     t : array of integers, (N, H, W)
-        The true class of each pixel, 0 ... C − 1 or `ignore_index`.
+        The true class of each pixel, 0 ... C − 1 or `ignore_index`. Kernels read uint8, int32 and int64 as they are;
+        of any other dtype an int64 copy is made first.
     w : array, (C,), optional
         Weight of each class; 1 if not given.
     ignore_index : int
-        Pixels with this target are left out: of the loss, of the mean, of the gradient.
+        Pixels with this target are left out: of the loss, of the mean, of the gradient. Where it does not fit in
+        the dtype of t, as −100 in uint8, no pixel has it.
     label_smoothing : float
         The share of the target, 0 ... 1, that is spread evenly over all classes.
     reduction : {"mean", "sum", "none"}
@@ -122,7 +125,7 @@ def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
         checks.fail(
             equation, "label_smoothing is out of range", expected="0 ≤ label_smoothing ≤ 1", actual=f"label_smoothing = {label_smoothing!r}"
         )
-    t = t.astype("int64", copy=False)
+    t = t if t.dtype in _LABELS else t.astype("int64")
     _check_target(equation, t, x.shape[1], ignore_index)
     w = np.ones_like(x, shape=x.shape[1]) if w is None else w
     return x, t, w, {"ignore_index": int(ignore_index), "label_smoothing": float(label_smoothing), "reduction": reduction}
@@ -132,7 +135,7 @@ def _check_target(equation, t, classes, ignore_index):
     """On the CPU only: to look at an array on a GPU, the CPU would have to wait for it."""
     if device_of(t) != "cpu":
         return
-    outside = t.view("uint64") >= classes  # a negative number is a huge unsigned one: one comparison for both ends
+    outside = t.view(f"u{t.itemsize}") >= classes  # a negative number is a huge unsigned one: one comparison for both ends
     if not outside.any():
         return
     outside &= t != ignore_index

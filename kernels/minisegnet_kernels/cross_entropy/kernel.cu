@@ -4,7 +4,9 @@
 // (from the cache, as long as the scores of a block fit there) for the gradient; neighbours in a warp are
 // neighbours in memory. Losses, and the weights that make up Z, are added in float64: a block leaves the sums
 // of its pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device:
-// the gradient reads it there. Bytes are those of float32, for each pixel.
+// the gradient reads it there. With the mean, that takes the labels once more, before the scores: no gradient can
+// be written until Z is known. Labels are read as they are: K is their type. Bytes are those of float32 and of
+// uint8 labels, for each pixel: loss and gradient move 8 C + 1, with the mean 8 C + 2.
 #include "../cuda/common.cuh"
 
 constexpr int THREADS = 256;  // of every block here
@@ -22,11 +24,11 @@ struct Pixel {
 
 // One sweep. When a larger score comes, what has been added up is brought down to it (the online form of the
 // softmax: Milakov & Gimelshein, 2018), so that the maximum needs no sweep of its own.
-template <typename T>
+template <typename T, typename K>
 __device__ Pixel<T> pixel(
-    const Array<const T, 4>& x, const Array<const long long, 3>& t, const Array<const T, 1>& w, Place p, long long ignored, T alpha) {
+    const Array<const T, 4>& x, const Array<const K, 3>& t, const Array<const T, 1>& w, Place p, long long ignored, T alpha) {
     const int C = x.shape[1];
-    const long long target = t(p.n, p.i, p.j);
+    const long long target = t(p.n, p.i, p.j);  // as wide as `ignored`, which need not fit in K
     Pixel<T> a = {};
     a.counts = target != ignored;
     if (!a.counts) return a;
@@ -79,10 +81,10 @@ __device__ inline double from_slabs(const Array<const double, 2>& slabs, int row
 }
 
 // cross_entropy.forward: ℓ_nij = −Σ_c w_c q_c (x_ncij − m − log s). EACH: the losses of the pixels are wanted, otherwise
-// their sum. Reads x and t (4 C + 8), writes ℓ (4).
-template <typename T, bool EACH>
+// their sum. Reads x and t (4 C + 1), writes ℓ (4).
+template <typename T, typename K, bool EACH>
 __global__ void cross_entropy_forward(
-    Array<const T, 4> x, Array<const long long, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 3> ell, Array<double, 2> slabs) {
+    Array<const T, 4> x, Array<const K, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 3> ell, Array<double, 2> slabs) {
     int number = thread_number();
     Pixel<T> a = {};
     if (number < count(t)) {
@@ -100,9 +102,9 @@ __global__ void cross_entropy_forward__sum(Array<const double, 2> slabs, Array<T
     if (threadIdx.x == 0) L(0) = !MEAN ? loss : Z != 0 ? loss / Z : 0 * loss;
 }
 
-// cross_entropy.grad_input, with the mean: Σ w_t of each block. Reads t (8).
-template <typename T>
-__global__ void cross_entropy_grad_input__weigh(Array<const long long, 3> t, Array<const T, 1> w, long long ignored, Array<double, 2> slabs) {
+// cross_entropy.grad_input, with the mean: Σ w_t of each block. Reads t (1).
+template <typename T, typename K>
+__global__ void cross_entropy_grad_input__weigh(Array<const K, 3> t, Array<const T, 1> w, long long ignored, Array<double, 2> slabs) {
     int number = thread_number();
     double weight = 0;
     if (number < count(t)) {
@@ -121,20 +123,20 @@ __global__ void cross_entropy_grad_input__scale(Array<const double, 2> slabs, Ar
 }
 
 // cross_entropy.grad_input: x̄_ncij = g/Z (exp(x_ncij − m) / s Σ_k w_k q_k − w_c q_c). Here g is g/Z already, and lies as a
-// map, if only by strides of 0. Reads x and t (4 C + 8), writes x̄ (4 C).
-template <typename T>
+// map, if only by strides of 0. Reads x and t (4 C + 1), writes x̄ (4 C).
+template <typename T, typename K>
 __global__ void cross_entropy_grad_input(
-    Array<const T, 3> g, Array<const T, 4> x, Array<const long long, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 4> xbar) {
+    Array<const T, 3> g, Array<const T, 4> x, Array<const K, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 4> xbar) {
     int number = thread_number();
     if (number >= count(t)) return;
     Place p = place(t, number);
     gradient(pixel(x, t, w, p, ignored, alpha), g(p.n, p.i, p.j), x, w, p, xbar);
 }
 
-// cross_entropy.forward_and_grad: both in one sweep; g is 1 or 1/Z. Reads x and t (4 C + 8), writes x̄ and ℓ (4 C + 4).
-template <typename T, bool EACH>
+// cross_entropy.forward_and_grad: both in one sweep; g is 1 or 1/Z. Reads x and t (4 C + 1), writes x̄ and ℓ (4 C + 4).
+template <typename T, typename K, bool EACH>
 __global__ void cross_entropy_forward_and_grad(
-    Array<const T, 3> g, Array<const T, 4> x, Array<const long long, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 3> ell,
+    Array<const T, 3> g, Array<const T, 4> x, Array<const K, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 3> ell,
     Array<double, 2> slabs, Array<T, 4> xbar) {
     int number = thread_number();
     Pixel<T> a = {};

@@ -110,7 +110,7 @@ def _pixel_rows(a):
 
 def _run(x, t, w, g, with_grad, ignore_index, label_smoothing, reduction):
     """Loss and, on request, its gradient times g, which is one number or one for each pixel."""
-    scores, labels = _pixel_rows(x), _pixel_rows(t)
+    scores, labels = _pixel_rows(x), _pixel_rows(t).astype("int64", copy=False)  # one dtype: each compiles for seconds
     N, _, M = scores.shape
     scale = 1.0
     if reduction == "mean":

@@ -2,7 +2,8 @@
 
 Thread map: one thread = one pixel n, i, j, which sweeps over its C scores, once for the loss and once more
 for the gradient. Losses, and the weights that make up Z, are added in float64: a block leaves the sums of its
-pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device.
+pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device:
+for it the labels are read once more, before the scores. Labels of each dtype are a program of their own.
 """
 
 import math
@@ -153,8 +154,9 @@ def _weigh(t, w, ignored, slabs):
     weight = w.dtype.type(0)
     if number < t.size:
         n, i, j = _pixel(number, t)
-        if t[n, i, j] != ignored:
-            weight = _weight(t[n, i, j], w)
+        target = t[n, i, j]
+        if target != ignored:
+            weight = _weight(target, w)
     _to_slab(w.dtype.type(0), weight, slabs)
 
 

@@ -9,11 +9,16 @@ def _logarithms(x):
     return d - np.log(np.exp(d).sum(axis=1, keepdims=True))
 
 
+def _counts(t, ignore_index):
+    """Compared in int64: the number need not fit in the dtype of t."""
+    return t.astype("int64", copy=False) != ignore_index
+
+
 def _weights(x, t, w, ignore_index, label_smoothing):
     """w q of every class, (N, C, H, W); 0 for ignored pixels."""
     C = x.shape[1]
     own = (t[:, None] == np.arange(C, like=t)[:, None, None]).astype(x.dtype)
-    counted = (t != ignore_index)[:, None].astype(x.dtype)
+    counted = _counts(t, ignore_index)[:, None].astype(x.dtype)
     return counted * w[:, None, None] * ((1 - label_smoothing) * own + label_smoothing / C)
 
 
@@ -21,7 +26,7 @@ def _scale(t, w, ignore_index, reduction):
     """1 / Z."""
     if reduction != "mean":
         return 1
-    Z = w[t[t != ignore_index]].sum()
+    Z = w[t[_counts(t, ignore_index)]].sum()
     return 1 / Z if Z else 0 * Z
 
 
@@ -32,7 +37,7 @@ def _loss(logp, wq, scale, reduction):
 
 def _gradient(g, logp, wq, t, ignore_index):
     xbar = np.exp(logp) * wq.sum(axis=1, keepdims=True) - wq
-    return np.where((t != ignore_index)[:, None], g * xbar, np.zeros_like(xbar))
+    return np.where(_counts(t, ignore_index)[:, None], g * xbar, np.zeros_like(xbar))
 
 
 def forward(x, t, w, *, ignore_index, label_smoothing, reduction):

@@ -5,7 +5,7 @@ compiled and the emulator's entry points are written from what is read here, so 
 said twice. The part of C++ that is understood is small on purpose::
 
     // RELU = false, true                              values of a template parameter that is no type
-    template <typename T, bool RELU>                   T is float or double, L an integer label, M a place in a window
+    template <typename T, bool RELU>                   T is float or double; other types stand in `TYPES`
     __global__ void conv2d_forward(Array<const T, 4> x, Array<T, 4> y, Window at, int groups) {...}
 """
 
@@ -35,11 +35,12 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "unsigned int": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
 }
-#: Values of the template parameters whose name says what they are.
+#: Values of the template parameters whose name says what they are: L a label, M a place in a window, K a true class.
 TYPES = {
     "T": ("float", "double"),
     "L": tuple(name for name, dtype in DTYPES.items() if dtype.kind in "iu"),
     "M": ("unsigned char", "int"),
+    "K": ("unsigned char", "int", "long long"),
 }
 
 COMMON = Path(__file__).parent / "common.cuh"
