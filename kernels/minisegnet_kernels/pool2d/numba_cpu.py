@@ -133,78 +133,78 @@ def _maximum(x, w, b, y, m, U, V, sh, sw, ph, pw, dh, dw):
 
 
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
-    shape = (*g.shape[:2], *input_size)
-    if _halves(kernel_size, stride, padding, dilation, input_size, g.shape[2:]):
-        covered = (2 * g.shape[2], 2 * g.shape[3]) == tuple(input_size)
-        x = np.empty(shape, g.dtype) if covered else np.zeros(shape, g.dtype)
-        _grad_max_2x2(_planes(g), _planes(m), _planes(x))
-    else:
-        x = np.zeros(shape, g.dtype)
-        _to_winners(_planes(g), _planes(m), None, _planes(x), *stride, *_cells_of_places(kernel_size, padding, dilation))
-    return x
+    return _to_winners(g, m, None, input_size, kernel_size, stride, padding, dilation)
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
-    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
-    cells = _cells_of_places(w.shape[1:], padding, dilation)
-    _to_winners(_planes(g), _planes(m), w.reshape(w.shape[0], -1), _planes(x), *stride, *cells)
+    return _to_winners(g, m, w.reshape(w.shape[0], -1), input_size, w.shape[1:], stride, padding, dilation)
+
+
+def _to_winners(g, m, w, input_size, kernel_size, *options):
+    x = np.empty((*g.shape[:2], *input_size), g.dtype)
+    _add_to_winners(_planes(g), _planes(m), w, _planes(x), *_layout(input_size, kernel_size, g.shape[2:], *options))
     return x
 
 
-def _cells_of_places(kernel_size, padding, dilation):
-    """Row and column of each place u V + v, counted from the cell where the window of i = j = 0 would begin without padding."""
-    (U, V), ((ph, _), (pw, _)), (dh, dw) = kernel_size, padding, dilation
-    return np.repeat(np.arange(U) * dh - ph, V), np.tile(np.arange(V) * dw - pw, U)
+def _layout(input_size, kernel_size, windows, stride, padding, dilation):
+    """A padded plane with room for every place of every window: a winner needs no test for where it lies.
+
+    Returns how far each place u V + v lies from the beginning of its window, and a window from
+    the one above and from the one before; then rows and columns of the plane, and how many of
+    each come before the input.
+    """
+    (U, V), (dh, dw), before = kernel_size, dilation, [p[0] for p in padding]
+    axes = zip(before, input_size, windows, stride, kernel_size, dilation, strict=True)
+    rows, columns = (sorted((p + h, (n - 1) * s + (u - 1) * d + 1))[1] for p, h, n, s, u, d in axes)
+    steps = np.zeros(1 << (U * V - 1 | 255).bit_length(), np.int64)  # a power of two: `place & last` never leaves it
+    steps[: U * V] = np.add.outer(np.arange(U) * dh * columns, np.arange(V) * dw).reshape(-1)
+    return steps, stride[0] * columns, stride[1], rows, columns, *before
 
 
 @kernel
-def _grad_max_2x2(g, m, x):
-    planes, P, Q = g.shape
-    for task in prange(planes * P):  # the windows do not meet: every cell is written once
-        t, i = task // P, task % P
-        left, right = np.empty(Q, g.dtype), np.empty(Q, g.dtype)
-        nothing = g.dtype.type(0)  # an integer 0 would make float64 of float32
-        for u in range(2):
-            for j in range(Q):
-                left[j] = g[t, i, j] if m[t, i, j] == 2 * u else nothing
-                right[j] = g[t, i, j] if m[t, i, j] == 2 * u + 1 else nothing
-            for j in range(Q):  # woven together in a loop of its own, or neither becomes vector code
-                x[t, 2 * i + u, 2 * j] = left[j]
-                x[t, 2 * i + u, 2 * j + 1] = right[j]
-
-
-@kernel
-def _to_winners(g, m, w, x, sh, sw, rows, columns):
+def _add_to_winners(g, m, w, x, steps, down, right, rows, columns, top, left):
     """Without weights, w is None."""
     planes, P, Q = g.shape
     _, H, W = x.shape
+    last = steps.size - 1
     for t in prange(planes):
+        padded = np.zeros(rows * columns, x.dtype)
         for i in range(P):
+            values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
-                place = m[t, i, j]
-                k, l = i * sh + rows[place], j * sw + columns[place]
-                if 0 <= k < H and 0 <= l < W:
-                    x[t, k, l] += g[t, i, j] if w is None else w[t % w.shape[0], place] * g[t, i, j]
+                place = winners[j] & last
+                share = values[j] if w is None else w[t % w.shape[0], place] * values[j]
+                window[j * right + steps[place]] += share
+        for k in range(H):
+            row, line = x[t, k], padded[(k + top) * columns + left :]
+            for l in range(W):
+                row[l] = line[l]
 
 
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
-    planes = np.zeros((*g.shape[:2], *kernel_size))  # one part a plane, added in order
-    cells = _cells_of_places(kernel_size, padding, dilation)
-    _grad_weight(_planes(g), _planes(m), _planes(x), planes.reshape(-1, cells[0].size), *stride, *cells)
-    return planes.sum(axis=0).astype(g.dtype)
+    steps, *layout = _layout(x.shape[2:], kernel_size, g.shape[2:], stride, padding, dilation)
+    planes = np.zeros((*g.shape[:2], steps.size))  # one part a plane, added in order
+    _grad_weight(_planes(g), _planes(m), _planes(x), _planes(planes), steps, *layout)
+    U, V = kernel_size
+    return planes[..., : U * V].sum(axis=0).astype(g.dtype).reshape(-1, U, V)
 
 
 @kernel
-def _grad_weight(g, m, x, w, sh, sw, rows, columns):
+def _grad_weight(g, m, x, w, steps, down, right, rows, columns, top, left):
     planes, P, Q = g.shape
     _, H, W = x.shape
+    last = steps.size - 1
     for t in prange(planes):
+        padded = np.zeros(rows * columns, x.dtype)
+        for k in range(H):
+            row, line = x[t, k], padded[(k + top) * columns + left :]
+            for l in range(W):
+                line[l] = row[l]
         for i in range(P):
+            values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
-                place = m[t, i, j]
-                k, l = i * sh + rows[place], j * sw + columns[place]
-                if 0 <= k < H and 0 <= l < W:
-                    w[t, place] += g[t, i, j] * x[t, k, l]
+                place = winners[j] & last
+                w[t, place] += values[j] * window[j * right + steps[place]]
 
 
 def grad_bias(g):
