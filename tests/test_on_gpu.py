@@ -23,6 +23,12 @@ small = test_bench_gpu.small  # the fixture: the stand-in, workers in this proce
 emulated = test_bench_gpu.emulated
 
 
+@pytest.fixture(autouse=True)
+def just_started(monkeypatch):
+    """The ten minutes begin with the test, and not when its file was read."""
+    monkeypatch.setattr(on_gpu, "_started", time.monotonic())
+
+
 def test_what_a_part_had_started_ends_with_it_and_what_it_had_said_is_kept(monkeypatch):
     child = "[sys.executable, '-c', 'import time; time.sleep(60)']"
     line = f"import subprocess, sys, time; print(subprocess.Popen({child}).pid); time.sleep(60)"
