@@ -26,6 +26,12 @@ def default_backend():
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """``-n auto``: a process takes up to 2 GB, and its kernels have threads of their own."""
+    return min(os.cpu_count() or 1, 4)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     """What the mutation tests planted in this run, and what was rejected."""

@@ -211,7 +211,7 @@ TWINS = [
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("name", "options", "twin", "size"), TWINS, ids=str)
+@pytest.mark.parametrize(("name", "options", "twin", "size"), TWINS, ids=lambda v: "twin" if callable(v) else str(v))
 def test_equals_its_twin(name, options, twin, size, training):
     torch = pytest.importorskip("torch")
     model = create(name, 2, 3, width=1 / 32, **options).double().train(training)
