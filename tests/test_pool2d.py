@@ -363,6 +363,14 @@ def test_winners_that_nobody_looked_at_and_are_in_no_window_reach_nothing(progra
         np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
 
 
+@pytest.mark.parametrize("wrong", [np.uint8(4), np.uint8(255), np.int32(-1), np.int32(4), np.int32(2**31 - 1)], ids=repr)
+def test_a_place_that_the_window_does_not_have_weighs_nothing_in_numba(wrong):
+    view, window = import_module("minisegnet_kernels.pool2d.numba_cpu"), {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    g, m, w = np.ones((1, 2, 1, 1)), np.full((1, 2, 1, 1), wrong), np.arange(1.0, 9).reshape(2, 2, 2)
+    assert not view.grad_input(g, m, w, input_size=(2, 2), **window).any()
+    assert not view.grad_weight(g, m, np.ones((1, 2, 2, 2)), kernel_size=(2, 2), **window).any()
+
+
 @on_each_backend
 def test_a_window_of_more_cells_than_a_byte_counts(backend):
     """17 × 17 cells: the last of them wins, place 288."""

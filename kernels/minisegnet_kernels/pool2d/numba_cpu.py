@@ -141,8 +141,10 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
 
 
 def _to_winners(g, m, w, input_size, kernel_size, *options):
-    x = np.empty((*g.shape[:2], *input_size), g.dtype)
-    _add_to_winners(_planes(g), _planes(m), w, _planes(x), *_layout(input_size, kernel_size, g.shape[2:], *options))
+    x, (steps, *layout) = np.empty((*g.shape[:2], *input_size), g.dtype), _layout(input_size, kernel_size, g.shape[2:], *options)
+    if w is not None:
+        w = np.pad(w, ((0, 0), (0, steps.size - w.shape[1])))  # a place that the window does not have weighs nothing
+    _add_to_winners(_planes(g), _planes(m), w, _planes(x), steps, *layout)
     return x
 
 
