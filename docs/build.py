@@ -10,7 +10,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-from minisegnet.equations import EquationPage
+from minisegnet.learn.equations import EquationPage
 from minisegnet_kernels import registry
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def index() -> str:
     return (
         f"{HEADER}# From the formula to the code\n\n"
         "Every equation has one name in the mathematics, in the loops that define it, and in every program that\n"
-        "computes it. That they agree is tested: `pytest tests/test_parity.py tests/test_gradients.py`.\n\n"
+        "computes it. That they agree is tested: `pytest tests/kernels/test_parity.py tests/kernels/test_gradients.py`.\n\n"
         f"{table}\n"
     )
 

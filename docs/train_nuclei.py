@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from minisegnet import checkpoint, data, models, training
+from minisegnet import data, models, training
 from minisegnet.data.transforms import augmentation
+from minisegnet.exchange import checkpoint
 from minisegnet.inference import load_model
 from minisegnet.random import manual_seed
 from minisegnet.training import evaluate

@@ -19,31 +19,44 @@ from . import functional  # isort: skip  (after the names above)
 if TYPE_CHECKING:
     from minisegnet_kernels import backends as backend
 
-    from . import data, diagnostics, inference, losses, metrics, models, nn, optim, training, viz, weights
-    from .equations import equation
-    from .exercises import check
-    from .interchange import from_dlpack
-    from .onnx import export_onnx
+    from . import data, diagnostics, exchange, inference, learn, losses, metrics, models, nn, optim, training, viz
+    from .exchange.dlpack import from_dlpack
+    from .exchange.onnx import export_onnx
+    from .exchange.tensors import load, save
+    from .exchange.weights import load_pretrained
+    from .learn.equations import equation
+    from .learn.exercises import check
     from .random import manual_seed
-    from .serialization import load, save
-    from .weights import load_pretrained
 
 __version__ = "0.1.0"
 
 # name -> (module, attribute); the module itself where there is no attribute
 _LAZY = {
     "backend": ("minisegnet_kernels.backends", None),
-    "check": ("minisegnet.exercises", "check"),
-    "equation": ("minisegnet.equations", "equation"),
-    "export_onnx": ("minisegnet.onnx", "export_onnx"),
-    "from_dlpack": ("minisegnet.interchange", "from_dlpack"),
-    "load": ("minisegnet.serialization", "load"),
-    "load_pretrained": ("minisegnet.weights", "load_pretrained"),
+    "check": ("minisegnet.learn.exercises", "check"),
+    "equation": ("minisegnet.learn.equations", "equation"),
+    "export_onnx": ("minisegnet.exchange.onnx", "export_onnx"),
+    "from_dlpack": ("minisegnet.exchange.dlpack", "from_dlpack"),
+    "load": ("minisegnet.exchange.tensors", "load"),
+    "load_pretrained": ("minisegnet.exchange.weights", "load_pretrained"),
     "manual_seed": ("minisegnet.random", "manual_seed"),
-    "save": ("minisegnet.serialization", "save"),
+    "save": ("minisegnet.exchange.tensors", "save"),
     **{
         name: (f"minisegnet.{name}", None)
-        for name in ("data", "diagnostics", "inference", "losses", "metrics", "models", "nn", "optim", "training", "viz", "weights")
+        for name in (
+            "data",
+            "diagnostics",
+            "exchange",
+            "inference",
+            "learn",
+            "losses",
+            "metrics",
+            "models",
+            "nn",
+            "optim",
+            "training",
+            "viz",
+        )
     },
 }
 
@@ -58,10 +71,12 @@ __all__ = [
     "doctor",
     "enable_grad",
     "equation",
+    "exchange",
     "export_onnx",
     "from_dlpack",
     "functional",
     "inference",
+    "learn",
     "load",
     "load_pretrained",
     "losses",
@@ -75,7 +90,6 @@ __all__ = [
     "tensor",
     "training",
     "viz",
-    "weights",
 ]
 
 

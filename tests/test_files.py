@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from minisegnet.exchange.tensors import save
 from minisegnet.files import replaced, write_atomically
-from minisegnet.serialization import save
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -62,7 +62,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_is_told(tmp_path):
     save({"a": np.zeros(3)}, path)
     before = path.read_bytes()
     code = (
-        "import resource, sys, numpy as np; from minisegnet.serialization import save\n"
+        "import resource, sys, numpy as np; from minisegnet.exchange.tensors import save\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: save({'a': np.zeros(10000)}, sys.argv[1])\n"
         "except OSError as error: print(error)"

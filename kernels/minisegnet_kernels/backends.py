@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from . import registry
+from .modes import Mode, Switch
 
 NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda", "shapes")
 _DEFAULT = {"cpu": "numba", "cuda": "cuda"}
@@ -34,9 +35,9 @@ _RUNS_ON = {
     "cpu": NAMES,
     "cuda": ("numpy", "numba_cuda", "cuda"),
 }
-_selected: str | None = None  # None: the default of the array's device
-_tf32 = True
-_rungs: dict[str, str] = {}  # equation: the rung of the ladder that was chosen by hand
+_selected: Mode[str | None] = Mode("backend", None)  # None: the default of the array's device
+_tf32: Mode[bool] = Mode("tf32", True)
+_rungs: Mode[dict[str, str]] = Mode("rungs", {})  # equation: the rung of the ladder that was chosen by hand
 
 
 class BackendError(RuntimeError):
@@ -55,8 +56,8 @@ class Availability:
         return self.ok
 
 
-class use:
-    """Select the program that runs, for good or for the length of a ``with`` block.
+class use(Switch):
+    """Select the program that runs: a bare call for the whole process, a ``with`` block for this thread or task alone.
 
     Parameters
     ----------
@@ -79,20 +80,12 @@ class use:
     """
 
     def __init__(self, name: str | None):
-        global _selected
         if name is not None and name not in NAMES:
             raise ValueError(f"no backend {name!r}: choose one of {', '.join(NAMES)}, or None for the default")
-        self._before, _selected = _selected, name
-
-    def __enter__(self) -> use:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        global _selected
-        _selected = self._before
+        super().__init__(_selected, name)
 
 
-class allow_tf32:
+class allow_tf32(Switch):
     """Whether float32 convolutions of the backend ``cuda`` may use the tensor cores, for good or for a ``with`` block.
 
     As in PyTorch (``torch.backends.cudnn.allow_tf32``) the answer is yes unless it is changed. Then inputs and
@@ -101,7 +94,7 @@ class allow_tf32:
 
     What that costs, measured in the emulator: of a 3 × 3 convolution of 64 channels, with normally distributed inputs
     and weights, the largest error is 2.9e-4 of the largest output (0.7e-6 without), and the root mean square of the
-    errors is 3.0e-4 of that of the outputs (0.4e-6 without). ``python tests/tf32_error.py`` computes these figures.
+    errors is 3.0e-4 of that of the outputs (0.4e-6 without). ``python tests/support/tf32_error.py`` computes these figures.
 
     Parameters
     ----------
@@ -117,25 +110,17 @@ class allow_tf32:
     """
 
     def __init__(self, allowed: bool):
-        global _tf32
         if not isinstance(allowed, bool | np.bool_):
             raise TypeError(f"allow_tf32 takes True or False; got {allowed!r}")
-        self._before, _tf32 = _tf32, bool(allowed)
-
-    def __enter__(self) -> allow_tf32:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        global _tf32
-        _tf32 = self._before
+        super().__init__(_tf32, bool(allowed))
 
 
 def tf32_allowed() -> bool:
     """What was said with :class:`allow_tf32`; True if nothing was."""
-    return _tf32
+    return _tf32.get()
 
 
-class use_rung:
+class use_rung(Switch):
     """Choose rungs of the convolution ladder by hand for the backend ``cuda``, for good or for a ``with`` block.
 
     Without it ``conv2d/kernel.py`` has the rule that sends a case to a rung; ``minisegnet ladder`` lists them all. A rung
@@ -160,29 +145,20 @@ class use_rung:
     """
 
     def __init__(self, forward: str | None = None, *, grad_input: str | None = None, grad_weight: str | None = None):
-        global _rungs
         from .conv2d.ladder import find  # which imports this module
 
         given = {"conv2d.forward": forward, "conv2d.grad_input": grad_input, "conv2d.grad_weight": grad_weight}
-        found = {equation: find(name, equation).name for equation, name in given.items() if name is not None}
-        self._before, _rungs = _rungs, found
-
-    def __enter__(self) -> use_rung:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        global _rungs
-        _rungs = self._before
+        super().__init__(_rungs, {equation: find(name, equation).name for equation, name in given.items() if name is not None})
 
 
 def chosen_rung(equation: str) -> str | None:
     """What was said with :class:`use_rung`; None if nothing was, and the rule holds."""
-    return _rungs.get(equation)
+    return _rungs.get().get(equation)
 
 
 def current(device: str = "cpu") -> str:
     """The backend that runs on arrays of a device (``"cpu"`` or ``"cuda"``)."""
-    return _selected or _DEFAULT[device]
+    return _selected.get() or _DEFAULT[device]
 
 
 def available() -> dict[str, Availability]:

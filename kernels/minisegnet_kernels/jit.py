@@ -8,7 +8,7 @@ import numpy as np
 
 # No "nnan" or "ninf": NaN tests, infinite values and anomaly mode must keep their meaning.
 # No "reassoc": it lets the compiler choose the order of a sum, and it chooses differently in the
-# process that compiles a kernel and in one that loads it from the cache (tests/test_reproducible.py).
+# process that compiles a kernel and in one that loads it from the cache (tests/kernels/test_reproducible.py).
 # Sums that have to be fast are written as partial sums side by side: `total`.
 _FASTMATH = {"contract", "arcp", "nsz"}
 

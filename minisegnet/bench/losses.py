@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet_kernels.components import connected_components
+
 from .. import models, random
 from ..data import Dataset, nuclei, standardise
 from ..files import check_writable, write_text
 from ..inference import predict
 from ..losses import unet_weight_map
 from ..metrics import BoundaryIoU, ConfusionMatrix
-from ..regions import connected_components
 from ..training import fit
 from .report import environment
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .common import add_command, add_data, data_settings
 
 if TYPE_CHECKING:
-    from ..data.checkup import Checkup
+    from ..data.doctor.checkup import Checkup
 
 EXAMPLES = """\
   minisegnet data check DIR

@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..equations import equation, listing
+    from ..learn.equations import equation, listing
 
     if args.id is None:
         print(listing())

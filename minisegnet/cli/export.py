@@ -39,8 +39,8 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if len(args.size) > 2:
         raise ValueError(f"--size: rows and columns, or one number for both, not {len(args.size)} numbers")
+    from ..exchange.onnx import export_onnx
     from ..inference import load_model
-    from ..onnx import export_onnx
 
     model: Any = load_model(args.checkpoint)
     shape = (1, model.about.in_channels, args.size[0], args.size[-1])

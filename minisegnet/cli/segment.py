@@ -94,8 +94,8 @@ def _checkpoint(given: str | None) -> str | Path:
     """What was asked for, or else the network that comes along; then says which that is, and what it is for."""
     if given is not None:
         return given
-    from ..checkpoint import read_about
-    from ..weights import NUCLEI
+    from ..exchange.checkpoint import read_about
+    from ..exchange.weights import NUCLEI
 
     about = read_about(NUCLEI)
     print(

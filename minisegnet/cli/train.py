@@ -104,7 +104,7 @@ def _settled(args: argparse.Namespace) -> argparse.Namespace:
     if given.get("resume") is None:
         return config.settled(given, options, config.read(given["config"], options) if "config" in given else {})
 
-    from .. import checkpoint
+    from ..exchange import checkpoint
 
     other = [o.key for o in options.values() if o.action.dest in given and o.action.dest not in _RESUMED]
     if other:

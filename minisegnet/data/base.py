@@ -108,7 +108,7 @@ class Arrays:
     """
 
     def __init__(self, images, masks, classes, *, palette=None, names=None, ignore_index=255, standardise=True):
-        from minisegnet.data.colours import class_palette
+        from .colours import class_palette
 
         if len(images) != len(masks) or not len(images):
             raise DataError(f"there must be as many masks as images, and at least one; got {len(images)} images and {len(masks)} masks")

@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from minisegnet.data.base import Arrays
-from minisegnet.data.instances import semantic
+from .base import Arrays
+from .instances import semantic
 
 _TRAIN_WIDTH = 384  # three quarters of 512
 

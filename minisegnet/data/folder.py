@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.data.base import DataError
-from minisegnet.data.colours import class_palette
-from minisegnet.data.images import Header, header
-from minisegnet.data.listing import by, explained, listed_files, short, similar
-from minisegnet.data.masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
-from minisegnet.data.pairs import Pairs
-from minisegnet.data.report import Report
+from .base import DataError
+from .colours import class_palette
+from .doctor.report import Report
+from .images import Header, header
+from .listing import by, explained, listed_files, short, similar
+from .masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
+from .pairs import Pairs
 
 _MANY = 64  # more classes than this are believed only when the user says so
 

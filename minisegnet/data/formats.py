@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minisegnet.data.base import DataError
-from minisegnet.data.camvid import CamVid
-from minisegnet.data.cityscapes import Cityscapes
-from minisegnet.data.dsb import DSB2018
-from minisegnet.data.folder import Folder
-from minisegnet.data.official import Official
-from minisegnet.data.voc import PascalVOC
+from .base import DataError
+from .folder import Folder
+from .published.camvid import CamVid
+from .published.cityscapes import Cityscapes
+from .published.dsb import DSB2018
+from .published.official import Official
+from .published.voc import PascalVOC
 
 OFFICIAL: tuple[type[Official], ...] = (PascalVOC, Cityscapes, CamVid, DSB2018)
 

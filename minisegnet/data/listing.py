@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from minisegnet.data.base import DataError
-from minisegnet.data.images import SUFFIXES
-from minisegnet.data.report import Report
+from .base import DataError
+from .doctor.report import Report
+from .images import SUFFIXES
 
 
 def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dict[str, Path]:

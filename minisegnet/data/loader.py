@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minisegnet.data.base import DataError, Dataset
-from minisegnet.data.transforms import Transform
+from .base import DataError, Dataset
+from .transforms import Transform
 
 # The third word of a seed, so that no two uses draw the same numbers.
 _ORDER, _ITEM = 1, 2

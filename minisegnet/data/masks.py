@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.data.base import DataError
-from minisegnet.data.colours import rgb
-from minisegnet.data.images import open_upright
-from minisegnet.data.instances import semantic
+from .base import DataError
+from .colours import rgb
+from .images import open_upright
+from .instances import semantic
 
 KINDS = ("classes", "binary", "instances", "palette", "colours")
 

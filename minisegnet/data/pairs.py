@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minisegnet.data.base import DataError, check_labels
-from minisegnet.data.base import standardise as _standardise
-from minisegnet.data.images import open_upright, read_image
-from minisegnet.data.listing import naming
+from .base import DataError, check_labels
+from .base import standardise as _standardise
+from .images import open_upright, read_image
+from .listing import naming
 
 
 class Pairs:

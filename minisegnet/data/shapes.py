@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.data.base import standardise as _standardise
-from minisegnet.data.colours import class_palette
+from .base import standardise as _standardise
+from .colours import class_palette
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, models
 from .. import functional as F
+from .. import models
 from ..data import standardise, to_channels
+from ..exchange import checkpoint
 from ..nn import Module
 from ..nn.modes import evaluating
 from ..tensor import Tensor, no_grad

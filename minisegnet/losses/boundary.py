@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..regions import connected_components, nearest_objects
+from minisegnet_kernels.components import connected_components, nearest_objects
+
 from ..tensor import Tensor
 from .common import Loss, class_vector, pixel_cross_entropy, pixel_weights, weighted_mean
 

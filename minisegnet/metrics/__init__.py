@@ -5,9 +5,9 @@ ways in which their means are taken. `BoundaryIoU` and `BoundaryF1` look only at
 mean over pixels hardly sees; `BoundaryErrors` tells errors near them from others. All of them take label maps one after the other and add in int64.
 """
 
-from minisegnet.metrics.boundary import BoundaryF1, BoundaryIoU
-from minisegnet.metrics.confusion import ConfusionMatrix
-from minisegnet.metrics.conventions import CONVENTIONS, Convention
-from minisegnet.metrics.errors import BoundaryErrors, near_boundary
+from .boundary import BoundaryF1, BoundaryIoU
+from .confusion import ConfusionMatrix
+from .conventions import CONVENTIONS, Convention
+from .errors import BoundaryErrors, near_boundary
 
 __all__ = ["CONVENTIONS", "BoundaryErrors", "BoundaryF1", "BoundaryIoU", "ConfusionMatrix", "Convention", "near_boundary"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.metrics.labels import check_range, class_names, label_maps, plain
+from .labels import check_range, class_names, label_maps, plain
 
 
 class BoundaryIoU:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.metrics.conventions import convention as _convention
-from minisegnet.metrics.labels import check_range, class_names, label_maps, plain
+from .conventions import convention as _convention
+from .labels import check_range, class_names, label_maps, plain
 
 
 class ConfusionMatrix:

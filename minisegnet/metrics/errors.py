@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.metrics.labels import label_maps
-from minisegnet.regions import distance_transform
+from minisegnet_kernels.components import distance_transform
+
+from .labels import label_maps
 
 
 def near_boundary(truth: np.ndarray, width: float, ignore_index: int = 255) -> np.ndarray:

@@ -14,7 +14,7 @@ from minisegnet_kernels.backends import BackendError, current
 from minisegnet_kernels.optimiser.rates import HeldRates, held_rates
 
 from ..nn import Module
-from ..optim import Optimizer
+from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 
 _WARM_UP = 2  # steps: kernels are compiled, and the pool of memory grows to what a step needs

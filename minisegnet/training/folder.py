@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
-from ..checkpoint import plain
+from ..exchange.checkpoint import plain
 from ..files import write_text
 
 BEST = "best.safetensors"

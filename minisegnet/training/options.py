@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, lr_scheduler, optim
+from .. import losses, optim
 from ..data import Dataset, augmentation, transforms
 from ..nn import Module
+from ..optim import lr_scheduler
 from .evaluation import SCORES
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {

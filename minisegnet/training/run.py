@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, random
 from .. import functional as F
+from .. import random
 from ..data import Dataset, Loader
+from ..exchange import checkpoint
 from ..files import write_atomically
 from ..inference import evaluating, predict
 from ..losses.combined import all_outputs

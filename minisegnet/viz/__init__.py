@@ -4,16 +4,16 @@ Matplotlib is imported when something is drawn with it, never before, and its gl
 (``pyplot``) is not used: no window opens, no backend has to be chosen, threads may draw.
 """
 
-from minisegnet.data.colours import class_palette, palette
-from minisegnet.files import write_atomically
-from minisegnet.viz.confusion import confusion
-from minisegnet.viz.contact import contact_sheet
-from minisegnet.viz.diagram import graph, graph_dot
-from minisegnet.viz.gallery import Panel, gallery
-from minisegnet.viz.insight import attribution, doubt, features, filters, trace
-from minisegnet.viz.pictures import colourise, overlay, save_label_png
-from minisegnet.viz.progress import curves
-from minisegnet.viz.sheet import predictions
+from ..data.colours import class_palette, palette
+from ..files import write_atomically
+from .confusion import confusion
+from .contact import contact_sheet
+from .diagram import graph, graph_dot
+from .gallery import Panel, gallery
+from .insight import attribution, doubt, features, filters, trace
+from .pictures import colourise, overlay, save_label_png
+from .progress import curves
+from .sheet import predictions
 
 __all__ = [
     "Panel",

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.metrics import ConfusionMatrix
-from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
+from ..metrics import ConfusionMatrix
+from .style import FAINT, GREY, INK, finish, new_figure
 
 _SHARES = {
     "truth": "share of each true class, %",

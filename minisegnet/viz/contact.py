@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.viz.pictures import IGNORED, as_rgb, background_of, colourise, overlay
-from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
+from .pictures import IGNORED, as_rgb, background_of, colourise, overlay
+from .style import FAINT, GREY, INK, finish, new_figure
 
 _FLAG = "#d55e00"
 _MARGIN, _GAP, _HEAD, _CAPTION, _LINE = 0.35, 0.06, 0.7, 0.36, 0.27  # inches

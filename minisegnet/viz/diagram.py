@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minisegnet.tensor import Node, Tensor
-from minisegnet.viz.layout import layered
-from minisegnet.viz.style import GREY, INK, finish, new_figure
+from ..tensor import Node, Tensor
+from .layout import layered
+from .style import GREY, INK, finish, new_figure
 
 _FILL = {"leaf": "#dff3ea", "op": "#e8f1f9", "root": "#fdeacf", "more": "#ffffff"}
 _EDGE = {"leaf": "#009e73", "op": "#56b4e9", "root": "#e69f00", "more": "#ffffff"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
+from .style import FAINT, GREY, INK, finish, new_figure
 
 _MARGIN, _GAP, _CAPTION, _SCALE = 0.35, 0.16, 0.26, 0.3  # inches
 MARK = "#00e5ff"

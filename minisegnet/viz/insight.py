@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisegnet.viz.gallery import Panel, columns_for, gallery
-from minisegnet.viz.pictures import as_rgb, overlay
+from .gallery import Panel, columns_for, gallery
+from .pictures import as_rgb, overlay
 
 if TYPE_CHECKING:
-    from minisegnet.diagnostics import Attribution, PixelTrace
+    from ..diagnostics import Attribution, PixelTrace
 
 _SURE, _UNSURE, _SIGNED = "viridis", "inferno", "RdBu_r"
 _FAINTEST = -5.0  # power of ten of the largest gradient, below which all is dark

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minisegnet.data.colours import palette as voc_palette
-from minisegnet.files import write_atomically
+from ..data.colours import palette as voc_palette
+from ..files import write_atomically
 
 IGNORED = (224, 224, 192)  # the colour that Pascal VOC gives to the label 255
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.viz.style import GREY, INK, finish, new_figure, quiet_axes
+from .style import GREY, INK, finish, new_figure, quiet_axes
 
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
 _LINES = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#6b7080")

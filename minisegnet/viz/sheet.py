@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet.data.colours import class_palette
-from minisegnet.metrics.errors import near_boundary
-from minisegnet.viz.pictures import IGNORED, as_rgb, background_of, colourise
-from minisegnet.viz.style import FAINT, GREY, INK, finish, new_figure
+from ..data.colours import class_palette
+from ..metrics.errors import near_boundary
+from .pictures import IGNORED, as_rgb, background_of, colourise
+from .style import FAINT, GREY, INK, finish, new_figure
 
 # Okabe and Ito's colours again: told apart with any common colour-blindness.
 FOUND, FALSE, MISSED, CONFUSED, SKIPPED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66), (150, 150, 150)

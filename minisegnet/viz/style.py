@@ -6,7 +6,7 @@ import io
 import os
 from typing import Any
 
-from minisegnet.files import write_atomically
+from ..files import write_atomically
 
 INK, GREY, FAINT = "#1b1e2b", "#6b7080", "#dfe2e8"  # text, secondary text, rules
 DPI = 150

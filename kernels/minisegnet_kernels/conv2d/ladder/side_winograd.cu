@@ -27,7 +27,7 @@
 //
 // What it costs: digits. Of one channel the error is 1.7 times that of the direct sum (root mean square 1.0e-7 of the outputs',
 // 0.6e-7), for numbers are added that fall away again. Of many it is less, since each sum has C terms and not 9 C: of 64
-// channels 2.8e-7 (direct 4.1e-7; normal numbers; `python tests/tf32_error.py`). Halves and quarters are exact, so whole
+// channels 2.8e-7 (direct 4.1e-7; normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact, so whole
 // numbers stay exact while no sum reaches 2²². An infinity stays in its windows, but is NaN there: ∞ − ∞.
 // Expected on an H100 (estimate), in products of the direct sum: 30 to 50 TFLOP/s of 67. Tensor cores gain 7.4, not 2.25: rung 6.
 //

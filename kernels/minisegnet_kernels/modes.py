@@ -1,0 +1,165 @@
+"""Modes: settings that belong to a thread and to a task, not to the process.
+
+Which program runs, whether TF32 is allowed, whether a graph is recorded: each is a `Mode`. It has a default,
+which holds in the whole process, and a value of the current context (``contextvars``): one thread or one asyncio
+task can be inside ``with no_grad():`` while another records.
+
+>>> level = Mode("level", 1)
+>>> with level.here(2):
+...     level.get()
+2
+>>> level.get()
+1
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial, wraps
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+_UNSET: Any = object()  # this context has no value of its own: the default of the process holds
+
+
+class Mode(Generic[T]):
+    """One setting: a default of the process, and a value for each context that has set one.
+
+    Parameters
+    ----------
+    name : str
+    default : object
+    """
+
+    def __init__(self, name: str, default: T):
+        self.default = default
+        self._here: ContextVar[Any] = ContextVar(name, default=_UNSET)
+
+    def get(self) -> T:
+        """The value of the current context, or the default."""
+        value = self._here.get()
+        return self.default if value is _UNSET else value
+
+    def set(self, value: T) -> None:
+        """Change the value for good: inside `here` that of the current context, elsewhere the default of the process."""
+        if self._here.get() is _UNSET:
+            self.default = value
+        else:
+            self._here.set(value)
+
+    def here(self, value: T) -> Here:
+        """A value for a ``with`` block, or for every call of the function that it decorates, in the current context only."""
+        return Here(self, value)
+
+
+class Here:
+    """What `Mode.here` returns: a context manager that can be entered repeatedly, and a decorator.
+
+    As a decorator it works on functions, generators, coroutines and asynchronous generators: the value holds
+    while their own code runs, and not while a generator waits for its caller.
+    """
+
+    def __init__(self, mode: Mode, value: Any):
+        self.mode, self.value = mode, value
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Here:
+        self._before.append(self.mode._here.get())
+        self.mode._here.set(self.value)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.mode._here.set(self._before.pop())
+
+    def __call__(self, function: Callable) -> Callable:
+        def fresh() -> Here:  # one for each call: two threads may be in the function at once
+            return Here(self.mode, self.value)
+
+        if inspect.isgeneratorfunction(function):
+
+            @wraps(function)
+            def generator(*args: Any, **options: Any) -> Any:
+                inner = function(*args, **options)
+                resume = partial(next, inner)
+                while True:
+                    try:
+                        with fresh():
+                            value = resume()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        sent = yield value
+                        resume = partial(inner.send, sent)
+                    except GeneratorExit:
+                        with fresh():
+                            inner.close()
+                        raise
+                    except BaseException as error:
+                        resume = partial(inner.throw, error)
+
+            return generator
+
+        if inspect.isasyncgenfunction(function):
+
+            @wraps(function)
+            async def asynchronous(*args: Any, **options: Any) -> Any:
+                inner = function(*args, **options)
+                resume = partial(inner.__anext__)
+                while True:
+                    try:
+                        with fresh():
+                            value = await resume()
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield value
+                        resume = partial(inner.asend, sent)
+                    except GeneratorExit:
+                        with fresh():
+                            await inner.aclose()
+                        raise
+                    except BaseException as error:
+                        resume = partial(inner.athrow, error)
+
+            return asynchronous
+
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def coroutine(*args: Any, **options: Any) -> Any:
+                with fresh():
+                    return await function(*args, **options)
+
+            return coroutine
+
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            with fresh():
+                return function(*args, **options)
+
+        return call
+
+
+class Switch(Here):
+    """Base of switches such as ``backends.use``: a bare call acts for good, a ``with`` block for its length.
+
+    A bare call is `Mode.set`. ``with use("numpy"):`` takes the bare call back and sets the value of the current
+    context only, so other threads keep theirs. Between the call and ``with`` the default of the process is
+    the new one for a few instructions; code that must not show that to other threads uses `Mode.here`.
+    """
+
+    def __init__(self, mode: Mode, value: Any):
+        super().__init__(mode, value)
+        inside = mode._here.get() is not _UNSET
+        earlier = mode.get()
+        mode.set(value)
+        self._undo: Callable[[], Any] | None = partial(mode._here.set, earlier) if inside else partial(setattr, mode, "default", earlier)
+
+    def __enter__(self) -> Switch:
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
+        super().__enter__()
+        return self

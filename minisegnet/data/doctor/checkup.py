@@ -1,0 +1,176 @@
+"""What the data-set doctor found: counts, problems, and a table of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..listing import by
+from .report import ADVICE, WARNINGS, Report
+
+_RARE = 20  # how many times as many pixels a class must have as another one, to be called frequent
+
+
+@dataclass
+class Part:
+    """What was counted in one split.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    images : int
+        That could be read, with their masks.
+    pixels, images_with, around : int64, (K,)
+        Of each class: its pixels, the images that have it, and the pixels that are not ignored in those.
+    ignored : int
+        Pixels that are.
+    sizes : Counter, (height, width) → images
+    """
+
+    dataset: Any
+    images: int = 0
+    pixels: np.ndarray = field(init=False)
+    images_with: np.ndarray = field(init=False)
+    around: np.ndarray = field(init=False)
+    ignored: int = 0
+    sizes: Counter = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.pixels, self.images_with, self.around = np.zeros((3, len(self.dataset.classes)), np.int64)
+
+    def count(self, pixels: np.ndarray, ignored: int, size: tuple[int, int]) -> None:
+        """Add an image."""
+        self.images += 1
+        self.pixels += pixels
+        self.images_with += pixels > 0
+        self.around[pixels > 0] += pixels.sum()
+        self.ignored += ignored
+        self.sizes[size] += 1
+
+
+@dataclass
+class Checkup:
+    """What the doctor found. ``print`` it, or take `to_dict` for JSON.
+
+    Attributes
+    ----------
+    path : Path
+    title : str
+        Which data set it is.
+    notes : tuple of str
+        How a folder of your own is read.
+    parts : dict, split → Part
+        The first is the one to train on.
+    report : Report
+    flagged : dict, (split, item) → list of str
+        The items that can be shown and have a problem, and the kinds of problem.
+    """
+
+    path: Path
+    title: str
+    notes: tuple[str, ...]
+    parts: dict[str, Part]
+    report: Report
+    flagged: dict[tuple[str, int], list[str]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.parts.values())).dataset.classes
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Median-frequency weights of the first part, float64 (K,): NaN for a class that is not in it.
+
+        The frequency of a class is its pixels over those of the images that have it; the weight is the
+        median of the frequencies over its own. Source: Eigen & Fergus, ICCV 2015.
+        """
+        part = next(iter(self.parts.values()))
+        with np.errstate(invalid="ignore"):
+            frequency = part.pixels / part.around
+        there = np.isfinite(frequency)
+        return np.median(frequency[there]) / frequency if there.any() else frequency
+
+    @property
+    def imbalance(self) -> str:
+        """A sentence about a class that has far fewer pixels than another, or ""."""
+        part = next(iter(self.parts.values()))
+        there = np.flatnonzero(part.pixels)
+        if len(there) < 2:
+            return ""
+        most, least = there[part.pixels[there].argmax()], there[part.pixels[there].argmin()]
+        ratio, share = part.pixels[most] / part.pixels[least], part.pixels[least] / part.pixels.sum()
+        if ratio < _RARE:
+            return ""
+        return (
+            f"class imbalance: {self.classes[most]} has {ratio:,.0f} times the pixels of {self.classes[least]} ({share:.2%} of all); "
+            "the column weight would even that out in the loss"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, for JSON."""
+        weights = [None if np.isnan(w) else round(float(w), 6) for w in self.weights]
+        return {
+            "path": str(self.path),
+            "data": self.title,
+            "classes": list(self.classes),
+            "errors": self.report.count(),
+            "warnings": self.report.count(warnings=True),
+            "splits": {
+                name: {
+                    "images": part.images,
+                    "pixels": dict(zip(self.classes, part.pixels.tolist(), strict=True)),
+                    "images_with": dict(zip(self.classes, part.images_with.tolist(), strict=True)),
+                    "ignored_pixels": part.ignored,
+                    "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in part.sizes.most_common()],
+                }
+                for name, part in self.parts.items()
+            },
+            "median_frequency_weights": dict(zip(self.classes, weights, strict=True)),
+            "findings": [
+                {"kind": kind, "severity": "warning" if kind in WARNINGS else "error", "what": what, "advice": ADVICE[kind][1]}
+                for kind, found in self.report.problems.items()
+                for what in found
+            ],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.title} in {self.path}"]
+        for name, part in self.parts.items():
+            sizes = ", ".join(f"{by(size)}{f' ({count})' * (len(part.sizes) > 1)}" for size, count in part.sizes.most_common(3))
+            more = f" and {len(part.sizes) - 3} other sizes" if len(part.sizes) > 3 else ""
+            lines.append(f"  {name}: {part.images:,} image{'s' * (part.images != 1)}{', ' * bool(sizes)}{sizes}{more}")
+        lines += [f"  {note}" for note in self.notes]
+        lines += ["", *self._table()]
+        if self.imbalance:
+            lines += ["", self.imbalance]
+        errors, warnings = self.report.count(), self.report.count(warnings=True)
+        lines += self.report.lines()
+        told = [f"{n} {what}{'s' * (n != 1)}" for n, what in ((errors, "error"), (warnings, "warning")) if n]
+        return "\n".join([*lines, "", ", ".join(told) if told else "nothing is wrong"])
+
+    def _table(self) -> list[str]:
+        """A line for each class: its share of the pixels and its images in each part, and its weight."""
+        several = len(self.parts) > 1
+        head = ["class"] + [f"{name} {what}" if several else what for name in self.parts for what in ("pixels", "images")] + ["weight"]
+        rows = []
+        for k, name in enumerate(self.classes):
+            cells = [c for part in self.parts.values() for c in (_percent(part.pixels[k], part.pixels.sum()), f"{part.images_with[k]:,}")]
+            rows.append([name, *cells, "–" if np.isnan(self.weights[k]) else f"{self.weights[k]:.3f}"])
+        if any(part.ignored for part in self.parts.values()):
+            cells = [c for part in self.parts.values() for c in (_percent(part.ignored, part.ignored + part.pixels.sum()), "")]
+            rows.append(["(ignored)", *cells, ""])
+        widths = [max(len(row[c]) for row in (head, *rows)) for c in range(len(head))]
+        aligned = [
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in (head, *rows)
+        ]
+        return [aligned[0], "─" * len(aligned[0]), *aligned[1:]]
+
+
+def _percent(count: int, total: int) -> str:
+    if not count or not total:
+        return "0"
+    return f"{count / total:.2%}" if count / total >= 0.0001 else "<0.01%"

@@ -1,0 +1,1 @@
+"""Published data sets, each read in its own layout."""

@@ -1,0 +1,133 @@
+"""What published data sets have in common: a layout that is known, and splits that everybody uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from ..base import DataError
+from ..doctor.report import Report
+from ..pairs import Pairs
+
+
+class Item(NamedTuple):
+    """An item as the layout has it; whether the files are there is another question."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+class Official(Pairs):
+    """A published data set in its own layout.
+
+    Files are listed when it is opened, and what is missing is reported in one message; masks are read and
+    their labels checked when they are asked for. ``minisegnet data check`` reads all of them.
+
+    Parameters
+    ----------
+    path : path
+        The folder in which the layout begins, or one of those above it.
+    split : str
+        One of the published splits.
+    standardise : bool
+        Whether each image is brought to mean 0 and deviation 1; if not, values lie in 0…1.
+    in_channels : {1, 3}
+        What images are converted to.
+    strict : bool
+        Whether files that are missing are an error; if not, their items are left out and `problems` names them.
+
+    Attributes
+    ----------
+    path : Path
+        Where the layout begins.
+    problems : Report
+
+    Raises
+    ------
+    DataError
+        If the layout is another one; names the folder that was expected.
+    """
+
+    title: ClassVar[str]
+    layout: ClassVar[str]  # in words, for messages
+    marks: ClassVar[tuple[str, ...]]  # folders of which one is enough to tell the data set
+    begins: ClassVar[tuple[str, ...]] = ("",)  # where, below the folder that was given, the layout may begin
+    parts: ClassVar[tuple[str, str] | None] = ("train", "val")  # the splits to train on and to hold out; None: divide at random
+    ignore_index = 255
+
+    def __init__(
+        self, path: str | os.PathLike, split: str = "train", *, standardise: bool = True, in_channels: int = 3, strict: bool = True
+    ):
+        if in_channels not in (1, 3):
+            raise ValueError(f"{type(self).__name__}: in_channels is 1 or 3, not {in_channels}")
+        root = self.root(Path(path))
+        if root is None:
+            raise DataError(f"{path}: this is not the layout of {self.title}. Expected: {self.layout}{self.hint(Path(path))}")
+        self.path, self.split, self.standardise, self.in_channels = root, split, standardise, in_channels
+        if split not in (known := self.splits()):
+            raise DataError(
+                f"{root}: {self.title} has no split {split!r} here; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
+            )
+        self.problems = Report()
+        items = [item for item in sorted(self._listed(split)) if self._complete(item)]
+        if strict:
+            self.problems.raise_if_any(root)
+        if not items:
+            raise DataError(f"{root}: the split {split!r} of {self.title} is empty. Expected: {self.layout}")
+        self.names = [item.name for item in items]
+        self.files = [(item.image, item.mask) for item in items]
+
+    @classmethod
+    def root(cls, path: Path) -> Path | None:
+        """Where the layout begins in a folder, or None if it is that of something else."""
+        for begin in cls.begins:
+            if any((path / begin / mark).is_dir() for mark in cls.marks):
+                return path / begin
+        return None
+
+    @classmethod
+    def hint(cls, path: Path) -> str:
+        """ ". Perhaps … is meant" if the layout begins above the folder, else ""."""
+        near = list(path.absolute().parents)[:3]
+        above = next((p for p in near if any((p / mark).is_dir() for mark in cls.marks)), None)
+        return f". Perhaps {above} is meant" if above else ""
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are there."""
+        raise NotImplementedError
+
+    def disjoint(self) -> tuple[str, ...]:
+        """Splits that have no image in common and together all of them, the one to train on first."""
+        return tuple(sorted(self.splits(), key=lambda split: (split != (self.parts or ("",))[0], split == "test")))
+
+    def _listed(self, split: str) -> list[Item]:
+        """The items of a split, as the layout has them."""
+        raise NotImplementedError
+
+    def _needed(self, *folders: str) -> None:
+        """Raise DataError if a folder of the layout is missing; names it."""
+        for folder in folders:
+            if not (self.path / folder).is_dir():
+                there = ", ".join(sorted(p.name + "/" for p in self.path.iterdir() if p.is_dir())[:10])
+                raise DataError(f"{self.path}: there is no {folder}/ in it; it holds {there}. {self.title} is {self.layout}")
+
+    def _complete(self, item: Item) -> bool:
+        """Whether both files are there; if not, it is noted."""
+        there = [file.exists() for file in (item.image, item.mask)]
+        if not all(there):
+            lost, kept = (item.image, item.mask) if not there[0] else (item.mask, item.image)
+            of = f", though {self._short(kept)} is" if any(there) else ", nor its mask"
+            self.problems.add("missing", f"{self._short(lost)} is not there{of}", file=lost)
+        return all(there)
+
+    def _short(self, file: Path) -> str:
+        """A file by its path in the data set."""
+        return str(file.relative_to(self.path)) if file.is_relative_to(self.path) else str(file)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({str(self.path)!r}, {self.split!r}): {len(self)} images, "
+            f"{len(self.classes)} classes: {', '.join(self.classes[:8])}{', …' if len(self.classes) > 8 else ''}"
+        )

@@ -1,0 +1,143 @@
+"""Pascal VOC, and the Semantic Boundaries Dataset that labels more of its images.
+
+The masks are palette PNGs: a pixel stores an index, which is the class, and the palette only says in
+which colour a program shows it. Index 255, shown in cream, is the rim around objects that nobody labels.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..base import DataError
+from ..colours import palette
+from ..pairs import read_indices
+from .matlab import read_field
+from .official import Item, Official
+
+_LISTS = Path("ImageSets") / "Segmentation"
+_SBD = ("benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset", "SBD/dataset", "sbd/dataset", "SBD", "sbd")
+
+
+class PascalVOC(Official):
+    """Pascal VOC, 2007 to 2012: 20 kinds of things and the background.
+
+    Parameters
+    ----------
+    path : path
+        ``VOC2012``, or ``VOCdevkit``, or the folder in which that lies.
+    split : str
+        One of the lists in ``ImageSets/Segmentation``: "train" (1464 images in 2012), "val" (1449),
+        "trainval" (2913); or, where there are more labels, "train_aug": all that they and VOC label, less
+        "val" (10,582 images). The images of "train" keep the masks of VOC.
+    sbd : path, optional
+        Where ``cls/``, ``train.txt`` and ``val.txt`` of the Semantic Boundaries Dataset lie. By default it
+        is looked for beside the data; so is ``SegmentationClassAug/``, the same labels as PNGs.
+    standardise, in_channels, strict
+        See `Official`.
+
+    References
+    ----------
+    Everingham et al., IJCV 111, 2015; Hariharan et al., ICCV 2011 (SBD)
+    """
+
+    title = "Pascal VOC"
+    layout = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ in VOCdevkit/VOC2012/"
+    marks = ("JPEGImages", "SegmentationClass")
+    begins = tuple(
+        f"{above}{year}" for year in ("", *(f"VOC{y}" for y in range(2012, 2006, -1))) for above in ("", "VOCdevkit/") if year or not above
+    )
+    classes = (
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+        "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    )  # fmt: skip
+    palette = palette(21)
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        split: str = "train",
+        *,
+        sbd: str | os.PathLike | None = None,
+        standardise: bool = True,
+        in_channels: int = 3,
+        strict: bool = True,
+    ):
+        self._sbd = sbd
+        super().__init__(path, split, standardise=standardise, in_channels=in_channels, strict=strict)
+
+    def splits(self) -> tuple[str, ...]:
+        self._needed("JPEGImages", "SegmentationClass", str(_LISTS))
+        lists = tuple(sorted(p.stem for p in (self.path / _LISTS).glob("*.txt") if p.stem not in ("trainaug", "train_aug")))
+        return (*lists, "train_aug") if self._more() is not None else lists
+
+    def disjoint(self) -> tuple[str, ...]:
+        return ("train_aug" if "train_aug" in self.splits() else "train", "val")
+
+    def _listed(self, split: str) -> list[Item]:
+        if split == "train_aug":
+            return self._augmented()
+        return [self._item(name, self.path / "SegmentationClass" / f"{name}.png") for name in self._list(split)]
+
+    def _item(self, name: str, mask: Path) -> Item:
+        image = self.path / "JPEGImages" / f"{name}.jpg"
+        if mask.suffix == ".mat" and not image.exists():  # SBD brings its images along
+            image = mask.parents[1] / "img" / f"{name}.jpg"
+        return Item(name, image, mask)
+
+    def _list(self, split: str) -> list[str]:
+        file = self.path / _LISTS / f"{split}.txt"
+        if not file.is_file():
+            raise DataError(f"{file}: there is no such list; it says which images are in {split!r}")
+        return names_in(file)
+
+    def _more(self) -> Path | None:
+        """The folder with the labels of SBD: PNGs, or ``cls/`` with MATLAB files."""
+        if self._sbd is not None:
+            if not (Path(self._sbd) / "cls").is_dir():
+                raise DataError(
+                    f"{self._sbd}: there is no cls/ in it; expected the folder dataset/ of SBD, with cls/, train.txt and val.txt"
+                )
+            return Path(self._sbd) / "cls"
+        near = [self.path / "SegmentationClassAug"]
+        near += [above / name / "cls" for above in (self.path, *list(self.path.absolute().parents)[:2]) for name in _SBD]
+        return next((folder for folder in near if folder.is_dir()), None)
+
+    def _augmented(self) -> list[Item]:
+        folder = self._more()
+        assert folder is not None
+        own, held_out = set(self._list("train")), set(self._list("val"))
+        if folder.name == "cls":
+            suffix, names = ".mat", {name for part in ("train", "val") for name in names_in(folder.parent / f"{part}.txt")}
+        else:
+            lists = [self.path / _LISTS / f"{name}.txt" for name in ("trainaug", "train_aug")]
+            given = next((file for file in lists if file.is_file()), None)
+            suffix, names = ".png", set(names_in(given)) if given else {p.stem for p in folder.glob("*.png")}
+        return [
+            self._item(name, self.path / "SegmentationClass" / f"{name}.png" if name in own else folder / f"{name}{suffix}")
+            for name in sorted((names | own) - held_out)
+        ]
+
+    def _labels(self, file: Path) -> np.ndarray:
+        if file.suffix == ".mat":
+            return read_field(file, "GTcls", "Segmentation").astype(np.int64)
+        return read_indices(file)
+
+
+def names_in(file: Path) -> list[str]:
+    """The names in a list, one a line. Some lists have paths in them: what counts is the name of the first file.
+
+    Raises
+    ------
+    DataError
+        If there is no such list, or nothing is in it.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such list of images")
+    lines = [line.split() for line in file.read_text(errors="replace").splitlines()]
+    found = [Path(words[0]).stem for words in lines if words]
+    if not found:
+        raise DataError(f"{file}: the list is empty")
+    return found

@@ -1,0 +1,233 @@
+"""Networks as ONNX files, for every program that runs those: onnxruntime, OpenVINO, TensorRT, a browser.
+
+`trace` writes down what a network computes, `operators` has the table of what each function is in ONNX,
+`graph` collects nodes and constants, `protobuf` writes the file. The package ``onnx`` is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...files import write_atomically
+from ...nn import Module
+from ...tensor import Tensor
+from . import protobuf
+from .graph import Graph
+from .operators import IR_VERSION, OPSET, Translator
+from .trace import ExportError, Shape, Size, SizeError, Trace, Value, merge, trace
+
+__all__ = ["ExportError", "Exported", "export_onnx"]
+
+STEPS = (1, 2, 4, 8, 16, 32, 64)  # between the sizes that an image may have
+_OUTPUTS = ("scores", "probabilities", "labels")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export_onnx` wrote; ``print`` tells it.
+
+    Attributes
+    ----------
+    path : Path
+    input_shape : tuple
+        Of "image"; names stand for what may vary.
+    outputs : dict of str to tuple
+        The same of each output.
+    step : int or None
+        Rows and columns may differ from those that were given by multiples of it; None: not at all.
+    sizes : str
+        The same in words.
+    why_fixed : str
+        If they may not: why.
+    operators : dict of str to int
+        How many nodes of each kind.
+    """
+
+    path: Path
+    input_shape: tuple[int | str, ...]
+    outputs: dict[str, tuple[int | str, ...]]
+    step: int | None
+    sizes: str
+    why_fixed: str
+    operators: dict[str, int]
+
+    def __str__(self) -> str:
+        shapes = [f"  {name:<14} {' × '.join(map(str, shape))}" for name, shape in {"image": self.input_shape, **self.outputs}.items()]
+        images = "any number of images" if isinstance(self.input_shape[0], str) else f"{self.input_shape[0]} at a time"
+        fixed = f", fixed: {self.why_fixed}" if self.step is None else ""
+        nodes = ", ".join(f"{count} {op}" for op, count in sorted(self.operators.items(), key=lambda item: (-item[1], item[0])))
+        return "\n".join(
+            [
+                f"{self.path}: {self.path.stat().st_size:,} bytes, operator set {OPSET}",
+                *shapes,
+                f"  {images}; {self.sizes}{fixed}",
+                f"  {nodes}",
+            ]
+        )
+
+
+def export_onnx(
+    model: Module,
+    path: str | os.PathLike,
+    input_shape: Shape = (1, 3, 256, 256),
+    *,
+    dynamic: bool = True,
+    output: str = "scores",
+) -> Exported:
+    """Write a network, as it is in evaluation mode, to an ONNX file.
+
+    Parameters
+    ----------
+    model : Module
+        In float32. Dropout is left out, batch normalisation uses its running averages.
+    path : path
+        Ends in ``.onnx``.
+    input_shape : (N, C, H, W)
+        A shape that the network takes.
+    dynamic : bool
+        Whether the file may take other numbers of images and other sizes, as far as the network computes the
+        same for them: sizes that differ by a multiple of a step, which is found out (1 for many networks, 16 for
+        "unet", which is halved four times). What is not possible is told in the result.
+    output : {"scores", "probabilities", "labels"}
+        "probabilities" adds a softmax, "labels" the index of the largest score (int64, (N, H, W)).
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    ExportError
+        A `ValueError`: an operation has no form in ONNX (named), the network is not in float32, or the file
+        would be larger than the 2 GiB that readers of the format accept.
+    ValueError
+        If the network does not take `input_shape`, or the path has another ending.
+
+    Notes
+    -----
+    The network is run on zeros of a few sizes with nothing computed; a program in its ``forward`` that decides by the
+    values of a tensor would be exported as it decides for zeros. Images must be prepared as in training.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise ValueError(f"{path}: name it {path.stem}.onnx")
+    if output not in _OUTPUTS:
+        raise ValueError(f"output={output!r}: expected one of {', '.join(_OUTPUTS)}")
+    if len(input_shape) != 4 or min(input_shape) < 1:
+        raise ValueError(f"input_shape is (N, C, H, W), four positive numbers; got {tuple(input_shape)}")
+    other = {value.dtype.name for value in model.parameters()} - {"float32"}
+    if other:
+        raise ExportError(f"the network is in {', '.join(sorted(other))}, and programs that run ONNX want float32: model.float()")
+    shape = tuple(map(int, input_shape))
+    first = trace(model, shape)
+    traced, free, step, why = _for_sizes(model, first, shape) if dynamic else (first, {}, None, "as asked for")
+    weights = dict([*model.named_parameters(), *model.named_buffers()])
+    try:
+        graph = _translated(traced, weights)
+    except SizeError as error:
+        traced, free, step, why = first, {}, None, str(error)
+        graph = _translated(traced, weights)
+    image = tuple(free.get(axis, n) for axis, n in enumerate(shape))
+    outputs = {_finish(graph, name, value, output): _declared(name, traced, free, output) for name, value in traced.outputs.items()}
+    content = protobuf.encode("ModelProto", _model(graph, model, image, outputs, output, _sizes(shape, step)))
+    if protobuf.length(content) > protobuf.LARGEST:
+        raise ExportError(f"the file would have {protobuf.length(content):,} bytes; an ONNX file has at most 2 GiB")
+    write_atomically(path, lambda stream: stream.writelines(content))
+    return Exported(path, image, outputs, step, _sizes(shape, step), why, dict(graph.counts))
+
+
+def _translated(traced: Trace, weights: dict[str, Tensor]) -> Graph:
+    graph = Graph(weights, traced.shapes)
+    Translator(graph, traced.calls).run()
+    return graph
+
+
+def _for_sizes(model: Module, first: Trace, shape: Shape) -> tuple[Trace, dict[int, str], int | None, str]:
+    """The trace for as many shapes as possible: with it, names of the axes that are free, the step between sizes, and why there is none."""
+    n, c, h, w = shape
+    why = ""
+    for step in STEPS:
+        found = _together(
+            model, first, [(n + k, c, h + a * step, w + b * step) for k, a, b in ((0, 1, 2), (1, 3, 1), (0, 6, 11), (2, 7, 4))]
+        )
+        if isinstance(found, Trace):
+            return found, {0: "batch", 2: "height", 3: "width"}, step, ""
+        why = why or found
+    found = _together(model, first, [(n + 1, c, h, w), (n + 2, c, h, w)])
+    return (found, {0: "batch"}, None, why) if isinstance(found, Trace) else (first, {}, None, why)
+
+
+def _together(model: Module, first: Trace, shapes: list[Shape]) -> Trace | str:
+    traces = [first]
+    for shape in shapes:
+        try:
+            traces.append(trace(model, shape))
+        except ValueError as error:
+            return str(error).splitlines()[0]
+        if len(traces[-1].calls) != len(first.calls):
+            break  # no need for the others
+    return merge(traces)
+
+
+def _finish(graph: Graph, name: str, value: Value, output: str) -> str:
+    """The last nodes of an output; returns its name in the file."""
+    name = name.replace("scores", output)
+    if output == "scores":
+        graph.add("Identity", [graph.name(value)], [name])
+    elif output == "probabilities":
+        graph.add("Softmax", [graph.name(value)], [name], axis=1)
+    else:
+        graph.add("ArgMax", [graph.name(value)], [name], axis=1, keepdims=0)  # the first at a tie, as in label.argmax
+    return name
+
+
+def _declared(name: str, traced: Trace, free: dict[int, str], output: str) -> tuple[int | str, ...]:
+    dims: list[int | str] = []
+    for axis, size in enumerate(traced.dims[name]):
+        same = isinstance(size, Size) and (size.factor, size.offset) == (1, 0)
+        dims.append(size if isinstance(size, int) else free[size.axis] if same else f"{name}_{axis}")  # type: ignore[union-attr]
+    return tuple(dims[:1] + dims[2:] if output == "labels" else dims)
+
+
+def _model(
+    graph: Graph, model: Module, image: tuple[int | str, ...], outputs: dict[str, tuple[int | str, ...]], output: str, sizes: str
+) -> dict[str, Any]:
+    """The ModelProto."""
+    from ... import __version__
+
+    about = getattr(model, "about", None)
+    facts = {"sizes": sizes, "recipe": json.dumps(getattr(model, "recipe", None))}
+    if about is not None:
+        facts |= {"classes": json.dumps(about.classes), "palette": json.dumps(about.palette), "standardise": about.standardise}
+    dtype = "int64" if output == "labels" else "float32"
+    return {
+        "ir_version": IR_VERSION,
+        "producer_name": "minisegnet",
+        "producer_version": __version__,
+        "opset_import": [{"domain": "", "version": OPSET}],
+        "metadata_props": [{"key": key, "value": value} for key, value in facts.items()],
+        "graph": {
+            "name": type(model).__name__,
+            "node": graph.nodes,
+            "initializer": [protobuf.tensor(name, np.asarray(array)) for name, array in graph.constants.items()],
+            "input": [protobuf.value_info("image", "float32", list(image))],
+            "output": [protobuf.value_info(name, dtype, list(shape)) for name, shape in outputs.items()],
+        },
+    }
+
+
+def _sizes(shape: Shape, step: int | None) -> str:
+    rows, columns = shape[2:]
+    if step is None:
+        return f"{rows} rows and {columns} columns"
+    if step == 1:
+        return "any rows and columns that the network takes"
+    if rows % step == columns % step:
+        return f"rows and columns in multiples of {step}" + (f" plus {rows % step}" if rows % step else "")
+    return f"rows in multiples of {step} plus {rows % step}, columns plus {columns % step}"

@@ -1,0 +1,203 @@
+"""Files of named tensors: safetensors written and read, ``.npz`` and PyTorch's ``.pth`` read.
+
+A safetensors file is eight bytes that say how long the header is, the header (JSON: name, dtype,
+shape and place of each tensor, and a dictionary of strings), and the numbers. The other two are zip
+archives (`npz`, `torch_file`). Reading any of the three runs no code: what ``torch.save`` writes has a
+pickle in it, which here is read by a machine of its own that knows tensors and nothing else (`pickles`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ...files import replaced
+from ...tensor import Tensor
+from .npz import load_npz
+from .torch_file import from_bfloat16, legacy_error, load_torch
+
+_OTHERS = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz")  # endings that promise another format
+_ZIP = b"PK\x03\x04"
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how a pickle of protocol 2 to 5 begins,
+_SHORT = bytes(6)  # and a safetensors file whose header has 640, 896, ... bytes, if these follow
+
+_SAFETENSORS_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+# zipfile has many ways to say that a file is damaged; a MemoryError is a size that cannot be true.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OverflowError, MemoryError),
+    SafetensorError,
+)
+
+
+def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors to a file; it is complete or it is not there.
+
+    A crash or a full disk leaves the file that was there before as it was (see `files.replaced`).
+
+    Parameters
+    ----------
+    obj : Module, or mapping of str to Tensor or array
+        Of a module its ``state_dict()`` is saved.
+    path : path
+        Ends in ``.safetensors``. Missing folders are made.
+    metadata : mapping of str to str, optional
+        What `load_metadata` gives back.
+
+    Raises
+    ------
+    TypeError
+        If a value is no tensor, or a name or a piece of metadata no string; names it.
+    ValueError
+        If the path has the ending of another format.
+    OSError
+        If the file cannot be written; names it.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _OTHERS:
+        raise ValueError(f"save writes safetensors; {path.name!r} promises another format: name it {path.stem}.safetensors")
+    named = obj.state_dict() if hasattr(obj, "state_dict") else obj
+    if not isinstance(named, Mapping):
+        raise TypeError(f"save: expected a module or a mapping of names to tensors, got {type(obj).__name__}")
+    arrays = {name: _as_array(name, value) for name, value in named.items()}
+    for key, text in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"save: metadata maps strings to strings, and {key!r} is {text!r}: use str() or json.dumps()")
+
+    with replaced(path) as temporary:
+        try:
+            save_file(arrays, temporary, dict(metadata or {}))
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(f"cannot write {path}: {error}") from error
+
+
+def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a file, by name, on the CPU.
+
+    Parameters
+    ----------
+    path : path
+        What is in it decides, and not its ending: safetensors, ``numpy.savez``, or ``torch.save`` (since
+        PyTorch 1.6). No code in it is run, and PyTorch need not be installed.
+    key : str, optional
+        For a checkpoint of PyTorch that holds more than weights: the entry that holds them. Without it
+        the file itself is taken, if it has tensors by name, or else the entry ``"state_dict"``,
+        ``"model_state_dict"``, ``"model"``, ``"net"`` or ``"network"``, if exactly one of them has.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Names as they are in the file. bfloat16, which NumPy lacks, becomes float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, of another kind, or has anything in it but tensors and plain containers;
+        says which. Nothing that a file contains leads to another error.
+
+    See Also
+    --------
+    minisegnet.load_pretrained : loads into a network, and translates the names of other libraries.
+    """
+    path = Path(path)
+    try:
+        arrays = _arrays(path, key)
+    except _DAMAGED as error:
+        raise ValueError(f"{path}: damaged, or in an unknown dtype: {error or type(error).__name__}. Download or save it again") from error
+    return {name: Tensor(array) for name, array in arrays.items()}
+
+
+def load_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The strings that were saved with a safetensors file; raises what `load` raises. Other formats have none."""
+    path = Path(path)
+    return {} if _start(path).startswith(_ZIP) else dict(_header(path).get("__metadata__", {}))
+
+
+def _arrays(path: Path, key: str | None) -> dict[str, np.ndarray]:
+    start = _start(path)
+    if not start.startswith(_ZIP):
+        if key is not None:
+            raise ValueError(f"{path}: key={key!r} is for checkpoints of PyTorch; this file has its tensors by name")
+        return _load_safetensors(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not all(name.endswith(".npy") for name in archive.namelist()):
+                return load_torch(archive, path, key)
+            if key is not None:
+                raise ValueError(f"key={key!r} is for checkpoints of PyTorch; this file has its arrays by name")
+            return load_npz(archive, path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    header = _header(path)
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  (it is no dictionary)
+            dtype, (begin, end) = header[name]["dtype"], header[name]["data_offsets"]
+            if dtype == "BF16":  # NumPy has none
+                bits = np.fromfile(path, "<u2", (end - begin) // 2, offset=path.stat().st_size - _data_size(header) + begin)
+                arrays[name] = from_bfloat16(bits).reshape(header[name]["shape"])
+            elif dtype not in _SAFETENSORS_DTYPES:
+                raise ValueError(f"{path}: {name!r} is in {dtype}, for which NumPy has no dtype")
+            else:
+                arrays[name] = file.get_tensor(name)
+    return arrays
+
+
+def _data_size(header: Mapping[str, Any]) -> int:
+    """Bytes behind the header."""
+    return max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
+
+
+def _start(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"no file {path}")
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _as_array(name: Any, value: Any) -> np.ndarray:
+    if not isinstance(name, str):
+        raise TypeError(f"save: names are strings, got {name!r}")
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().data
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
+        what = f"of dtype {value.dtype}" if hasattr(value, "dtype") else f"of type {type(value).__name__}"
+        raise TypeError(
+            f"save: {name!r} is {what}; expected a tensor or array of numbers. Text belongs in metadata; a nested dict has to be flattened"
+        )
+    return np.ascontiguousarray(value).reshape(value.shape)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a file, after a look at whether all that it promises is there."""
+    start = _start(path)
+    if start.startswith(_PICKLES) and start[2:] != _SHORT:
+        raise legacy_error(path)
+    with path.open("rb") as file:
+        file.seek(8)
+        size, length = path.stat().st_size, int.from_bytes(start, "little")
+        text = file.read(length) if length <= size else b""
+    try:
+        header = json.loads(text)
+        behind = _data_size(header)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: not a safetensors file (or cut off in its header); it has {size} bytes") from error
+    expected = 8 + length + behind
+    if size != expected:
+        raise ValueError(
+            f"{path}: {'truncated' if size < expected else 'damaged'}: expected {expected} bytes, got {size}. Download or save it again"
+        )
+    return header

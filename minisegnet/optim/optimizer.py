@@ -1,0 +1,299 @@
+"""Optimisers; names, arguments and defaults are PyTorch's.
+
+An optimiser collects the parameters that have a gradient and hands them to one kernel, all
+at once: equations ``optimiser.sgd`` and ``optimiser.adam``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minisegnet_kernels import optimiser as kernels
+
+from ..tensor import Tensor
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "parameter_groups"]
+
+
+def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]], lr: float, factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Groups for an optimiser, in which some parts of a network have a rate of their own.
+
+    Parameters
+    ----------
+    named_parameters : iterable of (str, Tensor)
+        ``model.named_parameters()``
+    lr : float
+        The rate of all the others.
+    factors : mapping of str to float
+        What the rate is multiplied by, for the parameters under a name: ``{"outc": 10}`` lets a U-Net's head learn ten times
+        as fast. The longest name that fits decides.
+
+    Returns
+    -------
+    list of dict
+        First the others, if there are any, then a group for each factor.
+
+    Raises
+    ------
+    ValueError
+        If no parameter has such a name, or a factor is negative.
+    """
+    named = list(named_parameters)
+    groups: dict[str, list[Tensor]] = {"": [], **{part: [] for part in factors}}
+    for name, parameter in named:
+        owners = [part for part in factors if f"{name}.".startswith(f"{part}.")]
+        groups[max(owners, key=len, default="")].append(parameter)
+    for part, factor in factors.items():
+        if not groups[part]:
+            parts = dict.fromkeys(name.partition(".")[0] for name, _ in named)
+            raise ValueError(f"no parameters under {part!r} to learn at another rate; the parts of this network are {', '.join(parts)}")
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"the factor of the learning rate of {part!r} must not be negative, it is {factor}")
+    return [{"params": params, "lr": lr * factors.get(part, 1.0)} for part, params in groups.items() if params]
+
+
+class Optimizer:
+    """What all optimisers share: groups of parameters, their state, and the step.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Each with ``params`` and the options of this group (``lr``, ...), which may be changed
+        between steps.
+    state : dict
+        For each parameter what is remembered between steps, by name.
+    """
+
+    def __init__(self, params: Iterable, defaults: dict[str, Any]):
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if not params:
+            raise ValueError(f"{type(self).__name__} got no parameters; model.parameters() can be read once, keep it as list(...)")
+        for group in params if isinstance(params[0], Mapping) else [{"params": params}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own: ``{"params": [...], "lr": 0.01}``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something is no parameter (a leaf tensor), comes twice, or an option is unknown.
+        """
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        known = {p for g in self.param_groups for p in g["params"]}
+        for parameter in params:
+            if not isinstance(parameter, Tensor):
+                raise TypeError(
+                    f"an optimiser takes tensors, got {type(parameter).__name__}; from named_parameters() take the second of each pair"
+                )
+            if not parameter.is_leaf:
+                raise ValueError("an optimiser takes leaves; this tensor was computed from others")
+        if len(set(params)) < len(params) or known & set(params):
+            raise ValueError("a parameter comes twice: in one group, or in two")
+        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"}
+        if unknown:
+            raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}; it has {', '.join(self.defaults)}")
+        options = {**self.defaults, **group, "params": params}
+        self._check(options)
+        self.param_groups.append(options)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or fill them with zeros). Without it they add up from step to step."""
+        for parameter in (p for group in self.param_groups for p in group["params"]):
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.data[...] = 0
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place."""
+        for group in self.param_groups:
+            alike: dict[Hashable, list[Tensor]] = {}  # a parameter that got its first gradient late is younger
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    alike.setdefault(self._age(parameter), []).append(parameter)
+            for age, params in alike.items():
+                gradients = [p.grad.data if p.grad.data.flags.c_contiguous else p.grad.data.copy(order="C") for p in params]  # type: ignore[union-attr]
+                self._update(group, age, params, gradients)
+                for parameter in params:
+                    parameter._changed()  # a graph that used the old values must not be used any more
+
+    def _check(self, options: dict[str, Any]) -> None:
+        for name in ("lr", "weight_decay", "eps", "momentum"):
+            if name in options and not options[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {options[name]}")
+
+    def _age(self, parameter: Tensor) -> Hashable:
+        """What parameters must agree in to be updated in one call."""
+        raise NotImplementedError
+
+    def _update(self, group: dict[str, Any], age: Any, params: list[Tensor], gradients: list) -> None:
+        raise NotImplementedError
+
+    def _remembered(self, name: str, params: list[Tensor]) -> list:
+        """Arrays of the parameters' shapes that live from step to step; zeros at first."""
+        states = [self.state.setdefault(p, {}) for p in params]
+        return [s.setdefault(name, Tensor(np.zeros_like(p.data, order="C"))).data for s, p in zip(states, params, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {number: {name: value}}, "param_groups": [...]}``; parameters are numbers, as in PyTorch."""
+        numbers = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
+        return {"state": {numbers[p]: dict(state) for p, state in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a `state_dict`, of this library or of PyTorch; its arrays are copied.
+
+        Raises
+        ------
+        ValueError
+            If groups, numbers of parameters or shapes differ from this optimiser's.
+        """
+        ours, theirs = ([len(g["params"]) for g in groups] for groups in (self.param_groups, state_dict["param_groups"]))
+        if ours != theirs:
+            raise ValueError(f"the groups differ: this optimiser has {ours} parameters in its groups, the state_dict {theirs}")
+        numbers = [k for group in state_dict["param_groups"] for k in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        owner = dict(zip(numbers, params, strict=True))
+        state = {
+            owner[int(k)]: {n: _restored(n, v, owner[int(k)]) for n, v in kept.items() if v is not None}
+            for k, kept in state_dict["state"].items()
+        }
+        self.state = state
+        for group, loaded in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.update({name: value for name, value in loaded.items() if name in (*self.defaults, "initial_lr")})
+
+    def __repr__(self) -> str:
+        groups = [", ".join(f"{k}={v}" for k, v in g.items() if k != "params") + f", {len(g['params'])} tensors" for g in self.param_groups]
+        return f"{type(self).__name__}({'; '.join(groups)})"
+
+
+def _restored(name: str, value: Any, parameter: Tensor) -> Any:
+    if name == "step":
+        return int(value)
+    array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    if tuple(array.shape) != parameter.shape:
+        raise ValueError(f"{name} of a parameter of shape {parameter.shape} has shape {tuple(array.shape)}")
+    return Tensor(array.astype(parameter.dtype, order="C")).to(parameter.device)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent (equation ``optimiser.sgd``).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        ``model.parameters()``, or groups ``{"params": ..., "lr": ...}``.
+    lr : float
+    momentum, dampening : float
+        ``v ← momentum·v + (1 − dampening)·g``, and the step goes along v.
+    weight_decay : float
+        Adds ``weight_decay·θ`` to the gradient.
+    nesterov : bool
+        Step along ``g + momentum·v``.
+
+    References
+    ----------
+    Sutskever et al., ICML 2013
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ):
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        )
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
+            raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
+
+    def _age(self, parameter: Tensor) -> bool:
+        return "momentum_buffer" not in self.state.get(parameter, {})
+
+    def _update(self, group: dict[str, Any], age: bool, params: list[Tensor], gradients: list) -> None:
+        velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
+        options = {name: group[name] for name in self.defaults}
+        kernels.sgd([p.data for p in params], gradients, velocities, **options, first=age)
+
+
+class Adam(Optimizer):
+    """Steps of a size that adapts to each parameter (equation ``optimiser.adam``).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        ``model.parameters()``, or groups ``{"params": ..., "lr": ...}``.
+    lr : float
+    betas : (float, float)
+        How much of the old averages of gradient and squared gradient is kept.
+    eps : float
+        Added to the root of the second average.
+    weight_decay : float
+        Adds ``weight_decay·θ`` to the gradient.
+
+    References
+    ----------
+    Kingma & Ba, ICLR 2015
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
+            raise ValueError(f"{type(self).__name__}: betas must be two numbers from 0 to less than 1, got {options['betas']}")
+
+    def _age(self, parameter: Tensor) -> int:
+        return self.state.get(parameter, {}).get("step", 0) + 1
+
+    def _update(self, group: dict[str, Any], age: int, params: list[Tensor], gradients: list) -> None:
+        first, second = (self._remembered(name, params) for name in ("exp_avg", "exp_avg_sq"))
+        (beta1, beta2), options = group["betas"], {name: group[name] for name in ("lr", "eps", "weight_decay")}
+        kernels.adam(
+            [p.data for p in params], gradients, first, second, step=age, beta1=beta1, beta2=beta2, **options, decoupled=self._decoupled
+        )
+        for parameter in params:
+            self.state[parameter]["step"] = age
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameters themselves, ``θ ← (1 − lr·weight_decay)·θ``.
+
+    Parameters
+    ----------
+    params, lr, betas, eps
+        As in `Adam`.
+    weight_decay : float
+
+    References
+    ----------
+    Loshchilov & Hutter, ICLR 2019
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)

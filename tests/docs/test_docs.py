@@ -1,0 +1,30 @@
+"""The pages of the mapping are what the registry says now."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from minisegnet_kernels import registry
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+
+
+@pytest.mark.parametrize("path", build.pages(), ids=lambda p: p.name)
+def test_the_page_is_current(path):
+    assert path.read_text() == build.pages()[path], "stale: run python docs/build.py"
+
+
+@pytest.mark.parametrize("equation", registry.equations(), ids=lambda e: e.id)
+def test_the_source_of_a_view_is_what_lies_at_its_lines(equation):
+    for view in registry.VIEWS:
+        source = equation.source(view)
+        if source is None:
+            continue
+        lines = source.path.read_text().splitlines()[source.first_line - 1 : source.last_line]
+        assert "\n".join(lines) in source.text
+        declared = f"{equation.operation}_{equation.name}" if view == "cuda" else f"def {equation.name}("
+        assert any(declared in line for line in lines)

@@ -1,0 +1,65 @@
+"""`ms.equation`: the formula beside its code, from the registry and nowhere else."""
+
+import pytest
+
+import minisegnet as ms
+from minisegnet.learn.equations import _ROOT, listing
+from minisegnet_kernels import registry
+
+IDS = [e.id for e in registry.equations()]
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_text_and_markdown_show_all_there_is(id):
+    entry, page = registry.get(id), ms.equation(id)
+    for shown in (str(page), page._repr_markdown_()):
+        assert id in shown and entry.tex in shown
+        assert all(meaning.replace("|", r"\|") in shown or meaning in shown for meaning in entry.symbols.values())
+        for view in registry.VIEWS:
+            source = entry.source(view)
+            if source is None:
+                assert entry.why_missing(view) in shown
+            else:
+                assert source.text in shown and page.place(view) in shown
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_places_are_true(id):
+    """The lines that are named hold the function of that name."""
+    page = ms.equation(id)
+    for view in ("formula", "numpy", "numba"):
+        file, _, lines = page.place(view).rpartition(":")
+        first, last = map(int, lines.split("-"))
+        text = "\n".join((_ROOT / file).read_text().splitlines()[first - 1 : last])
+        assert f"def {registry.get(id).name}(" in text
+
+
+def test_gradients_are_linked_both_ways():
+    page = ms.equation("conv2d.forward")
+    assert {e.id for e in page.gradients} == {e.id for e in registry.equations("conv2d") if e.grad_of == "conv2d.forward"} != set()
+    assert "conv2d.grad_weight (with respect to w)" in str(page)
+    assert "Gradient of conv2d.forward with respect to w." in str(ms.equation("conv2d.grad_weight"))
+
+
+def test_missing_views_come_with_a_reason():
+    page = ms.equation("conv2d.forward")
+    for view, reason in page.missing.items():
+        assert reason == page.equation.why_missing(view)
+        with pytest.raises(ValueError, match=view):
+            page.place(view)
+
+
+def test_unknown_id_names_the_nearest():
+    with pytest.raises(ValueError, match=r"conv2d\.forwrad.*conv2d\.forward"):
+        ms.equation("conv2d.forwrad")
+
+
+def test_listing_has_every_equation_once():
+    rows = listing().splitlines()[2:]
+    assert [row.split()[0] for row in rows] == IDS
+
+
+def test_colour_only_adds_codes():
+    page = ms.equation("label.argmax")
+    plain = page.text(colour=True).replace("\033[1;36m", "").replace("\033[0m", "")
+    assert plain == str(page) and "\033" not in str(page)

@@ -1,0 +1,65 @@
+"""Compile Numba CUDA kernels to PTX with no GPU: run in a process of its own, without the simulator.
+
+Standard input is a pickled list of (module, name, signature, architectures); standard output one line of JSON a
+result: module, name, signature, architecture, and either the PTX or why there is none.
+"""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).parents[2]
+
+
+def compile_all(requests: list[tuple]) -> list[dict]:
+    """Compile in another process; this one may be the simulator's."""
+    environment = os.environ | {
+        "NUMBA_ENABLE_CUDASIM": "0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]),
+    }
+    done = subprocess.run([sys.executable, __file__], input=pickle.dumps(requests), capture_output=True, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode()[-4000:])
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _compile(module: str, name: str, signature: tuple, architecture: tuple[int, int]) -> dict:
+    from minisegnet_kernels.cuda.jit import cuda
+
+    # Functions that kernels call are compiled for the GPU that the driver names; here there is no driver.
+    import_module("numba.cuda.dispatcher").get_current_device = lambda: SimpleNamespace(compute_capability=architecture)
+    try:
+        return {"ptx": cuda.compile_ptx(getattr(import_module(module), name).py_func, signature, cc=architecture)[0]}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def refused_kernel(x):
+    """Planted: Numba has no program for it."""
+    x[0] = {}.popitem()
+
+
+def wide_kernel(x):
+    """Planted: a literal of Python is a number of 64 bits."""
+    x[0] = x[0] * 0.1
+
+
+for planted in (refused_kernel, wide_kernel):
+    planted.py_func = planted  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    for module, name, signature, architectures in pickle.load(sys.stdin.buffer):
+        for architecture in architectures:
+            result = _compile(module, name, signature, architecture)
+            found = {"module": module, "name": name, "signature": [str(t) for t in signature], "architecture": architecture, **result}
+            print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
