@@ -118,6 +118,7 @@ _SWEEPS = {
     "batch_norm.forward_relu": {0: 2},
     "optimiser.sgd": {0: 2, 2: 2},  # θ, v: in place
     "optimiser.adam": {0: 2, 2: 2, 3: 2},  # θ, m, v
+    "optimiser.rmsprop": {0: 2, 2: 2, 3: 2, 4: 2},  # θ, v, m, b
 }
 
 
@@ -216,4 +217,5 @@ _OPERATIONS: dict[str, Callable[[Sequence[Any], list[Any], dict[str, Any]], int]
     "lrn.grad_input": lambda arrays, results, options: _size(arrays[0]) * (4 * options["size"] + 8),
     "optimiser.sgd": _each(6),
     "optimiser.adam": _each(15),
+    "optimiser.rmsprop": _each(15),  # centered, with momentum
 }

@@ -2,7 +2,7 @@
 
 from . import lr_scheduler
 from .lr_scheduler import CosineAnnealingLR, LinearWarmup, LRScheduler, PolynomialLR, StepLR
-from .optimizer import SGD, Adam, AdamW, Optimizer, parameter_groups
+from .optimizer import SGD, Adam, AdamW, Optimizer, RMSprop, parameter_groups
 
 __all__ = [
     "SGD",
@@ -13,6 +13,7 @@ __all__ = [
     "LinearWarmup",
     "Optimizer",
     "PolynomialLR",
+    "RMSprop",
     "StepLR",
     "lr_scheduler",
     "parameter_groups",

@@ -1,7 +1,7 @@
 """Optimisers; names, arguments and defaults are PyTorch's.
 
 An optimiser collects the parameters that have a gradient and hands them to one kernel, all
-at once: equations ``optimiser.sgd`` and ``optimiser.adam``.
+at once: equations ``optimiser.sgd``, ``optimiser.adam`` and ``optimiser.rmsprop``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minisegnet_kernels import optimiser as kernels
 
 from ..tensor import Tensor
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "parameter_groups"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "parameter_groups"]
 
 
 def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]], lr: float, factors: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -297,3 +297,58 @@ class AdamW(Adam):
         self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2
     ):
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """Divide each gradient by the root of the moving average of its square (equation ``optimiser.rmsprop``).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        ``model.parameters()``, or groups ``{"params": ..., "lr": ...}``.
+    lr : float
+    alpha : float
+        The share of the average that is kept in each step.
+    eps : float
+        Added to the root.
+    weight_decay : float
+        Adds ``weight_decay·θ`` to the gradient.
+    momentum : float
+        The step goes along ``b ← momentum·b + d``, where d is the divided gradient.
+    centered : bool
+        Divide by the standard deviation instead: the mean of the gradient is averaged too, and its square subtracted.
+
+    References
+    ----------
+    Tieleman & Hinton, Coursera 2012, lecture 6.5; centered: Graves, arXiv 1308.0850
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ):
+        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+        super().__init__(params, defaults)
+
+    def _check(self, options: dict[str, Any]) -> None:
+        super()._check(options)
+        if not 0 <= options["alpha"] <= 1:
+            raise ValueError(f"RMSprop: alpha must lie between 0 and 1, got {options['alpha']}")
+
+    def _age(self, parameter: Tensor) -> None:
+        return None  # every step is the same
+
+    def _update(self, group: dict[str, Any], age: None, params: list[Tensor], gradients: list) -> None:
+        squares = self._remembered("square_avg", params)
+        means = self._remembered("grad_avg", params) if group["centered"] else None
+        velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
+        options = {name: group[name] for name in self.defaults}
+        kernels.rmsprop([p.data for p in params], gradients, squares, means, velocities, **options)
+        for parameter in params:
+            self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1

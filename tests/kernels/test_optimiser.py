@@ -79,6 +79,7 @@ def test_gradients_are_read_only_and_a_missing_momentum_needs_no_velocity(backen
 def test_no_parameters_is_no_work():
     assert optimiser.sgd([], [], lr=0.1) is None
     assert optimiser.adam([], [], [], [], step=1) is None
+    assert optimiser.rmsprop([], [], []) is None
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
@@ -120,6 +121,12 @@ def test_errors_name_operation_expected_and_actual():
         optimiser.adam(one, one, one, one, step=1, beta1=1.0)
     with pytest.raises(ValueError, match=r"(?s)optimiser\.adam: step does not fit.*≥ 1.*0"):
         optimiser.adam(one, one, one, one, step=0)
+    with pytest.raises(ValueError, match=r"(?s)optimiser\.rmsprop: alpha is out of range.*alpha ≤ 1.*1\.5"):
+        optimiser.rmsprop(one, one, one, alpha=1.5)
+    with pytest.raises(ValueError, match=r"(?s)optimiser\.rmsprop: m is missing.*m = None, centered = True"):
+        optimiser.rmsprop(one, one, one, centered=True)
+    with pytest.raises(ValueError, match=r"(?s)optimiser\.rmsprop: b is missing.*b = None, momentum = 0\.9"):
+        optimiser.rmsprop(one, one, one, momentum=0.9)
     fixed = [np.ones((2, 3))]
     fixed[0].flags.writeable = False
     with pytest.raises(ValueError, match=r"(?s)optimiser\.adam: m\[0\] is read-only.*writable"):
@@ -178,3 +185,35 @@ def test_ten_steps_of_adam_equal_pytorch(backend, seed, lr, weight_decay, betas,
             optimiser.adam(theta, g, m, v, step=t + 1, beta1=betas[0], beta2=betas[1], decoupled=decoupled, **options)
             for a, e in zip(theta, expected[t], strict=True):
                 np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-11)
+
+
+@on_each_backend
+@given(
+    seed=seeds,
+    lr=st.floats(1e-4, 0.1),
+    weight_decay=st.sampled_from([0.0, 0.3]),
+    alpha=st.floats(0.5, 0.999),
+    eps=st.sampled_from([1e-8, 1e-2]),
+    momentum=st.sampled_from([0.0, 0.9]),
+    centered=st.booleans(),
+)
+def test_ten_steps_of_rmsprop_equal_pytorch(backend, seed, **options):
+    theta, v, m, b = drawn(seed), zeros(), zeros(), zeros()
+    gradients = [drawn(seed + 1 + t) for t in range(10)]
+    expected = pytorch_steps("RMSprop", gradients, theta, **options)
+    with backends.use(backend):
+        for t, g in enumerate(gradients):
+            optimiser.rmsprop(theta, g, v, m if options["centered"] else None, b if options["momentum"] else None, **options)
+            for a, e in zip(theta, expected[t], strict=True):
+                np.testing.assert_allclose(a, e, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", ["formula", "numpy", "numba", "numba_cuda", "cuda"])
+def test_a_variance_that_rounding_makes_negative_is_zero(backend):
+    """Of a constant gradient the variance is 0, and in float32 v − m² is below it for some gradients: no step becomes NaN."""
+    theta, g = [np.zeros(40, "float32")], [np.linspace(0.1, 3, 40, dtype="float32")]
+    m = [g[0].copy()]
+    v = [np.nextafter(g[0] * g[0], np.float32(0))]
+    with backends.use(backend):
+        optimiser.rmsprop(theta, g, v, m, alpha=1.0, eps=1e-3, lr=1e-4, centered=True)
+    np.testing.assert_allclose(theta[0], -g[0] / 10, rtol=1e-5)

@@ -23,11 +23,15 @@ _ADAM = st.fixed_dictionaries(
     | _RATES
     | {"beta1": _DECAY, "beta2": st.floats(0.9, 0.999), "eps": st.sampled_from([1e-8, 1e-3]), "decoupled": st.booleans()}
 )
+_RMSPROP = st.fixed_dictionaries(
+    _RATES
+    | {"alpha": _DECAY, "eps": st.sampled_from([1e-8, 1e-3]), "momentum": st.sampled_from([0.0, 0.5, 0.9]), "centered": st.booleans()}
+)
 
 
 @st.composite
 def _drawn(draw, names, options, size=4):
-    """As many arrays a name as there are parameters; a second moment is not negative.
+    """One array for each name and parameter; a second moment is not negative.
 
     No array has fewer than five elements: the tolerance is set by the largest, and the one
     element of a small array may be a sum that cancels.
@@ -40,6 +44,8 @@ def _drawn(draw, names, options, size=4):
     arrays = {name: [distinct(rng, shape) for shape in shapes] for name in names}
     if "m" in names:
         arrays["v"] = [np.abs(v) for v in arrays["v"]]
+    if "b" in names:  # v − m² is a variance: clear of zero, where rounding would decide
+        arrays["v"] = [v + m * m + 0.1 for v, m in zip(arrays["v"], arrays["m"], strict=True)]
     return Case(arrays, draw(options))
 
 
@@ -67,4 +73,5 @@ def _row(function, names, options):
 ROWS = [
     _row(optimiser.sgd, ("theta", "g", "v"), _SGD),
     _row(optimiser.adam, ("theta", "g", "m", "v"), _ADAM),
+    _row(optimiser.rmsprop, ("theta", "g", "v", "m", "b"), _RMSPROP),
 ]

@@ -36,6 +36,8 @@ OPTIMISERS = [
     ("Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05}),
     ("AdamW", {}),
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.05, "momentum": 0.9, "centered": True}),
 ]
 each_optimiser = pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=str)
 
@@ -116,7 +118,7 @@ def test_a_loaded_state_is_a_copy():
     assert not np.shares_memory(one.state[params[0]]["exp_avg"].data, two.state[params[0]]["exp_avg"].data)
 
 
-@pytest.mark.parametrize(("name", "options"), [OPTIMISERS[3], OPTIMISERS[6]], ids=str)
+@pytest.mark.parametrize(("name", "options"), [OPTIMISERS[3], OPTIMISERS[6], OPTIMISERS[10]], ids=str)
 def test_pytorchs_state_dict_is_understood(name, options):
     params = parameters()
     torch, twins = torch_twins(params)

@@ -1,6 +1,6 @@
 """Optimisers: the front door. Arguments are checked here, then the selected view runs.
 
-Equations: ``optimiser.sgd``, ``optimiser.adam``. Both take lists of arrays, one array a
+Equations: ``optimiser.sgd``, ``optimiser.adam``, ``optimiser.rmsprop``. All take lists of arrays, one array a
 parameter, and write their results into them; they return nothing. Parameters that took
 another number of steps (one that got its first gradient late) go into a call of their own.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from .. import checks
 from ..backends import run
 
-__all__ = ["adam", "sgd"]
+__all__ = ["adam", "rmsprop", "sgd"]
 
 
 def sgd(theta, g, v=None, *, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, first=False):
@@ -88,6 +88,45 @@ def adam(theta, g, m, v, *, step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, wei
     _check_lists(equation, updated=("theta", "m", "v"), theta=theta, g=g, m=m, v=v)
     options = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
     run(equation, theta, g, m, v, step=int(step), **{k: float(o) for k, o in options.items()}, decoupled=bool(decoupled))
+
+
+def rmsprop(theta, g, v, m=None, b=None, *, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    """One step of RMSprop (equation ``optimiser.rmsprop``).
+
+    Parameters
+    ----------
+    theta : list of arrays
+        Parameters; updated.
+    g : list of arrays
+        Their gradients.
+    v : list of arrays
+        Moving averages of the squared gradients, zeros before the first step; updated.
+    m : list of arrays, optional
+        Moving averages of the gradients, zeros before the first step; updated if `centered`, otherwise unused.
+    b : list of arrays, optional
+        Velocities, zeros before the first step; updated with a momentum, otherwise unused.
+    lr, alpha, eps, weight_decay, momentum : float
+    centered : bool
+        Divide by the deviation of the gradient instead of its root mean square.
+
+    Raises
+    ------
+    ValueError
+        If the lists do not fit, if an array cannot be updated in place, or if an option is
+        out of range.
+    """
+    equation = "optimiser.rmsprop"
+    _check_range(equation, 0, np.inf, lr=lr, eps=eps, weight_decay=weight_decay, momentum=momentum)
+    if not 0 <= alpha <= 1:
+        checks.fail(equation, "alpha is out of range", expected="0 ≤ alpha ≤ 1", actual=f"alpha = {alpha!r}")
+    for name, arrays, needed, option in (("m", m, centered, "centered = True"), ("b", b, momentum != 0, f"momentum = {momentum}")):
+        if arrays is None and needed:
+            checks.fail(equation, f"{name} is missing", expected=f"{name}, a list of arrays like theta", actual=f"{name} = None, {option}")
+    m, b = (theta if arrays is None else arrays for arrays in (m, b))  # stand-ins that fit and stay untouched
+    updated = ("theta", "v", *["m"] * bool(centered), *["b"] * (momentum != 0))
+    _check_lists(equation, updated=updated, theta=theta, g=g, v=v, m=m, b=b)
+    options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
+    run(equation, theta, g, v, m, b, **{k: float(o) for k, o in options.items()}, centered=bool(centered))
 
 
 def _check_range(equation, low, high, **options):

@@ -81,3 +81,41 @@ def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled
             v[k].flat[i] = beta_v * v[k].flat[i] + (1 - beta_v) * ghat * ghat
             mhat, vhat = m[k].flat[i] / (1 - beta_m**t), v[k].flat[i] / (1 - beta_v**t)
             theta[k].flat[i] -= eta * mhat / (np.sqrt(vhat) + epsilon)
+
+
+@equation(
+    "optimiser.rmsprop",
+    tex=r"\hat g_{k,i} = g_{k,i} + \lambda\,\theta_{k,i},\quad"
+    r" v_{k,i} \leftarrow \alpha\,v_{k,i} + (1-\alpha)\,\hat g_{k,i}^2,\quad"
+    r" m_{k,i} \leftarrow \alpha\,m_{k,i} + (1-\alpha)\,\hat g_{k,i} \text{ if centered},\quad"
+    r" \hat v = \begin{cases} \max(0,\; v_{k,i} - m_{k,i}^2) & \text{centered} \\ v_{k,i} & \text{otherwise} \end{cases},\quad"
+    r" d = \frac{\hat g_{k,i}}{\sqrt{\hat v} + \epsilon},\quad"
+    r" b_{k,i} \leftarrow \mu\,b_{k,i} + d \text{ if } \mu \ne 0,\quad"
+    r" \theta_{k,i} \leftarrow \theta_{k,i} - \eta \begin{cases} d & \mu = 0 \\ b_{k,i} & \text{otherwise} \end{cases}",
+    symbols=_SYMBOLS
+    | {
+        "v": "moving averages of ghat squared, a list of arrays; updated",
+        "m": "moving averages of ghat, a list of arrays; updated if centered, otherwise not used",
+        "b": "velocities, a list of arrays; updated, and not used without momentum",
+        "vhat": "what the step is divided by, squared: an average square, or if centered a variance",
+        "alpha": "option alpha, the share of an average that is kept",
+        "mu": "option momentum",
+        "d": "normalised gradient",
+        "epsilon": "option eps",
+    },
+    reference="Tieleman & Hinton, Coursera 2012, lecture 6.5; centered: Graves, arXiv 1308.0850",
+)
+def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
+    eta, epsilon, lambda_, mu = lr, eps, weight_decay, momentum
+    for k in range(len(theta)):
+        for i in range(theta[k].size):
+            ghat = g[k].flat[i] + lambda_ * theta[k].flat[i]
+            v[k].flat[i] = alpha * v[k].flat[i] + (1 - alpha) * ghat * ghat
+            vhat = v[k].flat[i]
+            if centered:
+                m[k].flat[i] = alpha * m[k].flat[i] + (1 - alpha) * ghat
+                vhat = max(0, v[k].flat[i] - m[k].flat[i] ** 2)
+            d = ghat / (np.sqrt(vhat) + epsilon)
+            if mu != 0:
+                b[k].flat[i] = mu * b[k].flat[i] + d
+            theta[k].flat[i] -= eta * (d if mu == 0 else b[k].flat[i])

@@ -7,14 +7,15 @@
 // Thread map: one thread = one value theta_ki. Block b works on the array k with first[k] ≤ b < first[k + 1].
 #include "../cuda/common.cuh"
 
-constexpr int ARRAYS = 96;  // of a launch; as kernel.py says. The arguments of a kernel have 4096 bytes.
+constexpr int ARRAYS = 80;  // of a launch; as kernel.py says. The arguments of a kernel have 4096 bytes.
 
 template <typename T>
 struct Parameters {
     T* theta[ARRAYS];
     const T* g[ARRAYS];
-    T* m[ARRAYS];  // without moments, nothing
+    T* m[ARRAYS];  // what the optimiser remembers: m, v and b, as far as it has them
     T* v[ARRAYS];
+    T* b[ARRAYS];
     int size[ARRAYS];
     int first[ARRAYS];  // the first block of each array; behind the last array a number that no block has
 };
@@ -62,4 +63,25 @@ __global__ void optimiser_adam(const __grid_constant__ Parameters<T> of, Array<c
     const T v = beta_v * of.v[k][i] + rest_v * ghat * ghat;
     of.m[k][i] = m, of.v[k][i] = v;
     of.theta[k][i] = shrink * theta - rate * m / (root * sqrt(v) + epsilon);
+}
+
+// optimiser.rmsprop: ĝ = g_ki + λ θ_ki; v_ki ← α v_ki + (1 − α) ĝ²; centered: m_ki ← α m_ki + (1 − α) ĝ, v̂ = max(0, v_ki − m_ki²),
+// otherwise v̂ = v_ki; d = ĝ / (√v̂ + ε); with momentum b_ki ← μ b_ki + d, and d becomes b_ki; θ_ki ← θ_ki − η d.
+// Reads θ, g, v, writes θ, v: 20 bytes a value; 8 more if centered, 8 more with momentum.
+template <typename T>
+__global__ void optimiser_rmsprop(const __grid_constant__ Parameters<T> of, Array<const T, 1> rates, T alpha, T rest, T epsilon, T lambda, T mu, bool centered) {
+    const int k = array_of_block(of), i = (blockIdx.x - of.first[k]) * blockDim.x + threadIdx.x;
+    if (i >= of.size[k]) return;
+    const T eta = rates(0), theta = of.theta[k][i], ghat = of.g[k][i] + lambda * theta;
+    T vhat = alpha * of.v[k][i] + rest * ghat * ghat;
+    of.v[k][i] = vhat;
+    if (centered) {
+        const T m = alpha * of.m[k][i] + rest * ghat;
+        of.m[k][i] = m;
+        vhat -= m * m;
+        if (vhat < 0) vhat = 0;  // by rounding
+    }
+    T d = ghat / (sqrt(vhat) + epsilon);
+    if (mu != 0) of.b[k][i] = d = mu * of.b[k][i] + d;
+    of.theta[k][i] = theta - eta * d;
 }

@@ -1,6 +1,6 @@
 """The host side of ``kernel.cu``: where the parameters lie, and what changes from step to step.
 
-A kernel gets the addresses of up to 96 arrays as an argument, so a network takes one or two launches a step.
+A kernel gets the addresses of up to 80 arrays as an argument, so a network takes one or two launches a step.
 
 What changes from step to step (learning rate, bias corrections, whether the velocity is used) comes not as
 an argument but in a tiny array on the device, ``rates``. So a step can be captured once in a CUDA graph and
@@ -14,10 +14,10 @@ from .rates import on_device, only_rates
 
 _cu = Module(__file__)
 
-_ARRAYS = 96  # of a launch, as in kernel.cu
+_ARRAYS = 80  # of a launch, as in kernel.cu
 _NO_BLOCK = 2**31 - 1
 _PARAMETERS = np.dtype(
-    [(name, np.uint64, _ARRAYS) for name in ("theta", "g", "m", "v")] + [(name, np.int32, _ARRAYS) for name in ("size", "first")]
+    [(name, np.uint64, _ARRAYS) for name in ("theta", "g", "m", "v", "b")] + [(name, np.int32, _ARRAYS) for name in ("size", "first")]
 )
 
 
@@ -26,7 +26,7 @@ def _address(array):
 
 
 def _launch(kernel, rates, options, **lists):
-    """One launch for each 96 arrays of the dtype of `rates`; arrays without elements are left out."""
+    """One launch for each 80 arrays of the dtype of `rates`; arrays without elements are left out."""
     if only_rates():
         return
     chosen = [k for k, a in enumerate(lists["theta"]) if a.dtype == rates.dtype and a.size]
@@ -79,3 +79,14 @@ def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled
     decay = {"beta1": beta1, "beta2": beta2, "weight_decay": weight_decay, "decoupled": decoupled}
     for rates in _on_device(theta, _adam_rates(step, lr, **decay)):
         _launch_adam(theta, g, m, v, rates, eps=eps, **decay)
+
+
+def _launch_rmsprop(theta, g, v, m, b, rates, *, alpha, eps, weight_decay, momentum, centered):
+    options = (alpha, 1 - alpha, eps, weight_decay, momentum, centered)
+    _launch("optimiser_rmsprop", rates, options, theta=theta, g=g, m=m, v=v, b=b)
+
+
+def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
+    options = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+    for rates in _on_device(theta, [lr]):
+        _launch_rmsprop(theta, g, v, m, b, rates, **options)

@@ -33,6 +33,23 @@ def _adam(theta, g, m, v, rate, root, beta1, beta2, rest1, rest2, eps, shrink, w
         theta[i] = shrink * theta[i] - rate * first / (root * second**0.5 + eps)
 
 
+@kernel
+def _rmsprop(theta, g, v, m, b, lr, alpha, rest, eps, weight_decay, momentum, centered):
+    for i in prange(theta.size):
+        ghat = g[i] + weight_decay * theta[i]
+        square = alpha * v[i] + rest * ghat * ghat
+        v[i] = square
+        if centered:
+            mean = alpha * m[i] + rest * ghat
+            m[i] = mean
+            square = max(square - mean * mean, theta.dtype.type(0))
+        d = ghat / (square**0.5 + eps)
+        if momentum != 0:
+            d += momentum * b[i]
+            b[i] = d
+        theta[i] -= lr * d
+
+
 def _flat(array):
     """One axis, and a copy of a read-only gradient, for which a kernel would be compiled anew."""
     return array.reshape(-1) if array.flags.writeable else array.flatten()
@@ -56,3 +73,9 @@ def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled
     options = _cast(theta, rate, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, shrink, coupled)
     for k in range(len(theta)):
         _adam(_flat(theta[k]), _flat(g[k]), _flat(m[k]), _flat(v[k]), *options[theta[k].dtype])
+
+
+def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
+    options = _cast(theta, lr, alpha, 1 - alpha, eps, weight_decay, momentum)
+    for k in range(len(theta)):
+        _rmsprop(_flat(theta[k]), _flat(g[k]), _flat(v[k]), _flat(m[k]), _flat(b[k]), *options[theta[k].dtype], centered)

@@ -88,3 +88,32 @@ def _adam(table, rate, root, beta_m, beta_v, rest_m, rest_v, epsilon, shrink, la
         v = beta_v * v_k[i] + rest_v * ghat * ghat
         m_k[i], v_k[i] = m, v
         theta_k[i] = shrink * theta - rate * m / (root * math.sqrt(v) + epsilon)
+
+
+def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
+    _step(_rmsprop, (theta, g, v, m, b), lr, alpha, 1 - alpha, eps, weight_decay, momentum, centered)
+
+
+@kernel
+def _rmsprop(table, eta, alpha, rest, epsilon, lambda_, mu, centered):
+    k, i = _place(table)
+    size = table[1, k]
+    if i < size:
+        theta_k, g_k, v_k = at(table[2, k], size, eta), at(table[3, k], size, eta), at(table[4, k], size, eta)
+        theta = theta_k[i]
+        ghat = g_k[i] + lambda_ * theta
+        vhat = alpha * v_k[i] + rest * ghat * ghat
+        v_k[i] = vhat
+        if centered:
+            m_k = at(table[5, k], size, eta)
+            m = alpha * m_k[i] + rest * ghat
+            m_k[i] = m
+            vhat -= m * m
+            if vhat < 0:  # by rounding
+                vhat -= vhat
+        d = ghat / (math.sqrt(vhat) + epsilon)
+        if mu != 0:
+            b_k = at(table[6, k], size, eta)
+            d += mu * b_k[i]
+            b_k[i] = d
+        theta_k[i] = theta - eta * d
