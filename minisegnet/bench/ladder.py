@@ -17,8 +17,8 @@ import numpy as np
 from minisegnet_kernels import backends, cost, emulator
 from minisegnet_kernels.conv2d import kernel, output_size, reference
 from minisegnet_kernels.conv2d.ladder import RUNGS, Rung
-from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.cuda.source import read
+from minisegnet_kernels.layout import channels_last
 
 from . import about
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels.conv2d.ladder import RUNGS, Rung
-from minisegnet_kernels.cuda.memory import channels_last, is_channels_last
+from minisegnet_kernels.layout import channels_last, is_channels_last
 
 from . import about
 from .ladder import Layer, _serves

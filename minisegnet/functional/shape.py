@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.cuda import channels_last, dense, is_channels_last, new
+from minisegnet_kernels.layout import channels_last, dense, is_channels_last, uninitialised
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
 
@@ -101,7 +101,9 @@ def _cat(*arrays, dim):
     dim = dim % arrays[0].ndim
     edges = [0, *accumulate(a.shape[dim] for a in arrays)]
     along = lambda k: (slice(None),) * dim + (slice(edges[k], edges[k + 1]),)
-    joined = new(arrays[0], (*arrays[0].shape[:dim], edges[-1], *arrays[0].shape[dim + 1 :]), np.result_type(*(a.dtype for a in arrays)))
+    joined = uninitialised(
+        arrays[0], (*arrays[0].shape[:dim], edges[-1], *arrays[0].shape[dim + 1 :]), np.result_type(*(a.dtype for a in arrays))
+    )
     for k, a in enumerate(arrays):
         joined[along(k)] = a
     return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))

@@ -5,7 +5,8 @@ import pytest
 
 from minisegnet_kernels import backends, batch_norm, emulator
 from minisegnet_kernels.batch_norm import kernel as kernel_py
-from minisegnet_kernels.cuda import THREADS, channels_last
+from minisegnet_kernels.cuda import THREADS
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 on_each_backend = pytest.mark.parametrize("backend", ["numba_cuda", "cuda"])

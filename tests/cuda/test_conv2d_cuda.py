@@ -8,7 +8,7 @@ import pytest
 
 from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.layout import channels_last
 
 emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 simulated = pytest.mark.skipif(not backends.available()["numba_cuda"], reason="numba-cuda is not installed")

@@ -14,7 +14,7 @@ from test_gradients import DIFFERENTIABLE, check_gradients
 from test_parity import assert_close, run
 
 from minisegnet_kernels import backends, emulator
-from minisegnet_kernels.cuda.memory import channels_last, is_channels_last
+from minisegnet_kernels.layout import channels_last, is_channels_last
 
 if not backends.available()["cuda"]:
     pytest.skip("no C++ compiler for the emulator", allow_module_level=True)

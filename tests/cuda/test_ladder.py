@@ -10,8 +10,8 @@ from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d import kernel
 from minisegnet_kernels.conv2d.ladder import RUNGS, find, gradients, lies_channels_last
 from minisegnet_kernels.cuda import Module
-from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.emulator.replay import replay
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 

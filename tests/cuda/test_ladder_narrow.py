@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, cost, emulator
-from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.layout import channels_last
 
 EQUATIONS = ("forward", "grad_input", "grad_weight")
 #: C, side, O, kernel, stride, padding, dilation, whether the channels lie last.

@@ -13,9 +13,9 @@ from test_ladder import SCHEDULES, arguments, expected, is_served
 from minisegnet_kernels import backends, emulator
 from minisegnet_kernels.conv2d.ladder import RUNGS, tf32
 from minisegnet_kernels.cuda import Module
-from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.cuda.source import parse
 from minisegnet_kernels.emulator.replay import replay
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 TF32 = [rung for rung in RUNGS if rung.tf32 and rung.path.name[3:].startswith("tf32")]

@@ -11,8 +11,8 @@ from test_ladder import CASES, arguments, expected
 
 from minisegnet_kernels import backends, emulator
 from minisegnet_kernels.conv2d.ladder import find, register_tile, winograd
-from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.emulator import build
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 RUNG = find("winograd")

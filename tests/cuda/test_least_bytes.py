@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, cost, cross_entropy, emulator, label, pool2d, resize
-from minisegnet_kernels.cuda import channels_last
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 

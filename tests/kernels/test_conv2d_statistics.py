@@ -13,8 +13,8 @@ from minisegnet import models, nn, tensor
 from minisegnet.nn import containers
 from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d.ladder import RUNGS, asynchronous
-from minisegnet_kernels.cuda.memory import channels_last
 from minisegnet_kernels.emulator.replay import replay
+from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 WITH = [rung for rung in RUNGS if rung.with_statistics]

@@ -20,9 +20,10 @@ from switches import Mutant, switched
 from test_parity import assert_close, run
 
 from minisegnet_kernels import emulator
-from minisegnet_kernels.cuda import Module, channels_last
+from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.source import COMMON, Source, parse
 from minisegnet_kernels.emulator import build
+from minisegnet_kernels.layout import channels_last
 
 Trial = Callable[[], bool]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d.ladder import find
-from minisegnet_kernels.cuda.memory import channels_last
+from minisegnet_kernels.layout import channels_last
 
 GEOMETRY = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 

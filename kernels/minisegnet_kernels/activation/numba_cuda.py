@@ -3,11 +3,12 @@
 Thread map: one thread = one element. Comparisons are written so that a NaN takes the side that keeps it.
 """
 
-from ..cuda.jit import cuda, empty, kernel, over
+from ..cuda.jit import cuda, kernel, over
+from ..layout import poisoned
 
 
 def relu(x):
-    y = empty(x, x.shape)
+    y = poisoned(x, x.shape)
     over(_relu, x.size, x.reshape(-1), y.reshape(-1))
     return y
 
@@ -20,7 +21,7 @@ def _relu(x, y):
 
 
 def grad_relu(g, y):
-    xbar = empty(y, y.shape)
+    xbar = poisoned(y, y.shape)
     over(_grad_relu, y.size, g.reshape(-1), y.reshape(-1), xbar.reshape(-1))
     return xbar
 
@@ -33,13 +34,13 @@ def _grad_relu(g, y, xbar):
 
 
 def leaky_relu(x, *, slope):
-    y = empty(x, x.shape)
+    y = poisoned(x, x.shape)
     over(_leaky, x.size, x.reshape(-1), x.reshape(-1), x.dtype.type(slope), y.reshape(-1))
     return y
 
 
 def grad_leaky_relu(g, x, *, slope):
-    xbar = empty(x, x.shape)
+    xbar = poisoned(x, x.shape)
     over(_leaky, x.size, g.reshape(-1), x.reshape(-1), x.dtype.type(slope), xbar.reshape(-1))
     return xbar
 

@@ -3,7 +3,8 @@
 Everything follows from shapes and layout alone, so that the sums are added in the same order in every run.
 """
 
-from ..cuda import THREADS, Module, empty
+from ..cuda import THREADS, Module
+from ..layout import poisoned
 
 _cu = Module(__file__)
 
@@ -23,7 +24,7 @@ def _map(x, most):
 
 def _sweep(kernel, x, *arguments):
     """Write an array like x, value by value."""
-    out = empty(x, x.shape)
+    out = poisoned(x, x.shape)
     if x.size:
         grid, width, length = _map(x, _GRID)
         _cu.launch(kernel, grid, (THREADS,), *arguments, width, length, out)
@@ -33,14 +34,14 @@ def _sweep(kernel, x, *arguments):
 def _moments(x):
     """A pass over x: means and sums of squared deviations of slabs, (C, slabs) both, and how many values a slab has."""
     grid, width, length = _map(x, _SLABS)
-    means, spreads = (empty(x, (x.shape[1], grid[1])) for _ in range(2))
+    means, spreads = (poisoned(x, (x.shape[1], grid[1])) for _ in range(2))
     _cu.launch("batch_norm_forward__statistics", grid, (THREADS,), x, width, length, means, spreads, THREADS=THREADS)
     return means, spreads, length
 
 
 def _train(kernel, x, gamma, beta, eps):
     C, M = x.shape[1], x.size // x.shape[1]
-    mu, rho = empty(gamma, (C,)), empty(gamma, (C,))
+    mu, rho = poisoned(gamma, (C,)), poisoned(gamma, (C,))
     means, spreads, length = _moments(x)
     _cu.launch("batch_norm_forward__merge", (C,), (THREADS,), means, spreads, length, M, eps, mu, rho, THREADS=THREADS)
     return _sweep(kernel, x, x, gamma, beta, mu, rho), mu, rho
@@ -56,9 +57,9 @@ def forward_relu(x, gamma, beta, *, eps):
 
 def _affine(kernel, rho, g, x, *vectors):
     C = x.shape[1]
-    gammabar, betabar = empty(rho, (C,)), empty(rho, (C,))
+    gammabar, betabar = poisoned(rho, (C,)), poisoned(rho, (C,))
     grid, width, length = _map(x, _SLABS) if x.size else ((C, 0), 1, 1)
-    products, ones = empty(rho, (C, grid[1])), empty(rho, (C, grid[1]))
+    products, ones = poisoned(rho, (C, grid[1])), poisoned(rho, (C, grid[1]))
     if x.size:
         _cu.launch(kernel, grid, (THREADS,), g, x, *vectors, width, length, products, ones, THREADS=THREADS)
     if C:

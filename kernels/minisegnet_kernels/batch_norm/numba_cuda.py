@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from ..cuda.jit import THREADS, cuda, device, empty, kernel, launch
+from ..cuda.jit import THREADS, cuda, device, kernel, launch
+from ..layout import poisoned
 
 _VALUES = 16
 _SLABS = 1024  # of a channel at most, where their results are merged in a second pass
@@ -30,7 +31,7 @@ def _planes(a):
 
 
 def _vectors(like, *shape):
-    return empty(like, shape), empty(like, shape)
+    return poisoned(like, shape), poisoned(like, shape)
 
 
 @device
@@ -212,7 +213,7 @@ def _add_slabs(slab_products, slab_ones, rho, gammabar, betabar):
 
 
 def _input(g, x, gamma, beta, mu, rho, gammabar, betabar, floor):
-    xbar = empty(x, x.shape)
+    xbar = poisoned(x, x.shape)
     if x.size:
         grid, M, length = _map(x, _GRID)
         offset, slope, floor = betabar / M, rho * gammabar / M, x.dtype.type(floor)
@@ -244,7 +245,7 @@ def _grad_input(g, x, mu, scale, beta, offset, slope, floor, length, xbar):
 
 
 def _affine_map(x, centre, scale, shift, floor):
-    y = empty(x, x.shape)
+    y = poisoned(x, x.shape)
     if x.size:
         grid, _, length = _map(x, _GRID)
         launch(_normalise, grid, THREADS, _planes(x), centre, scale, shift, x.dtype.type(floor), length, _planes(y))

@@ -10,8 +10,8 @@ from math import prod
 
 from .. import backends
 from ..batch_norm import kernel as batch_norm
-from ..cuda import THREADS, Module, blocks, empty
-from ..cuda.memory import is_channels_last
+from ..cuda import THREADS, Module, blocks
+from ..layout import is_channels_last, poisoned
 from ._geometry import output_shape, window
 
 _cu = Module(__file__)
@@ -86,7 +86,7 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
         y = forward(x, w, b, **options)
         slabs = batch_norm._moments(y)
     O = y.shape[1]
-    mu, nu = empty(b, (O,)), empty(b, (O,))
+    mu, nu = poisoned(b, (O,)), poisoned(b, (O,))
     _cu.launch("conv2d_forward_statistics__merge", (O,), (THREADS,), *slabs, y.size // O, mu, nu, THREADS=THREADS)
     return y, mu, nu
 
@@ -113,14 +113,14 @@ def _rung(equation, x_shape, w_shape, channels, width, options, *images):
 
 def _direct(x, w, b, *, relu=False, stride, padding, dilation, groups):
     """The direct form, rung 1 of the ladder: one thread an output."""
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     _cu.over(_named(relu), y.size, x, w, b, y, window(stride, padding, dilation), groups)
     return y
 
 
 def _tile(x, w, b, *, relu=False, channels=None, stride, padding, dilation, groups):
     """The tile form, rung 2 of the ladder; `channels` are staged at a time, by default as many as fit, up to 8."""
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     channels = channels or min(w.shape[1], 8, _fits_in_shared(w.shape[2:], stride, dilation, x.itemsize))
     at = window(stride, padding, dilation)
     _over_tiles(f"{_named(relu)}__tile", y, w, groups, stride, dilation, channels, x, w, b, y, at, groups, channels)
@@ -136,7 +136,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     if rung := _rung("conv2d.grad_input", x_shape, w.shape, w.shape[0] // groups, w.shape[1], options, g):
         return rung.program(g, w, input_size=input_size, **options)
-    xbar = empty(g, x_shape)
+    xbar = poisoned(g, x_shape)
     channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, g.itemsize)
     if stride == (1, 1) and channels:
         outside = [d * (u - 1) - p for d, u, (p, _) in zip(dilation, w.shape[2:], padding, strict=True)]
@@ -152,20 +152,20 @@ def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     if rung := _rung("conv2d.grad_weight", x.shape, (O, Cg, *kernel_size), N * P * Q, O // groups, options, g, x):
         return rung.program(g, x, kernel_size=kernel_size, **options)
-    wbar = empty(g, (O, Cg, *kernel_size))
+    wbar = poisoned(g, (O, Cg, *kernel_size))
     at, taps = window(stride, padding, dilation), prod(kernel_size)
     staged = _ROWS * _COLUMNS * _OUTPUTS * g.itemsize
     channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, g.itemsize, most=THREADS // taps, staged=staged)
     if channels and g.size:
         tiles = N * blocks(P, _ROWS) * blocks(Q, _COLUMNS)
         grid = groups * blocks(O // groups, _OUTPUTS) * blocks(Cg, channels)
-        slabs = empty(g, (_slabs(tiles, _ROWS * _COLUMNS, grid * THREADS) * O, Cg, *kernel_size))
+        slabs = poisoned(g, (_slabs(tiles, _ROWS * _COLUMNS, grid * THREADS) * O, Cg, *kernel_size))
         shared = staged + channels * _halo(kernel_size, stride, dilation) * g.itemsize
         threads = blocks(channels * taps, 32) * 32
         grid *= slabs.shape[0] // O
         _cu.launch("conv2d_grad_weight__tile", (grid,), (threads,), g, x, slabs, at, groups, channels, shared=shared)
     else:
-        slabs = empty(g, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
+        slabs = poisoned(g, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
         _cu.over("conv2d_grad_weight", slabs.size, g, x, slabs, at, groups)
     _cu.over("conv2d_grad_weight__sum", wbar.size, slabs, wbar)
     return wbar
@@ -175,13 +175,13 @@ def grad_bias(g):
     N, O, P, Q = g.shape
     pixels = N * P * Q
     if is_channels_last(g):
-        slabs = empty(g, (_slabs(pixels, 1, O), O))
+        slabs = poisoned(g, (_slabs(pixels, 1, O), O))
         _cu.over("conv2d_grad_bias__channels_last", slabs.size, g, slabs)
     else:
-        slabs = empty(g, (_slabs(blocks(pixels, 128), 128, 128 * O), O))
+        slabs = poisoned(g, (_slabs(blocks(pixels, 128), 128, 128 * O), O))
         if O:
             _cu.launch("conv2d_grad_bias", (slabs.size,), (128,), g, slabs, THREADS=128)
-    bbar = empty(g, (O,))
+    bbar = poisoned(g, (O,))
     if O:
         _cu.launch("conv2d_grad_bias__sum", (O,), (32,), slabs, bbar, THREADS=32)
     return bbar

@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from ..cuda.jit import SIMULATED, THREADS, block_sum, cuda, device, empty, kernel, launch, over, place
+from ..cuda.jit import SIMULATED, THREADS, block_sum, cuda, device, kernel, launch, over, place
+from ..layout import poisoned
 from .formula import output_size
 
 _ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; a thread costs the simulator much
@@ -31,14 +32,14 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
     y = forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    mu, nu = empty(b, b.shape), empty(b, b.shape)
+    mu, nu = poisoned(b, b.shape), poisoned(b, b.shape)
     launch(_moments, b.size, THREADS, y, mu, nu)
     return y, mu, nu
 
 
 def _convolve(x, w, b, stride, padding, dilation, groups, relu):
     axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
-    y = empty(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
+    y = poisoned(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
     at, most = _window(stride, padding, dilation), min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
     channels = _channels_at_once(w.shape[1], w.shape[2:], y.shape[2:], stride, dilation, most)
     if channels:
@@ -152,7 +153,7 @@ def _moments(y, mu, nu):
 
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    xbar = empty(g, (g.shape[0], w.shape[1] * groups, *input_size))
+    xbar = poisoned(g, (g.shape[0], w.shape[1] * groups, *input_size))
     most = min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
     channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, most)
     if stride == (1, 1) and channels:  # a convolution of g with the turned kernel
@@ -198,15 +199,15 @@ def _gather(g, w, xbar, at, groups):
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg, taps = g.shape, x.shape[1] // groups, prod(kernel_size)
-    wbar, at = empty(x, (O, Cg, *kernel_size)), _window(stride, padding, dilation)
+    wbar, at = poisoned(x, (O, Cg, *kernel_size)), _window(stride, padding, dilation)
     channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, most=256 // taps)
     if channels and g.size:
         tiles = N * -(-P // _ROWS) * -(-Q // _COLUMNS)
         grid = groups * -(-(O // groups) // _OUTPUTS) * -(-Cg // channels)
-        slabs = empty(x, (_slabs(tiles, _PIXELS, grid * 256) * O, Cg, *kernel_size))
+        slabs = poisoned(x, (_slabs(tiles, _PIXELS, grid * 256) * O, Cg, *kernel_size))
         launch(_weight_tile, grid * (slabs.shape[0] // O), channels * taps, g, x, slabs, at, groups, channels)
     else:
-        slabs = empty(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
+        slabs = poisoned(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
         over(_weight_direct, slabs.size, g, x, slabs, at, groups)
     over(_weight_sum, wbar.size, slabs.reshape(-1), wbar.reshape(-1))
     return wbar
@@ -296,8 +297,8 @@ def _weight_sum(slabs, wbar):
 
 def grad_bias(g):
     N, O, P, Q = g.shape
-    bbar = empty(g, (O,))
-    slabs = empty(g, (_slabs(-(-N * P * Q // (4 * THREADS)), 4 * THREADS, O * THREADS), O))
+    bbar = poisoned(g, (O,))
+    slabs = poisoned(g, (_slabs(-(-N * P * Q // (4 * THREADS)), 4 * THREADS, O * THREADS), O))
     if O:
         launch(_bias, slabs.size, THREADS, g, slabs)
         over(_weight_sum, O, slabs.reshape(-1), bbar)

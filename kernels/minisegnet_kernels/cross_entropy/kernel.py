@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..cuda import THREADS, Module, blocks, empty
+from ..cuda import THREADS, Module, blocks
+from ..layout import poisoned
 
 _cu = Module(__file__)
 
@@ -14,7 +15,7 @@ def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
 
 
 def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
-    xbar = empty(x, x.shape)
+    xbar = poisoned(x, x.shape)
     g = _scaled(g, t, w, ignore_index, reduction)
     _each_pixel("cross_entropy_grad_input", t, g, x, t, w, ignore_index, label_smoothing, xbar)
     return xbar
@@ -22,7 +23,7 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
 
 def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
     each, ell, slabs = _room(x, t, reduction)
-    xbar = empty(x, x.shape)
+    xbar = poisoned(x, x.shape)
     g = _scaled(np.ones_like(w, shape=()), t, w, ignore_index, reduction)
     _each_pixel("cross_entropy_forward_and_grad", t, g, x, t, w, ignore_index, label_smoothing, ell, slabs, xbar, EACH=each)
     return ell if each else _sum(x, slabs, reduction), xbar
@@ -36,11 +37,11 @@ def _each_pixel(kernel, t, *arguments, **template):
 def _room(x, t, reduction):
     """Whether the losses of the pixels are wanted; room for them, or for the sums of the blocks."""
     each = reduction == "none"
-    return each, empty(x, t.shape if each else (1, 1, 1)), empty(x, (2, 1 if each else blocks(t.size)), "float64")
+    return each, poisoned(x, t.shape if each else (1, 1, 1)), poisoned(x, (2, 1 if each else blocks(t.size)), "float64")
 
 
 def _sum(x, slabs, reduction):
-    L = empty(x, (1,))
+    L = poisoned(x, (1,))
     _cu.launch("cross_entropy_forward__sum", (1,), (THREADS,), slabs, L, MEAN=reduction == "mean")
     return L.reshape(())
 
@@ -48,7 +49,7 @@ def _sum(x, slabs, reduction):
 def _scaled(g, t, w, ignore_index, reduction):
     """g, with the mean g / Z, as a map: one number for all pixels needs no more memory than one."""
     if reduction == "mean":
-        slabs, scale = empty(w, (2, blocks(t.size)), "float64"), empty(w, (1,))
+        slabs, scale = poisoned(w, (2, blocks(t.size)), "float64"), poisoned(w, (1,))
         _each_pixel("cross_entropy_grad_input__weigh", t, t, w, ignore_index, slabs)
         _cu.launch("cross_entropy_grad_input__scale", (1,), (THREADS,), slabs, g.reshape(1), scale)
         g = scale

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from ..cuda.jit import THREADS, block_sum, cuda, device, empty, kernel, launch
+from ..cuda.jit import THREADS, block_sum, cuda, device, kernel, launch
+from ..layout import poisoned
 
 
 def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
@@ -27,18 +28,18 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
 
 def _run(g, x, t, w, with_grad, ignore_index, label_smoothing, reduction):
     """Loss, and on request its gradient times g, which is one number or one for each pixel."""
-    ell, slabs = empty(x, t.shape), empty(x, (2, _blocks(t)), "float64")
-    xbar = empty(x, x.shape if with_grad else (1, 1, 1, 1))
+    ell, slabs = poisoned(x, t.shape), poisoned(x, (2, _blocks(t)), "float64")
+    xbar = poisoned(x, x.shape if with_grad else (1, 1, 1, 1))
     g = g.reshape(-1)
     if with_grad and reduction == "mean":
-        scale = empty(x, (1,))
+        scale = poisoned(x, (1,))
         _each_pixel(_weigh, t, t, w, ignore_index, slabs)
         launch(_scale, 1, THREADS, slabs, g, scale)
         g = scale
     _each_pixel(_pixels, t, g, x, t, w, ignore_index, x.dtype.type(label_smoothing), with_grad, ell, slabs, xbar)
     if reduction == "none":
         return ell, xbar
-    L = empty(x, (1,))
+    L = poisoned(x, (1,))
     launch(_sum, 1, THREADS, slabs, reduction == "mean", L)
     return L.reshape(()), xbar
 

@@ -17,7 +17,6 @@ import numba
 import numpy as np
 
 from .driver import device_count
-from .memory import empty
 
 if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
@@ -35,7 +34,7 @@ THREADS = 32 if SIMULATED else 256
 kernel = cuda.jit
 device = cuda.jit(device=True)
 
-__all__ = ["SIMULATED", "THREADS", "at", "cuda", "device", "empty", "kernel", "launch", "over", "place"]
+__all__ = ["SIMULATED", "THREADS", "at", "cuda", "device", "kernel", "launch", "over", "place"]
 
 _lock = threading.Lock()  # two launches at once break the simulator
 _listeners: list[Callable[[Any, tuple], None]] = []  # tests learn here which kernels are launched with what

@@ -6,7 +6,8 @@ Thread map: one thread = one point n, i, j. Where no region holds a point, it ge
 import numba
 import numpy as np
 
-from ..cuda.jit import cuda, device, empty, kernel, over
+from ..cuda.jit import cuda, device, kernel, over
+from ..layout import poisoned
 
 
 @device
@@ -34,7 +35,7 @@ def _first_outside(outside, o):
 
 
 def argmax(x, l):
-    S = empty(l, (x.shape[0], *x.shape[2:]))
+    S = poisoned(l, (x.shape[0], *x.shape[2:]))
     over(_argmax, S.size, x, l, S)
     return S
 
@@ -53,7 +54,7 @@ def _argmax(x, l, S):
 
 
 def intervals(x, r, l, *, default):
-    S, o = empty(l, x.shape), _nowhere(l)
+    S, o = poisoned(l, x.shape), _nowhere(l)
     over(_intervals, S.size, x, r, l, l.dtype.type(default or 0), S, o.view("uint64"))
     return S, o
 
@@ -73,7 +74,7 @@ def _intervals(x, r, l, default, S, o):
 
 
 def prototypes(x, p, l, *, default):
-    S, o = empty(l, (x.shape[0], *x.shape[2:])), _nowhere(l)
+    S, o = poisoned(l, (x.shape[0], *x.shape[2:])), _nowhere(l)
     over(_prototypes, S.size, x, p, l, l.dtype.type(default or 0), S, o.view("uint64"))
     return S, o
 
@@ -98,6 +99,6 @@ def _prototypes(x, p, l, default, S, o):
 
 def _nowhere(like):
     """The place of the first point in no region, before any is looked at: −1."""
-    o = empty(like, (1,), "int64")
+    o = poisoned(like, (1,), "int64")
     o.fill(-1)
     return o

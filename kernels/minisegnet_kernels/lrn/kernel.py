@@ -1,17 +1,18 @@
 """The host side of ``kernel.cu``: results are made, kernels are launched."""
 
-from ..cuda import Module, empty
+from ..cuda import Module
+from ..layout import poisoned
 
 _cu = Module(__file__)
 
 
 def forward(x, *, size, alpha, beta, k):
-    y = empty(x, x.shape)
+    y = poisoned(x, x.shape)
     _cu.over("lrn_forward", y.size, x, y, size, alpha / size, beta, k)
     return y
 
 
 def grad_input(g, x, *, size, alpha, beta, k):
-    z = empty(x, x.shape)
+    z = poisoned(x, x.shape)
     _cu.over("lrn_grad_input", z.size, g, x, z, size, alpha / size, beta, k)
     return z

@@ -4,11 +4,12 @@ Thread map: one thread = one element n, c, i, j. Its neighbourhood is read again
 channels beside it, from caches: memory is swept once.
 """
 
-from ..cuda.jit import cuda, device, empty, kernel, over, place
+from ..cuda.jit import cuda, device, kernel, over, place
+from ..layout import poisoned
 
 
 def forward(x, *, size, alpha, beta, k):
-    y = empty(x, x.shape)
+    y = poisoned(x, x.shape)
     over(_forward, y.size, x, y, size, *(x.dtype.type(value) for value in (alpha / size, beta, k)))
     return y
 
@@ -22,7 +23,7 @@ def _forward(x, y, size, factor, beta, k):
 
 
 def grad_input(g, x, *, size, alpha, beta, k):
-    z = empty(x, x.shape)
+    z = poisoned(x, x.shape)
     over(_grad_input, z.size, g, x, z, size, *(x.dtype.type(value) for value in (alpha / size, 2 * alpha * beta / size, beta, k)))
     return z
 

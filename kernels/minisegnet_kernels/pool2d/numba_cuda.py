@@ -5,7 +5,8 @@ thread of an element visits the windows that reach it, in row-major order, so th
 one place. ``at`` is where a window stands: stride, padding above and at the left, dilation.
 """
 
-from ..cuda.jit import THREADS, block_sum, cuda, device, empty, kernel, launch, over, place
+from ..cuda.jit import THREADS, block_sum, cuda, device, kernel, launch, over, place
+from ..layout import poisoned
 from .formula import pooled_size, winner_dtype
 
 
@@ -34,7 +35,7 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 def _value_and_winner(x, kernel_size, *options):
     shape = (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, *options))
-    return empty(x, shape), empty(x, shape, winner_dtype(kernel_size))
+    return poisoned(x, shape), poisoned(x, shape, winner_dtype(kernel_size))
 
 
 @kernel
@@ -92,7 +93,7 @@ def _offset(k, i, stride, padding, dilation):
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_input, xbar.size, g, m, w, xbar, _at(stride, padding, dilation))
     return xbar
 
@@ -106,7 +107,7 @@ def _grad_input(g, m, w, xbar, at):
 
 
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_max, xbar.size, g, m, xbar, *kernel_size, _at(stride, padding, dilation))
     return xbar
 
@@ -147,7 +148,7 @@ def _slabs(g, sums):
     """Room for the S parts of each of `sums` sums of a channel: (sums, C, S)."""
     N, C, P, Q = g.shape
     parts = sorted((1, -(-N * P * Q // 64), 4096))[1]  # of about 64 positions; 4096 fill the largest GPU
-    return empty(g, (sums, C, parts), "float64")
+    return poisoned(g, (sums, C, parts), "float64")
 
 
 @kernel
@@ -163,7 +164,7 @@ def _add_slabs(slabs, sums):
 
 
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
-    slabs, wbar = _slabs(g, kernel_size[0] * kernel_size[1]), empty(g, (g.shape[1], *kernel_size))
+    slabs, wbar = _slabs(g, kernel_size[0] * kernel_size[1]), poisoned(g, (g.shape[1], *kernel_size))
     over(_grad_weight, slabs[0].size, g, m, x, slabs, *kernel_size, _at(stride, padding, dilation))
     launch(_add_slabs, wbar.size, THREADS, slabs, wbar.reshape(g.shape[1], -1))
     return wbar
@@ -189,7 +190,7 @@ def _grad_weight(g, m, x, slabs, U, V, at):
 
 
 def grad_bias(g):
-    slabs, bbar = _slabs(g, 1), empty(g, g.shape[1:2])
+    slabs, bbar = _slabs(g, 1), poisoned(g, g.shape[1:2])
     over(_grad_bias, slabs.size, g, slabs)
     launch(_add_slabs, bbar.size, THREADS, slabs, bbar.reshape(-1, 1))
     return bbar
@@ -224,7 +225,7 @@ def _cells(start, size, low, high):
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    y = empty(x, (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)))
+    y = poisoned(x, (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)))
     over(_average, y.size, x, y, *kernel_size, _at(stride, padding), _edges(x.shape[2:], padding, count_include_pad))
     return y
 
@@ -246,7 +247,7 @@ def _average(x, y, U, V, at, edges):
 
 
 def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_pad):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_average, xbar.size, g, xbar, *kernel_size, _at(stride, padding), _edges(input_size, padding, count_include_pad))
     return xbar
 
@@ -275,8 +276,8 @@ def _region(i, size, regions):
 
 def adaptive_average(x, *, output_size):
     (H, W), (P, Q) = x.shape[2:], output_size
-    y = empty(x, (*x.shape[:2], P, Q))
-    slabs = empty(x, (y.size, -(-(-(-H // P) * -(-W // Q)) // 64)), "float64")  # parts of about 64 cells
+    y = poisoned(x, (*x.shape[:2], P, Q))
+    slabs = poisoned(x, (y.size, -(-(-(-H // P) * -(-W // Q)) // 64)), "float64")  # parts of about 64 cells
     over(_adaptive_average_part, slabs.size, x, y, slabs)
     over(_adaptive_average, y.size, slabs, y, H, W)
     return y
@@ -313,7 +314,7 @@ def _adaptive_average(slabs, y, H, W):
 
 
 def grad_adaptive_average(g, *, input_size):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_adaptive_average, xbar.size, g, xbar)
     return xbar
 
@@ -340,7 +341,7 @@ def _grad_adaptive_average(g, xbar):
 
 def _last(m, size):
     """For every cell of (N, C, H, W) the place i Q + j of the last value that goes there, −1 where none does."""
-    last = empty(m, (*m.shape[:2], *size), "int32")
+    last = poisoned(m, (*m.shape[:2], *size), "int32")
     last.fill(-1)
     over(_find_last, m.size, m, last)
     return last
@@ -359,7 +360,7 @@ def _find_last(m, last):
 
 
 def unpool(x, m, *, output_size):
-    y = empty(x, (*x.shape[:2], *output_size))
+    y = poisoned(x, (*x.shape[:2], *output_size))
     over(_unpool, y.size, x, _last(m, output_size), y)
     return y
 
@@ -375,7 +376,7 @@ def _unpool(x, last, y):
 
 
 def grad_unpool(g, m):
-    xbar = empty(g, m.shape)
+    xbar = poisoned(g, m.shape)
     over(_grad_unpool, xbar.size, g, m, _last(m, g.shape[2:]), xbar)
     return xbar
 

@@ -4,11 +4,12 @@ Where a pixel of the output lies on the input is a fraction of whole numbers, h_
 pixels take part is decided exactly, and the weights Λ(h_i − k) = max(0, 1 − |h_i − k|) are rounded once.
 """
 
-from ..cuda.jit import cuda, device, empty, kernel, over, place
+from ..cuda.jit import cuda, device, kernel, over, place
+from ..layout import poisoned
 
 
 def bilinear(x, *, output_size, align_corners):
-    y = empty(x, (*x.shape[:2], *output_size))
+    y = poisoned(x, (*x.shape[:2], *output_size))
     over(_bilinear, y.size, x, y, *_axes(x.shape[2:], output_size, align_corners))
     return y
 
@@ -32,7 +33,7 @@ def _bilinear(x, y, rows, columns):
 
 
 def grad_bilinear(g, *, input_size, align_corners):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_bilinear, xbar.size, g, xbar, *_axes(input_size, g.shape[2:], align_corners))
     return xbar
 
@@ -89,7 +90,7 @@ def _first_reader(axis, k):
 
 
 def nearest(x, *, output_size):
-    y = empty(x, (*x.shape[:2], *output_size))
+    y = poisoned(x, (*x.shape[:2], *output_size))
     over(_nearest, y.size, x, y)
     return y
 
@@ -104,7 +105,7 @@ def _nearest(x, y):
 
 
 def grad_nearest(g, *, input_size):
-    xbar = empty(g, (*g.shape[:2], *input_size))
+    xbar = poisoned(g, (*g.shape[:2], *input_size))
     over(_grad_nearest, xbar.size, g, xbar)
     return xbar
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...cuda import Module, blocks, empty
+from ...cuda import Module, blocks
+from ...layout import poisoned
 from .._geometry import output_shape, window
 from .register_tile import NEEDS, outputs_of_a_tile, serves, tiles
 from .rung import FOLDER, Rung, rows_of_weights
@@ -20,13 +21,13 @@ def _forward(x, w, b, *, relu=False, stride, padding, dilation, groups):
 
 def _forward_statistics(x, w, b, *, stride, padding, dilation, groups):
     O, P, Q = output_shape(x, w, stride, padding, dilation)[1:]
-    means, spreads = (empty(b, (O, blocks(len(x) * P * Q, _SLAB))) for _ in range(2))
+    means, spreads = (poisoned(b, (O, blocks(len(x) * P * Q, _SLAB))) for _ in range(2))
     y = _launched("conv2d_forward_statistics", x, w, b, stride, padding, dilation, groups, means, spreads)
     return y, (means, spreads, _SLAB)
 
 
 def _launched(equation, x, w, b, stride, padding, dilation, groups, *slabs):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     N, O, P, Q = y.shape
     outputs = outputs_of_a_tile(O // groups)
     grid = tiles(outputs, O // groups, groups, N * P * Q)

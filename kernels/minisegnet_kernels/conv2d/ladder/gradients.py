@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...cuda import Module, blocks, empty
+from ...cuda import Module, blocks
+from ...layout import poisoned
 from .._geometry import window
 from .register_tile import outputs_of_a_tile, tiles
 from .rung import FOLDER, Rung, rows_of_weights
@@ -32,11 +33,11 @@ def _serves(x_shape, w_shape, options, dtype, channels_last=False):
 
 def _grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), C = g.shape, x.shape[1] // groups
-    wbar = empty(g, (O, C, *kernel_size))
+    wbar = poisoned(g, (O, C, *kernel_size))
     grid = groups * blocks(O // groups, _ROWS) * blocks(C * prod(kernel_size), _TERMS)
     share = _share(N * P * Q, grid)
     count = blocks(N * P * Q, share)
-    slabs = empty(g, (count * O * prod(kernel_size) * C,)).reshape(count * O, *kernel_size, C).transpose(0, 3, 1, 2)
+    slabs = poisoned(g, (count * O * prod(kernel_size) * C,)).reshape(count * O, *kernel_size, C).transpose(0, 3, 1, 2)
     at = window(stride, padding, dilation)
     _cu.launch("conv2d_grad_weight__asynchronous", (grid * count,), (_THREADS,), g, x, slabs, at, groups, share)
     _cu.over("conv2d_grad_weight__asynchronous_sum", wbar.size, slabs, wbar)
@@ -54,7 +55,7 @@ def _share(pixels: int, grid: int) -> int:
 
 def _grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     N, C = g.shape[0], w.shape[1] * groups
-    xbar = empty(g, (N, C, *input_size))
+    xbar = poisoned(g, (N, C, *input_size))
     for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
         outputs = outputs_of_a_tile(C // groups)
         grid = tiles(outputs, C // groups, groups, part.size // C)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...cuda import Module, blocks, empty
+from ...cuda import Module, blocks
+from ...layout import poisoned
 from .._geometry import output_shape, window
 from .rung import FOLDER, Rung, is_float
 
@@ -11,7 +12,7 @@ _TILE = 16  # as in the file
 
 
 def _forward(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     N, O, P, Q = y.shape
     grid = blocks(N * P * Q, _TILE) * groups * blocks(O // groups, _TILE)
     kernel = "conv2d_forward_relu__implicit_gemm" if relu else "conv2d_forward__implicit_gemm"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...backends import BackendError
-from ...cuda.memory import is_channels_last
+from ...layout import is_channels_last
 
 FOLDER = Path(__file__).parent
 

@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from ...cuda import Module, blocks, empty
+from ...cuda import Module, blocks
+from ...layout import poisoned
 from .._geometry import output_shape, window
 from .gradients import parts
 from .rung import FOLDER, Rung, rows_of_weights
@@ -25,7 +26,7 @@ _BUSY = 264
 
 
 def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     if y.size:
         at = window(stride, padding, dilation)
         _launch_plain(f"conv2d_forward{'_relu' if relu else ''}__tf32", y, w, x, w.reshape(len(w), -1), b, y, at)
@@ -33,7 +34,7 @@ def forward_plain(x, w, b, *, relu=False, stride, padding, dilation, groups):
 
 
 def grad_input_plain(g, w, *, input_size, stride, padding, dilation, groups):
-    xbar = empty(g, (len(g), w.shape[1], *input_size))
+    xbar = poisoned(g, (len(g), w.shape[1], *input_size))
     for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
         _launch_plain("conv2d_grad_input__tf32", part, kernel, g, kernel.reshape(len(kernel), -1), part, at)
     return xbar
@@ -45,7 +46,7 @@ def _launch_plain(kernel, y, w, *arguments):
 
 
 def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     _over_pixels(
         _tuned, f"conv2d_forward{'_relu' if relu else ''}", y, x, _matrix(w), b, y, window(stride, padding, dilation), *w.shape[2:]
     )
@@ -53,15 +54,15 @@ def forward_tuned(x, w, b, *, relu=False, stride, padding, dilation, groups):
 
 
 def forward_statistics_tuned(x, w, b, *, stride, padding, dilation, groups):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
-    means, spreads = (empty(b, (len(w), blocks(y.size // len(w), _SLAB))) for _ in range(2))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
+    means, spreads = (poisoned(b, (len(w), blocks(y.size // len(w), _SLAB))) for _ in range(2))
     at = window(stride, padding, dilation)
     _over_pixels(_tuned, "conv2d_forward_statistics", y, x, _matrix(w), b, y, at, *w.shape[2:], means, spreads)
     return y, (means, spreads, _SLAB)
 
 
 def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
-    xbar = empty(g, (len(g), w.shape[1], *input_size))
+    xbar = poisoned(g, (len(g), w.shape[1], *input_size))
     for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
         _over_pixels(_grad_input, "conv2d_grad_input", part, g, _matrix(kernel), part, at, *kernel.shape[2:])
     return xbar
@@ -69,9 +70,9 @@ def grad_input_tuned(g, w, *, input_size, stride, padding, dilation, groups):
 
 def grad_weight_tuned(g, x, *, kernel_size, stride, padding, dilation, groups):
     O, C = g.shape[1], x.shape[1]
-    wbar, entries, pixels = empty(g, (O, C, *kernel_size)), C * prod(kernel_size), g.size // O
+    wbar, entries, pixels = poisoned(g, (O, C, *kernel_size)), C * prod(kernel_size), g.size // O
     tiles = blocks(O, _SIDE) * blocks(entries, _SIDE)
-    slabs = empty(g, (_slabs(pixels, tiles), O, entries))
+    slabs = poisoned(g, (_slabs(pixels, tiles), O, entries))
     at = window(stride, padding, dilation)
     _grad_weight.launch("conv2d_grad_weight__tf32_tuned", (tiles * len(slabs),), (_THREADS,), g, x, slabs, at, *kernel_size)
     _grad_weight.over("conv2d_grad_weight__tf32_tuned_sum", wbar.size, slabs, wbar)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...cuda import Module, blocks, empty
+from ...cuda import Module, blocks
+from ...layout import poisoned
 from .._geometry import output_shape, window
 from .gradients import parts
 from .rung import FOLDER, Rung
@@ -14,7 +15,7 @@ _TILES, _OUTPUTS, _THREADS = 32, 32, 256  # as in the file
 
 
 def _forward(x, w, b, *, relu=False, stride, padding, dilation, groups):
-    y = empty(x, output_shape(x, w, stride, padding, dilation))
+    y = poisoned(x, output_shape(x, w, stride, padding, dilation))
     if y.size:
         kernel = "conv2d_forward_relu__winograd" if relu else "conv2d_forward__winograd"
         _launch(kernel, y, x, w, b, y, window(stride, padding, dilation))
@@ -22,7 +23,7 @@ def _forward(x, w, b, *, relu=False, stride, padding, dilation, groups):
 
 
 def _grad_input(g, w, *, input_size, stride, padding, dilation, groups):
-    xbar = empty(g, (len(g), w.shape[1], *input_size))
+    xbar = poisoned(g, (len(g), w.shape[1], *input_size))
     for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
         _launch("conv2d_grad_input__winograd", part, g, kernel, part, at)
     return xbar

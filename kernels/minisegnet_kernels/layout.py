@@ -1,0 +1,88 @@
+"""How arrays lie in memory, and new arrays for results.
+
+The shape of an image is always (N, C, H, W). In memory its axes have one of two orders: *rows first*, (N, C, H, W), or
+*channels last*, (N, H, W, C), which the fast GPU kernels need. A result gets the layout of its input, so a network whose
+input lies channels last rearranges nothing between its layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def is_channels_last(a: Any) -> bool:
+    """Whether an (N, C, H, W) array lies as (N, H, W, C) in memory."""
+    if a.ndim != 4 or a.shape[1] == 1 or 0 in a.shape:
+        return False
+    _, c, h, w = a.shape
+    return a.strides == tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)) and not a.flags.c_contiguous
+
+
+def dense(a: Any) -> Any:
+    """The array itself if it is C-contiguous, otherwise a copy that is."""
+    return a if a.flags.c_contiguous else a.copy()
+
+
+def channels_last(a: Any) -> Any:
+    """An (N, C, H, W) array in the layout (N, H, W, C): a view if it lies so already, otherwise a copy.
+
+    Raises
+    ------
+    ValueError
+        If the array does not have four axes.
+    """
+    if a.ndim != 4:
+        raise ValueError(f"channels last is a layout of (N, C, H, W) arrays; this array has shape {a.shape}")
+    return dense(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A new array with undefined values, as ``numpy.empty`` gives: on the device of `like`, in its dtype and its layout.
+
+    Parameters
+    ----------
+    like : array
+        It gives the device, the dtype unless `dtype` is given, and for four axes the layout.
+    shape : tuple of int
+    dtype : dtype, optional
+    """
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    last = len(shape) == 4 and is_channels_last(like)
+    lying = (shape[0], *shape[2:], shape[1]) if last else shape
+    made = np.empty_like(like, shape=lying, dtype=dtype, order="C")
+    return made.transpose(0, 3, 1, 2) if last else made
+
+
+def poisoned(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A new array for the result of a GPU kernel. Parameters are those of `uninitialised`.
+
+    On the CPU, where kernels are emulated, it is filled with a value that no kernel computes, so that an element which a
+    kernel fails to write is noticed: NaN, the least signed or the largest unsigned integer, or False. On a GPU it is
+    not filled, which would take a pass over memory.
+    """
+    made = uninitialised(like, shape, dtype)
+    if isinstance(made, np.ndarray):
+        made.fill(_poison(made.dtype))
+    return made
+
+
+def _poison(dtype: np.dtype) -> Any:
+    if dtype.kind == "f":
+        return np.nan
+    if dtype.kind == "b":
+        return False
+    return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
+
+
+def flat(first: Any, *others: Any) -> tuple[Any, ...]:
+    """Arrays of one shape as vectors, so that equal positions have equal indices.
+
+    A vector is a view if its array lies as `first` does. An array in another layout is copied into that of `first`, and
+    `first` itself is copied if there are gaps between its elements.
+    """
+    if is_channels_last(first):
+        turned = [a.transpose(0, 2, 3, 1) for a in (first, *others)]
+        return tuple(dense(a).reshape(-1) for a in turned)
+    return tuple(dense(a).reshape(-1) for a in (first, *others))
