@@ -46,9 +46,7 @@ class Minisegnet:
 
             return clock.roof(self.clock, cupy, "cuda", cupy.copyto, cupy.asarray)
         if self.backend == "numba":
-            from .copy import copy
-
-            return clock.roof(self.clock, np, "cpu", copy, np.asarray)
+            return clock.roof(self.clock, np, "cpu", _copy_by_all_threads(), np.asarray)
         return clock.roof(self.clock, np, "cpu", np.copyto, np.asarray)
 
     def launch(self) -> dict[str, float] | None:
@@ -145,6 +143,18 @@ class Torch:
         model: Any = UNet(1, 2, WIDTH)
         model = model.to(self.device, memory_format=self._format)
         return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def _copy_by_all_threads() -> Callable[[Any, Any], None]:
+    """``copy(target, source)``, to measure the bandwidth of a CPU's memory: `numpy.copyto` uses one thread."""
+    from minisegnet_kernels.jit import kernel, prange
+
+    @kernel
+    def copy(target, source):
+        for i in prange(source.size):
+            target[i] = source[i]
+
+    return copy
 
 
 def make(name: str, threads: int, device: str) -> Any:

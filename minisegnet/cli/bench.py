@@ -30,10 +30,6 @@ EXAMPLES = """\
       a training step against the image's size and the batch
   minisegnet bench --from cpu.json,gpu.json,rungs.json --picture bars.png --roofline roof.png
       measure nothing: draw CPU against GPU, and all roofs, from records
-  minisegnet bench --fps --checkpoint runs/mine --size 512
-      frames a second, with and without folding and fusing
-  minisegnet bench --tiling --size 1024,2048,4096
-      peak memory and time of large images, as a whole and in tiles
 """
 
 
@@ -77,15 +73,6 @@ def add(subparsers: Any) -> None:
     other.add_argument("--ladder", action="store_true", help="the rungs of the convolution ladder beside cuDNN, on a GPU")
     other.add_argument("--breakdown", action="store_true", help="where the time of one training step goes, by equation")
     other.add_argument("--from", dest="records", metavar="FILES", help="measure nothing: draw --picture and --roofline from these records")
-    other.add_argument("--fps", action="store_true", help="frames a second, layer by layer, fused, and with batch normalisation folded")
-    other.add_argument("--tiling", action="store_true", help="peak memory and time of images as a whole and in tiles")
-    command.add_argument(
-        "--size", type=_sizes, metavar="N,N", help="sides of the images for --fps (default: 256) and --tiling (default: 1024,2048)"
-    )
-    command.add_argument("--frames", type=positive, metavar="N", help="how many are timed by --fps (default: 30)")
-    command.add_argument(
-        "--checkpoint", metavar="RUN", help="the network for --fps and --tiling (default: a U-Net of width 1/4, untrained)"
-    )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the record, anew after each case: timings, processor, versions")
     command.add_argument(
         "--picture",
@@ -97,10 +84,6 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.fps or args.tiling:
-        return _inference(args)
-    if idle := [f"--{name}" for name in ("size", "frames", "checkpoint") if getattr(args, name) is not None]:
-        raise ValueError(f"{', '.join(idle)}: that goes with --fps or --tiling")
     from ..files import check_writable
 
     for path in (args.json, args.picture, args.roofline):
@@ -209,50 +192,3 @@ def _names(args: argparse.Namespace) -> list[str]:
     if not names:
         raise ValueError(f"--only: no case contains {args.only!r}; the cases are:\n  " + "\n  ".join(cases))
     return names
-
-
-def _inference(args: argparse.Namespace) -> int:
-    """``--fps`` and ``--tiling``."""
-    if args.only or args.who or args.picture or args.roofline or args.details or (args.tiling and args.frames is not None):
-        raise ValueError(
-            "--only, --who, --details, --picture and --roofline do not go with --fps or --tiling, and --frames only with --fps"
-        )
-    from ..bench import frames, report, tiles
-    from ..files import check_writable
-
-    if args.json:
-        check_writable(args.json)
-    say = lambda message: print(f"  {message} …", file=sys.stderr)
-    if args.tiling:
-        results = tiles.measure(args.size or [1024, 2048], args.threads, args.checkpoint, say)
-        print(tiles.table(results))
-    else:
-        import numba
-
-        numba.set_num_threads(min(args.threads, numba.get_num_threads()))
-        if len(args.size or [256]) > 1:
-            raise ValueError("--fps measures one --size")
-        results = frames.measure(_network(args.checkpoint), (args.size or [256])[0], args.frames or 30, progress=say)
-        print(frames.table(results))
-    if args.json:
-        report.save_record({"checkpoint": args.checkpoint, **results}, args.json, threads=args.threads)
-        print(f"wrote {args.json}")
-    return 0
-
-
-def _network(checkpoint: str | None) -> Any:
-    from ..inference import load_model
-    from ..models import create
-    from ..random import manual_seed
-
-    if checkpoint is not None:
-        return load_model(checkpoint)
-    manual_seed(0)
-    return create("unet", 1, 2, 0.25).eval()
-
-
-def _sizes(text: str) -> list[int]:
-    words = text.split(",")
-    if not all(word.strip().isdigit() and int(word) >= 16 for word in words):
-        raise argparse.ArgumentTypeError(f"expected whole numbers from 16 up with commas between them, not {text!r}")
-    return [int(word) for word in words]

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from minisegnet import bench, functional, models, random, tensor
-from minisegnet.bench import about, breakdown, frames, pictures, report, results, runner, tiles
+from minisegnet import bench, functional, tensor
+from minisegnet.bench import about, breakdown, pictures, report, results, runner
 from minisegnet.bench.cases import CASES, QUICK, STEP, STEPS, SWEEP
 from minisegnet.cli import main
-from minisegnet.nn import containers
 from minisegnet_kernels.cost import Cost, Roof
 
 
@@ -191,39 +190,9 @@ def test_cases_are_named_once_and_seeded():
             assert all(np.array_equal(a, b) for a, b in zip(kind, again, strict=True))
 
 
-def test_frames_of_every_form_agree_and_fusing_is_restored(monkeypatch):
-    before = dict(containers.FUSED)
-    random.manual_seed(0)
-    model = models.create("unet", 1, 2, 1 / 32).eval()
-    seen = []
-    monkeypatch.setattr(frames, "predict", lambda form, images: seen.append((form is model, bool(containers.FUSED), images.shape)))
-    found = frames.measure(model, 32, frames=2, warm_up=1)["forms"]
-    assert before == containers.FUSED
-    forms = [(True, False), (True, True), (False, False), (False, True)]
-    assert [call[:2] for call in seen] == forms + forms + forms  # once each to warm up, then in turn
-    assert {call[2] for call in seen} == {(1, 1, 32, 32)}
-    assert len(found) == 4 and all(form["difference"] < 1e-4 and form["frames"] == 2 for form in found.values())
-    assert frames.table({"forms": found}).count("\n") == 4
-
-
-@pytest.mark.slow
-def test_tiling_is_measured_in_processes_of_their_own():
-    found = tiles.measure([80], threads=1)
-    runs = {run["how"]: run for run in found["runs"]}
-    assert list(runs) == list(tiles.HOW) and all(run["tiles"] == 1 and run["peak_mib"] >= run["before_mib"] > 10 for run in runs.values())
-    assert runs["tiles, blended"]["differs"] <= 0.001 and runs["whole"]["differs"] is None
-    assert "80 × 80" in tiles.table(found)
-    assert "for want of memory" in tiles.table({"runs": [{"size": 80, "how": "whole", "failed": "exit code -9, for want of memory?"}]})
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--size", "64"], "--size: that goes with --fps or --tiling"),
-        (["--fps", "--only", "conv"], "do not go with --fps"),
-        (["--tiling", "--frames", "3"], "--frames only with --fps"),
-        (["--fps", "--size", "64,128"], "one --size"),
-        (["--fps", "--roofline", "r.png"], "do not go with --fps"),
         (["--breakdown", "--who", "torch"], "only --device, --threads, --json and --picture"),
         (["--from", "a.json"], "--picture or --roofline goes with it"),
         (["--from", __file__, "--picture", "b.png"], "no benchmark's record"),

@@ -1,29 +1,40 @@
-"""Who takes part in `architectures`, what each network costs, and what it learns under a common budget."""
+"""The networks that ``architectures.py`` compares, what each costs, and what it learns under a common budget."""
 
 from __future__ import annotations
 
+import base64
 import time
+import zlib
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from .. import functional as F
-from .. import nn, optim, random
-from ..data import Dataset
-from ..inference import predict
-from ..models import create, summary
-from ..tensor import Tensor
-from ..training import evaluate, fit
-from .lineup_picture import packed
+from minisegnet import functional as F
+from minisegnet import nn, optim, random
+from minisegnet.data import Dataset
+from minisegnet.inference import predict
+from minisegnet.models import create, summary
+from minisegnet.tensor import Tensor
+from minisegnet.training import evaluate, fit
 
 WIDTHS = (1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 
 
+def packed(values: np.ndarray) -> str:
+    """A map of labels below 256 as text for a record: its bytes, compressed, in base 64."""
+    return base64.b64encode(zlib.compress(values.astype(np.uint8).tobytes(), 9)).decode("ascii")
+
+
+def unpacked(text: str, size: tuple[int, int]) -> np.ndarray:
+    """The inverse of `packed`: uint8, of `size` rows and columns."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(size)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A network as it takes part: `crop` is the size of its training crops where it cannot take the others'."""
+    """A network in the comparison. `crop` is the size of its training crops if it cannot take the size of the others."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +66,7 @@ LINEUP = (
 
 @dataclass
 class Outcome:
-    """What came of one network.
+    """What one network reached.
 
     Attributes
     ----------
@@ -63,19 +74,19 @@ class Outcome:
     options : dict
     width : float
     parameters : int
-        That are learnt, at this width.
+        Trained parameters, at this width.
     multiply_adds : int
         For one crop.
     crop : int
     iou : float
-        Of the foreground class (of several: their mean), pooled over the held-out images.
+        IoU of the foreground class (the mean, if there are several), pooled over the held-out images.
     loss : float
         Mean of the last tenth of the steps.
     seconds : float
-        Of the processor, for all steps.
+        Processor time of all steps.
     losses : list of float
     labels : str
-        What it makes of the sample image; see `lineup_picture.packed`.
+        Its labels of the sample image, as text: see `packed`.
     """
 
     name: str
@@ -92,7 +103,7 @@ class Outcome:
 
 
 def widest(entry: Entry, in_channels: int, num_classes: int, crop: int, budget: float) -> tuple[float, int]:
-    """The largest of `WIDTHS` at which a crop takes at most `budget` multiply-adds (else the smallest), and how many it takes."""
+    """The largest of `WIDTHS` at which a crop takes at most `budget` multiply-adds (else the smallest), and its multiply-adds."""
     found = (0.0, 0)
     for width in WIDTHS:
         with nn.init.skip():
@@ -135,7 +146,7 @@ def learn(
     )
     confusion = evaluate(model, held_out, batch_size)
     foreground = confusion.iou[1:]
-    # The first step is left out: it compiles, or finds compiled, what it needs.
+    # The first step is left out: it includes compilation, or loading compiled kernels.
     seconds = (ticks[-1] - ticks[0]) * steps / (steps - 1)
     return Outcome(
         entry.name,
@@ -186,7 +197,7 @@ class Cost:
     parameters, multiply_adds : int
         At width 1, 3 → 21; for one image of `crop` rows and columns.
     width, seconds : float
-        Of the processor for a step at this width: see `step_seconds`.
+        The width that was timed, and the processor time of a step at this width: see `step_seconds`.
     """
 
     name: str

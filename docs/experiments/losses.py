@@ -1,10 +1,15 @@
-"""What a loss is good for: ``python -m minisegnet.bench.losses imbalance`` (or ``boundaries``).
+"""What each loss is good for. Feeds ``docs/losses.md``.
 
-* **imbalance**: specks that are less than one pixel in a hundred, among larger spots that look like them.
-* **boundaries**: nuclei with narrow gaps between them (the field that comes along): are the gaps found?
+::
 
-A U-Net is trained once for each loss and seed, under the same conditions but for the loss, and measured on images that
-are held out. The seeds tell how much of a difference is chance.
+    python docs/experiments/losses.py imbalance --json docs/benchmarks/losses-imbalance.json
+    python docs/experiments/losses.py boundaries --json docs/benchmarks/losses-boundaries.json
+
+* **imbalance**: specks that cover less than one pixel in a hundred, among larger spots of the same brightness.
+* **boundaries**: the embedded field of nuclei, with narrow gaps between them: are the gaps found?
+
+A U-Net is trained once for each loss and seed, under equal conditions apart from the loss, and measured on held-out
+images. The spread over the seeds shows how much of a difference is chance.
 """
 
 from __future__ import annotations
@@ -21,18 +26,17 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet import models, random
+from minisegnet.bench.report import environment
+from minisegnet.data import Dataset, nuclei, standardise
+from minisegnet.files import check_writable, write_text
+from minisegnet.inference import predict
+from minisegnet.losses import unet_weight_map
+from minisegnet.metrics import BoundaryIoU, ConfusionMatrix
+from minisegnet.training import fit
 from minisegnet_kernels.components import connected_components
 
-from .. import models, random
-from ..data import Dataset, nuclei, standardise
-from ..files import check_writable, write_text
-from ..inference import predict
-from ..losses import unet_weight_map
-from ..metrics import BoundaryIoU, ConfusionMatrix
-from ..training import fit
-from .report import environment
-
-#: loss, and how classes are weighted
+#: (loss, class weights)
 IMBALANCE = (
     ("ce", None),
     ("ce", "inverse"),
@@ -150,7 +154,7 @@ def table(what: str, results: list[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    top = argparse.ArgumentParser(prog="python -m minisegnet.bench.losses", description=(__doc__ or "").partition("\n\n")[0])
+    top = argparse.ArgumentParser(prog="python docs/experiments/losses.py", description=(__doc__ or "").partition("\n\n")[0])
     top.add_argument("what", choices=("imbalance", "boundaries"))
     top.add_argument("--steps", type=int, default=150, metavar="N", help="of each training (default: 150)")
     top.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings with each loss (default: 3)")

@@ -1,21 +1,34 @@
-"""Frames a second of one network in four forms: what fusing and folding are worth."""
+"""Frames per second of one network in four forms: what fusing and folding gain. Feeds ``docs/inference.md``.
+
+::
+
+    python docs/experiments/frames.py --size 256 --frames 25 --threads 1 --checkpoint runs/first --json docs/benchmarks/frames.json
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
-from ..inference import Speed, predict, scores
-from ..nn import Module, containers, fold
+from minisegnet import models
+from minisegnet.bench.report import save_record
+from minisegnet.files import check_writable
+from minisegnet.inference import Speed, load_model, predict, scores
+from minisegnet.nn import Module, containers, fold
+from minisegnet.random import manual_seed
 
 
 @contextmanager
 def layer_by_layer() -> Iterator[None]:
-    """Inside, no neighbours are computed in one pass."""
+    """Inside the block, neighbouring layers are computed one by one, not fused."""
     before = dict(containers.FUSED)
     containers.FUSED.clear()
     try:
@@ -27,14 +40,14 @@ def layer_by_layer() -> Iterator[None]:
 def measure(
     model: Module, size: int, frames: int, warm_up: int = 3, progress: Callable[[str], None] = lambda message: None
 ) -> dict[str, Any]:
-    """Time the forms in turn, frame by frame, so that what else the machine does hits all of them alike.
+    """Time the forms in turn, frame by frame, so that other load on the machine affects all of them alike.
 
     Returns
     -------
     dict
-        ``forms``: for each its `Speed` as a dictionary; the median of the processor time, of all threads, which tells more
-        than the clock does on a busy machine; and by how much its scores differ from those of the first form, relative
-        to the largest.
+        ``forms``: for each form its `Speed` as a dictionary, ``processor``, the median processor time of a frame (all threads,
+        in seconds; more reliable than the clock on a busy machine), and ``difference``, the largest difference of its
+        scores from those of the first form, relative to the largest score.
     """
     folded = fold(model)
     forms: dict[str, tuple[Module, Any]] = {
@@ -91,3 +104,36 @@ def table(results: dict[str, Any]) -> str:
         )
         lines.append("  ".join([f"{name:{wide}}", *(cell.rjust(len(title)) for cell, title in zip(cells, head, strict=True))]))
     return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    top = argparse.ArgumentParser(prog="python docs/experiments/frames.py", description=(__doc__ or "").partition("\n\n")[0])
+    top.add_argument("--checkpoint", metavar="RUN", help="the network (default: a U-Net of width 1/4, untrained)")
+    top.add_argument("--size", type=int, default=256, metavar="N", help="rows and columns of a frame (default: 256)")
+    top.add_argument("--frames", type=int, default=30, metavar="N", help="timed frames of each form (default: 30)")
+    top.add_argument("--threads", type=int, default=2, metavar="N", help="(default: 2)")
+    top.add_argument("--json", type=Path, metavar="FILE", help="write the record")
+    args = top.parse_args(argv)
+    try:
+        if args.json:
+            check_writable(args.json)
+        numba.set_num_threads(min(args.threads, numba.get_num_threads()))
+        results = measure(_network(args.checkpoint), args.size, args.frames, progress=lambda form: print(f"  {form} …", file=sys.stderr))
+        print(table(results))
+        if args.json:
+            save_record({"checkpoint": args.checkpoint, **results}, args.json, threads=args.threads)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _network(checkpoint: str | None) -> Module:
+    if checkpoint is not None:
+        return load_model(checkpoint)
+    manual_seed(0)
+    return models.create("unet", 1, 2, 0.25).eval()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,30 +1,16 @@
-"""The picture of `architectures`: how far each network came, and what it makes of one image."""
+"""The picture that ``architectures.py`` draws: the IoU of each network, and its labels of one image."""
 
 from __future__ import annotations
 
-import base64
-import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from lineup import Outcome, unpacked
 
-from ..viz.style import GREY, INK, finish, new_figure, quiet_axes
-
-if TYPE_CHECKING:
-    from .lineup import Outcome
+from minisegnet.viz.style import GREY, INK, finish, new_figure, quiet_axes
 
 _COLUMNS = 10
-
-
-def packed(values: np.ndarray) -> str:
-    """A map of small integers as text for a record: its bytes, compressed, in base 64."""
-    return base64.b64encode(zlib.compress(values.astype(np.uint8).tobytes(), 9)).decode("ascii")
-
-
-def unpacked(text: str, size: tuple[int, int]) -> np.ndarray:
-    """The inverse of `packed`: uint8, of `size` rows and columns."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(size)
 
 
 def grey(image: np.ndarray) -> np.ndarray:

@@ -1,13 +1,19 @@
-"""All architectures side by side: ``python -m minisegnet.bench.architectures``.
+"""All architectures side by side. Feeds ``docs/models.md``.
 
-Two things are asked:
+::
+
+    python docs/experiments/architectures.py --costs --json docs/benchmarks/architectures_costs.json
+    python docs/experiments/architectures.py --data DIR --steps 160 \\
+        --json docs/benchmarks/architectures.json --picture docs/images/architectures.png
+
+It answers two questions:
 
 * **What does a step cost?** (``--costs``) Forward, loss, backward and Adam at one width, in processor seconds.
-* **What does it learn?** (``--data DIR``) All are trained under one budget: the same images, split, seed, steps,
-  batches and augmentation. To be fair in cost, each is as wide as it may be while a crop takes no more than
-  so many multiply-adds; the widths are 1/4, 1/8, ... of the papers'.
+* **What does a network learn?** (``--data DIR``) All are trained under one budget: the same images, split, seed,
+  steps, batches and augmentation. For equal cost, each network gets the largest width (1/4, 1/8, ... of its paper's)
+  at which a crop takes at most ``--budget`` multiply-adds.
 
-Processor seconds, not those on the wall: on a machine that others use too they tell more.
+Times are processor seconds, because the wall clock also counts other programs on the machine.
 """
 
 from __future__ import annotations
@@ -20,11 +26,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data import Folder, Subset, split
-from ..files import check_writable, write_atomically
-from .lineup import LINEUP, Cost, Entry, Outcome, cost, learn
-from .lineup_picture import grey, packed, picture
-from .report import environment
+from lineup import LINEUP, Cost, Entry, Outcome, cost, learn, packed
+from lineup_picture import grey, picture
+
+from minisegnet.bench.report import environment
+from minisegnet.data import Folder, Subset, split
+from minisegnet.files import check_writable, write_atomically
 
 
 def save(results: Sequence[Outcome | Cost], path: Path, about: dict[str, Any]) -> None:
@@ -55,7 +62,7 @@ def load(path: Path, about: dict[str, Any]) -> list[Outcome]:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m minisegnet.bench.architectures", description=(__doc__ or "").partition("\n\n")[0])
+    top = argparse.ArgumentParser(prog="python docs/experiments/architectures.py", description=(__doc__ or "").partition("\n\n")[0])
     top.add_argument("--data", metavar="DIR", help="a folder with images/ and masks/: train all networks on it")
     top.add_argument("--costs", action="store_true", help="what a step of each costs")
     top.add_argument("--only", metavar="NAMES", help="some of " + ",".join(entry.name for entry in LINEUP))

@@ -1,10 +1,16 @@
-"""Memory and time of large images, as a whole and in tiles, each in a process of its own.
+"""Memory and time of large images, labelled as a whole and in tiles. Feeds ``docs/inference.md``.
 
-``python -m minisegnet.bench.tiles SIZE HOW THREADS LABELS [CHECKPOINT]`` is such a process; it prints one line of JSON.
+::
+
+    python docs/experiments/tiles.py --size 1024,2048 --threads 1 --checkpoint runs/first --json docs/benchmarks/tiling.json
+
+Each case runs in a process of its own, because the peak memory of a process never falls. Such a process is
+``tiles.py case SIZE HOW THREADS LABELS [CHECKPOINT]``; it prints one line of JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -15,10 +21,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
+from PIL import Image
+
+from minisegnet import models
+from minisegnet.bench.report import save_record
+from minisegnet.data import nuclei_field
+from minisegnet.files import check_writable
+from minisegnet.inference import Tiling, load_model, predict, prepare, segment_large
+from minisegnet.random import manual_seed
+from minisegnet.viz import class_palette, save_label_png
 
 _TILE = 512
-# The margin is the 108 pixels that a padded U-Net of four levels sees to each side, rounded up to its stride.
+# The margin is the radius of a padded four-level U-Net's receptive field, 108 pixels, rounded up to a multiple of its stride.
 HOW: dict[str, dict[str, Any] | None] = {
     "whole": None,
     "tiles, blended": {"tile": _TILE, "overlap": 0.25},
@@ -34,8 +50,8 @@ def measure(
     Returns
     -------
     dict
-        ``runs``: peak memory in MiB, and what of it was there before the image was touched; seconds; tiles; and the share of
-        pixels whose label is not that of the whole image, where the whole image was labelled.
+        ``runs``: for each case ``peak_mib``, ``before_mib`` (memory before the image was made), ``seconds``, ``tiles``, and
+        ``differs``, the share of pixels whose label differs from that of the image labelled as a whole.
     """
     runs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +60,7 @@ def measure(
             for how in HOW:
                 progress(f"{size} × {size}, {how}")
                 path = Path(folder) / "labels.png"
-                command = [sys.executable, "-m", __name__, str(size), how, str(threads), str(path), *([checkpoint] if checkpoint else [])]
+                command = [sys.executable, __file__, "case", str(size), how, str(threads), str(path), *([checkpoint] if checkpoint else [])]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
                 if done.returncode:
                     runs.append({"size": size, "how": how, "failed": f"exit code {done.returncode}, for want of memory?"})
@@ -74,31 +90,20 @@ def table(results: dict[str, Any]) -> str:
 
 def _field(size: int) -> np.ndarray:
     """The embedded field of nuclei and its mirror images, side by side."""
-    from ..data import nuclei_field
-
     image, _ = nuclei_field()
     return np.pad(image, [(0, size - n) for n in image.shape], mode="symmetric") if size > image.shape[0] else image[:size, :size]
 
 
 def _labels(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # made just now, and by us
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's guard against hostile files; this one was written by this program
     with Image.open(path) as picture:
         return np.array(picture)
 
 
-def _serve(size: int, how: str, threads: int, labels: str, checkpoint: str | None = None) -> None:
-    import numba
-
-    from ..inference import Tiling, load_model, predict, prepare, segment_large
-    from ..models import create
-    from ..random import manual_seed
-    from ..viz import class_palette, save_label_png
-
+def _case(size: int, how: str, threads: int, labels: str, checkpoint: str | None = None) -> None:
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     manual_seed(0)
-    model: Any = create("unet", 1, 2, 0.25).eval() if checkpoint is None else load_model(checkpoint)
+    model: Any = models.create("unet", 1, 2, 0.25).eval() if checkpoint is None else load_model(checkpoint)
     predict(model, np.zeros((1, model.in_channels, 64, 64), np.float32))  # compiled before anything is measured
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     before, options = peak(), HOW[how]
@@ -114,6 +119,36 @@ def _serve(size: int, how: str, threads: int, labels: str, checkpoint: str | Non
     print(json.dumps({"tiles": tiles, "before_mib": before, "peak_mib": peak(), "seconds": time.perf_counter() - start}))
 
 
+def main(argv: list[str] | None = None) -> int:
+    top = argparse.ArgumentParser(prog="python docs/experiments/tiles.py", description=(__doc__ or "").partition("\n\n")[0])
+    top.add_argument("--size", type=_sizes, default=[1024, 2048], metavar="N,N", help="sides of the images (default: 1024,2048)")
+    top.add_argument("--threads", type=int, default=2, metavar="N", help="(default: 2)")
+    top.add_argument("--checkpoint", metavar="RUN", help="the network (default: a U-Net of width 1/4, untrained)")
+    top.add_argument("--json", type=Path, metavar="FILE", help="write the record")
+    args = top.parse_args(argv)
+    try:
+        if args.json:
+            check_writable(args.json)
+        results = measure(args.size, args.threads, args.checkpoint, lambda case: print(f"  {case} …", file=sys.stderr))
+        print(table(results))
+        if args.json:
+            save_record({"checkpoint": args.checkpoint, **results}, args.json, threads=args.threads)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _sizes(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.strip().isdigit() and int(word) >= 16 for word in words):
+        raise argparse.ArgumentTypeError(f"expected whole numbers, 16 or more, separated by commas, not {text!r}")
+    return [int(word) for word in words]
+
+
 if __name__ == "__main__":
-    size, how, threads, *files = sys.argv[1:]
-    _serve(int(size), how, int(threads), *files)
+    if sys.argv[1:2] == ["case"]:
+        size, how, threads, *files = sys.argv[2:]
+        _case(int(size), how, int(threads), *files)
+    else:
+        sys.exit(main())
