@@ -1,39 +1,106 @@
-"""Hypothesis profiles and shared fixtures.
+"""Profiles, and what every test starts from.
 
-``dev`` (the default) is for the desk, ``ci`` for every change, ``thorough`` for a night:
-``HYPOTHESIS_PROFILE=thorough pytest``.
+========  =============================================================  ===========================
+profile   tests                                                          drawn cases
+========  =============================================================  ===========================
+quick     those marked ``quick``: what runs if nothing is selected       a few, the same in each run
+ci        all but those marked ``slow``                                  more, the same in each run
+thorough  all: planted faults, training to the end, every kernel         many, new ones in each run
+========  =============================================================  ===========================
+
+``--profile NAME`` selects one. Without it, a run that names files, ``-k`` or ``-m`` runs everything that it
+names, with ci's cases, except what is slow; a run that names nothing is quick.
 """
 
 import os
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from minisegnet_kernels import backends
+ROOT = Path(__file__).parents[1]
+#: Which tests, and how Hypothesis draws their cases.
+PROFILES = {
+    "quick": ("quick and not slow", {"max_examples": 6, "derandomize": True}),
+    "ci": ("not slow", {"max_examples": 30, "derandomize": True}),
+    "thorough": ("", {"max_examples": 500}),
+}
+LEFT_OUT = pytest.StashKey[Counter]()
 
-_common = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("dev", max_examples=12, **_common)
-settings.register_profile("ci", max_examples=30, derandomize=True, **_common)
-settings.register_profile("thorough", max_examples=500, **_common)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+pytest.register_assert_rewrite("operations", "support")
+for name, (_, drawing) in PROFILES.items():
+    settings.register_profile(
+        name, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **drawing
+    )
 
 
-@pytest.fixture(autouse=True)
-def default_backend():
-    """Every test starts with the default backend and leaves it selected; float32 is float32, unless a test asks for TF32."""
-    with backends.use(None), backends.allow_tf32(False):
-        yield
+# --- profiles -----------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser):
+    parser.addoption("--profile", choices=PROFILES, help="which tests, and how many cases of each: see the head of tests/conftest.py")
+
+
+def pytest_configure(config):
+    # Processes that tests start import the code that is tested here, whatever is installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, config.getini("pythonpath")))
+    option = config.option
+    if option.profile is None:
+        selected = option.markexpr or option.keyword or config.args_source is config.ArgsSource.ARGS
+        option.profile = "ci" if selected else "quick"
+    tests, _ = PROFILES[option.profile]
+    option.markexpr = option.markexpr or tests
+    settings.load_profile(option.profile)
+
+
+def pytest_deselected(items):
+    if items:
+        items[0].config.stash.setdefault(LEFT_OUT, Counter()).update(item.path.relative_to(ROOT / "tests").parts[0] for item in items)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # a worker of xdist
+        session.config.workeroutput["left_out"] = dict(session.config.stash.get(LEFT_OUT, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    if hasattr(node, "workeroutput"):  # every worker leaves out the same tests
+        node.config.stash[LEFT_OUT] = Counter(node.workeroutput["left_out"])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    """The table of planted faults, and what this profile left out."""
+    if table := getattr(sys.modules.get("support.mutants"), "score", str)():
+        terminalreporter.write_line(f"\n{table}")
+    left_out = config.stash.get(LEFT_OUT, {})
+    if left_out and config.option.profile == "quick":
+        folders = ", ".join(f"{name} {count}" for name, count in sorted(left_out.items()))
+        terminalreporter.section("the quick profile")
+        terminalreporter.write_line(f"{sum(left_out.values())} tests were left out: {folders}.")
+        terminalreporter.write_line("All of them but the slow ones: python -m pytest -n auto --profile ci (about 20 minutes on 2 cores).")
+        terminalreporter.write_line("Everything, with new random cases: python -m pytest -n auto --profile thorough (hours).")
+
+
+# --- processes and threads ----------------------------------------------------------------------------
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """``-n auto``: a process takes up to 2 GB, and its kernels have threads of their own."""
+    """``-n auto``: a process takes up to 2 GB."""
     return min(os.cpu_count() or 1, 4)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter):
-    """What the mutation tests planted in this run, and what was rejected."""
-    if table := getattr(sys.modules.get("mutants"), "score", str)():
-        terminalreporter.write_line(f"\n{table}")
+# --- what every test starts from ----------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def default_backend():
+    """The default backend; float32 means float32, unless a test asks for TF32."""
+    from minisegnet_kernels import backends
+
+    with backends.use(None), backends.allow_tf32(False):
+        yield

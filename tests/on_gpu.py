@@ -141,8 +141,8 @@ def sanitizers(keep) -> dict:
 
 def small_cases() -> None:
     """A few cases of every row of the table on both GPU backends (what runs under the sanitizers)."""
-    from mutants import cases
-    from targets import ON_DEVICE
+    from support.mutants import cases
+    from support.targets import ON_DEVICE
 
     from minisegnet_kernels import registry
 

@@ -2,15 +2,14 @@
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from layouts import camvid_tutorial, dsb, voc
 from PIL import Image
+from support.layouts import camvid_tutorial, dsb, voc
 
 import minisegnet
 from minisegnet.cli import COMMANDS, main
@@ -24,8 +23,7 @@ def run(*argv):
 
 
 def process(*code):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.run([sys.executable, *code], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture

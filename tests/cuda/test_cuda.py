@@ -4,14 +4,12 @@ The same table and the same checks as for the CPU's programs; here also: every o
 the same bits, a watched run sees no race and no access out of bounds, and every layout is read where it lies.
 """
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations import TABLE, map_arrays
-from targets import EMULATED, ON_DEVICE, SIMULATED, few, need_gpu
-from test_gradients import DIFFERENTIABLE, check_gradients
-from test_parity import assert_close, run
+from support.checks import assert_close, check_bits, check_gradients, check_integers, check_parity, with_gaps
+from support.targets import EMULATED, ON_DEVICE, SIMULATED, few, need_gpu
 
 from minisegnet_kernels import backends, emulator
 from minisegnet_kernels.layout import channels_last, is_channels_last
@@ -32,33 +30,6 @@ def gpu(test):
     return test
 
 
-def check(operation, target, case, dtype):
-    """One case: the target in `dtype` against the oracle in float64."""
-    case = case.cast(dtype)
-    expected = run(operation, "formula", case.cast("float64"))
-    assert_close(target.run(operation, case), expected, dtype, operation.terms(case))
-
-
-def check_large(operation, target, case, dtype):
-    """Against NumPy's program in float64: the oracle would take minutes."""
-    case = case.cast(dtype)
-    expected = run(operation, "numpy", case.cast("float64"))
-    assert_close(target.run(operation, case), expected, dtype, operation.terms(case))
-
-
-def check_integers(operation, target, case):
-    case.arrays = {name: map_arrays(lambda a: np.rint(4 * a) if a.dtype.kind == "f" else a, a) for name, a in case.arrays.items()}
-    for a, e in zip(target.run(operation, case.cast("float32")), run(operation, "formula", case), strict=True):
-        np.testing.assert_array_equal(a, e)
-
-
-def check_bits(operation, target, case):
-    """Twice the same; and from channels last, or from a slice, what a plain array gives."""
-    case = case.cast("float32")
-    first, second = target.run(operation, case), target.run(operation, case)
-    assert [a.tobytes() for a in first] == [a.tobytes() for a in second]
-
-
 # --- CUDA C++ in the emulator ------------------------------------------------------------------------
 
 
@@ -66,7 +37,7 @@ def check_bits(operation, target, case):
 @dtypes
 @given(data=st.data())
 def test_emulated_equals_oracle(operation, dtype, data):
-    check(operation, EMULATED, data.draw(operation.cases), dtype)
+    check_parity(operation, EMULATED, data.draw(operation.cases), dtype)
 
 
 @large
@@ -74,7 +45,7 @@ def test_emulated_equals_oracle(operation, dtype, data):
 @few(5)
 @given(data=st.data())
 def test_emulated_equals_reference_on_large_shapes(operation, dtype, data):
-    check_large(operation, EMULATED, data.draw(operation.large), dtype)
+    check_parity(operation, EMULATED, data.draw(operation.large), dtype, against="numpy")
 
 
 @pytest.mark.parametrize("operation", [o for o in TABLE if o.exact], ids=str)
@@ -101,7 +72,7 @@ def test_every_order_of_the_threads_gives_the_same_bits(operation, data):
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_a_watched_run_sees_no_race_and_no_access_out_of_bounds(operation, data, seed):
     with emulator.options(watched=True, schedule="random", seed=seed):
-        check(operation, EMULATED, data.draw(operation.cases), "float32")
+        check_parity(operation, EMULATED, data.draw(operation.cases), "float32")
 
 
 @pytest.mark.parametrize("operation", [o for o in TABLE if o.run is None], ids=str)
@@ -121,7 +92,7 @@ def test_every_layout_is_read_where_it_lies(operation, data):
                     assert is_channels_last(a)
 
 
-@pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
+@pytest.mark.parametrize("operation", [o for o in TABLE if o.differentiable], ids=str)
 @few(5)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_emulated_gradients_equal_differentiation_of_the_oracle(operation, data, seed):
@@ -132,17 +103,6 @@ def channels_last_if_image(a):
     return channels_last(a) if a.ndim == 4 and a.dtype.kind == "f" else a
 
 
-def with_gaps(a):
-    """The same values in every other column of a larger array, read-only."""
-    if not a.ndim:
-        return a
-    wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), 7, a.dtype)
-    wide[..., ::2] = a
-    view = wide[..., ::2]
-    view.flags.writeable = False
-    return view
-
-
 # --- Numba CUDA in the simulator ---------------------------------------------------------------------
 
 
@@ -151,7 +111,7 @@ def with_gaps(a):
 @few(3)
 @given(data=st.data())
 def test_simulated_equals_oracle(operation, dtype, data):
-    check(operation, SIMULATED, data.draw(operation.cases), dtype)
+    check_parity(operation, SIMULATED, data.draw(operation.cases), dtype)
 
 
 @pytest.mark.slow
@@ -159,11 +119,11 @@ def test_simulated_equals_oracle(operation, dtype, data):
 @dtypes
 @given(data=st.data())
 def test_simulated_equals_oracle_in_many_cases(operation, dtype, data):
-    check(operation, SIMULATED, data.draw(operation.cases), dtype)
+    check_parity(operation, SIMULATED, data.draw(operation.cases), dtype)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
+@pytest.mark.parametrize("operation", [o for o in TABLE if o.differentiable], ids=str)
 @few(5)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_simulated_gradients_equal_differentiation_of_the_oracle(operation, data, seed):
@@ -179,7 +139,7 @@ def test_simulated_gradients_equal_differentiation_of_the_oracle(operation, data
 @given(data=st.data())
 def test_on_a_gpu_equals_oracle(operation, target, dtype, data):
     need_gpu()
-    check(operation, target, data.draw(operation.cases), dtype)
+    check_parity(operation, target, data.draw(operation.cases), dtype)
 
 
 @gpu
@@ -188,7 +148,7 @@ def test_on_a_gpu_equals_oracle(operation, target, dtype, data):
 @given(data=st.data())
 def test_on_a_gpu_equals_reference_on_large_shapes(operation, target, dtype, data):
     need_gpu()
-    check_large(operation, target, data.draw(operation.large), dtype)
+    check_parity(operation, target, data.draw(operation.large), dtype, against="numpy")
 
 
 @gpu

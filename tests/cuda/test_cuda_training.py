@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from targets import need_gpu
+from support.targets import need_gpu
 
 import minisegnet as ms
 from minisegnet.training import CapturedStep

@@ -3,14 +3,14 @@
 Nothing goes back to NumPy on the way, and a step makes the host wait for nothing.
 """
 
-import fake_cupy
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations import TABLE
-from targets import Target, few
-from test_cuda import check
+from support import fake_cupy
+from support.checks import check_parity
+from support.targets import Target, few
 
 import minisegnet as ms
 from minisegnet.training import CapturedStep
@@ -32,7 +32,7 @@ def cupy():
 @few(2)
 @given(data=st.data())
 def test_every_operation_runs_on_device_arrays(operation, target, data):
-    check(operation, target, data.draw(operation.cases), "float32")
+    check_parity(operation, target, data.draw(operation.cases), "float32")
 
 
 def step_of(device, batches=2):

@@ -2,9 +2,9 @@
 
 import sys
 
-import mutants
 import numpy as np
 import pytest
+from support import mutants
 
 from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d import kernel

@@ -3,10 +3,9 @@
 import ctypes
 import re
 
-import mutants
 import numpy as np
 import pytest
-import tf32_error
+from support import mutants, tf32_error
 from test_ladder import CASES, arguments, expected
 
 from minisegnet_kernels import backends, emulator

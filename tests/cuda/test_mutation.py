@@ -5,7 +5,7 @@ many faults were planted, and how many rejected.
 """
 
 import pytest
-from mutants import assert_all_rejected, missed_barriers, missed_checks, modules, trials
+from support.mutants import assert_all_rejected, missed_barriers, missed_checks, modules, trials
 
 from minisegnet_kernels import backends, registry
 

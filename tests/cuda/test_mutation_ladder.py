@@ -9,7 +9,7 @@ import pytest
 import test_conv2d_statistics
 import test_ladder
 import test_ladder_tf32
-from mutants import assert_all_rejected, left_out, missed_barriers, missed_checks
+from support.mutants import assert_all_rejected, left_out, missed_barriers, missed_checks
 from test_mutation import EVERYWHERE, OPERATIONS
 
 from minisegnet_kernels import backends

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 
 import numba
 import pytest
-from mutants import cases
-from numba_ptx import compile_all
+from support.mutants import cases
+from support.numba_ptx import compile_all
 
 from minisegnet_kernels import backends, registry
 
@@ -67,7 +67,7 @@ def compiled(dtype, architectures, *others):
 def single():
     """All kernels in float32 for Hopper, and the two planted ones: one process for all, since each costs a second to start."""
     vector = numba.types.Array(numba.float32, 1, "C")
-    return compiled("float32", [(9, 0)], *[("numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
+    return compiled("float32", [(9, 0)], *[("support.numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
 
 
 def errors(results):
@@ -127,7 +127,7 @@ def test_every_kernel_compiles_in_other_ways(dtype, architecture):
 
 
 def test_the_checks_see_a_kernel_that_does_not_compile_and_one_that_works_in_float64(single):
-    refused, wide = (r for r in single if r["module"] == "numba_ptx")
-    assert errors([refused])[0].startswith("numba_ptx.refused_kernel(array(float32, 1d, C)) for [9, 0]: TypingError")
+    refused, wide = (r for r in single if r["module"] == "support.numba_ptx")
+    assert errors([refused])[0].startswith("support.numba_ptx.refused_kernel(array(float32, 1d, C)) for [9, 0]: TypingError")
     assert ".f64" in wide["ptx"]
-    assert not works_in_float64("numba_ptx", "wide_kernel")  # it does not say so
+    assert not works_in_float64("support.numba_ptx", "wide_kernel")  # it does not say so

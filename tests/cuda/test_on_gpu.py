@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import fake_cupy
 import on_gpu
 import pytest
-import test_bench_gpu
-from targets import Target
+from support import fake_cupy
+from support.bench import emulated, small
+from support.targets import Target
 
 from minisegnet import bench
 from minisegnet.bench import breakdown, cases, libraries, report, runner
@@ -19,8 +19,7 @@ from minisegnet.cli import bench as command
 from minisegnet.cli import main, parser
 from minisegnet_kernels import backends, registry
 
-small = test_bench_gpu.small  # the fixture: the stand-in, workers in this process, little work
-emulated = test_bench_gpu.emulated
+__all__ = ["small"]  # the fixture
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +126,7 @@ def test_what_sanitizers_say_is_read(code, text, clean, monkeypatch):
 
 @emulated
 def test_the_small_cases_run_on_the_device(small, monkeypatch):
-    import targets
+    from support import targets
 
     ran = []
 

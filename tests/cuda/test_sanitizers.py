@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from mutants import cases, modules
-from test_cuda import EMULATED
-from test_emulator import KERNELS, NO_BARRIER, planted
-from test_emulator import run as run_planted
+from support.mutants import cases, modules
+from support.planted import KERNELS, NO_BARRIER, planted
+from support.planted import run as run_planted
+from support.targets import EMULATED
 
 from minisegnet_kernels import backends, emulator, registry
 from minisegnet_kernels.cuda.source import COMMON, parse

@@ -4,8 +4,8 @@ import ctypes
 
 import numpy as np
 import pytest
-from mutants import changed, noticed
-from switches import switched
+from support.mutants import changed, noticed
+from support.switches import switched
 
 from minisegnet_kernels import backends, emulator
 from minisegnet_kernels.cuda import Module

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from layouts import SIZE, camvid_tutorial, cityscapes, colour, dsb, labels, put, voc, voc_mask
 from PIL import Image
+from support.layouts import SIZE, camvid_tutorial, cityscapes, colour, dsb, labels, put, voc, voc_mask
 
 from minisegnet import data, viz
 from minisegnet.cli import main

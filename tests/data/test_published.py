@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from layouts import SIZE, camvid_tutorial, cityscapes, colour, dsb, labels, mat, put, sbd, voc, voc_mask
 from PIL import Image
+from support.layouts import SIZE, camvid_tutorial, cityscapes, colour, dsb, labels, mat, put, sbd, voc, voc_mask
 
 from minisegnet import data
 from minisegnet.data.images import read_image

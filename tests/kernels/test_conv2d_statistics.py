@@ -2,9 +2,9 @@
 
 import copy
 
-import mutants
 import numpy as np
 import pytest
+from support import mutants
 from test_ladder import CASES, SCHEDULES, arguments, is_served
 from test_ladder_tf32 import MODULES
 

@@ -8,45 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operations import TABLE, Case
-
-from minisegnet_kernels import backends
+from operations import TABLE
+from support.checks import check_gradients, directional
 
 DIFFERENTIABLE = [o for o in TABLE if o.differentiable]
 table = pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
 views = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
-
-
-def moved(case, name, direction, step):
-    return Case(case.arrays | {name: case.arrays[name] + step * direction}, case.options)
-
-
-def directional(operation, case, g, name, direction):
-    """d/dε Σ g · oracle(..., argument + ε·direction, ...) at ε = 0."""
-    if operation.analytic:
-        (y, *_) = operation.oracle(moved(case, name, direction, 1e-30j))
-        return float((g * y.imag).sum() / 1e-30)
-    step = 1e-6
-    (above, *_), (below, *_) = (operation.oracle(moved(case, name, direction, s)) for s in (step, -step))
-    return float((g * (above - below)).sum() / (2 * step))
-
-
-def check_gradients(operation, backend, case, seed):
-    """All gradients of one case, with a random cotangent and random directions."""
-    rng = np.random.default_rng(seed)
-    with backends.use(backend):
-        outputs = operation(case)
-        g = rng.normal(size=outputs[0].shape)
-        gradients = operation.vjp(case, outputs, g)
-    assert set(gradients) == set(operation.differentiable)
-    for name, gradient in gradients.items():
-        assert gradient.shape == case.arrays[name].shape, name
-        assert gradient.dtype == case.arrays[name].dtype, name
-        direction = rng.normal(size=gradient.shape)
-        expected = directional(operation, case, g, name, direction)
-        scale = np.abs(gradient * direction).sum() + 1e-12
-        tolerance = 1e-10 if operation.analytic else 1e-6
-        assert abs((gradient * direction).sum() - expected) <= tolerance * max(scale, abs(expected)), name
 
 
 @table

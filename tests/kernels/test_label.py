@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from targets import cuda
+from support.targets import cuda
 
 from minisegnet_kernels import backends, label
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations.pool2d import every_window_meets_the_input, geometry
-from targets import cuda
+from support.targets import cuda
 
 import minisegnet as ms
 from minisegnet_kernels import backends, emulator, pool2d

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from operations import TABLE, as_tuple
-from test_gradients import check_gradients
-from test_parity import check_parity
+from support.checks import check_gradients, check_parity
+from support.targets import Target
 
 from minisegnet_kernels import backends, registry
 
@@ -142,7 +142,7 @@ def rejected(equation, fault):
     @settings(max_examples=60, phases=[Phase.generate], derandomize=True, database=None, deadline=None)
     @given(data=st.data())
     def probe(data):
-        check_parity(row, "numpy", data.draw(row.cases), "float64")
+        check_parity(row, Target("numpy"), data.draw(row.cases), "float64")
 
     with mock.patch.object(backends, "_program", planted):
         try:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch_models
+from support import torch_models
 
 from minisegnet import nn, random
 from minisegnet.models import create

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import torch_models
-import torch_models_vgg as twins
+from support import torch_models
+from support import torch_models_vgg as twins
 
 from minisegnet import nn, random
 from minisegnet.models import create

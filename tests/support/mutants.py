@@ -16,14 +16,14 @@ from importlib import import_module
 
 from hypothesis import HealthCheck, Phase, given, settings
 from operations import RARE, TABLE, Case, map_arrays
-from switches import Mutant, switched
-from test_parity import assert_close, run
 
 from minisegnet_kernels import emulator
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.source import COMMON, Source, parse
 from minisegnet_kernels.emulator import build
 from minisegnet_kernels.layout import channels_last
+from support.checks import assert_close, run
+from support.switches import Mutant, switched
 
 Trial = Callable[[], bool]
 

@@ -10,19 +10,13 @@ import pickle
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
-
-ROOT = Path(__file__).parents[2]
 
 
 def compile_all(requests: list[tuple]) -> list[dict]:
     """Compile in another process; this one may be the simulator's."""
-    environment = os.environ | {
-        "NUMBA_ENABLE_CUDASIM": "0",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]),
-    }
-    done = subprocess.run([sys.executable, __file__], input=pickle.dumps(requests), capture_output=True, env=environment, check=False)
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run([sys.executable, "-m", __name__], input=pickle.dumps(requests), capture_output=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.decode()[-4000:])
     return [json.loads(line) for line in done.stdout.splitlines()]

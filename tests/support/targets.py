@@ -28,7 +28,7 @@ class Target:
     """A program and the device that it runs on."""
 
     backend: str
-    device: str
+    device: str = "cpu"
 
     def __str__(self) -> str:
         return f"{self.backend}-{self.device}"

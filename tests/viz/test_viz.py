@@ -249,5 +249,4 @@ def test_matplotlib_is_not_imported_until_something_is_drawn_and_pyplot_never():
         "import sys; from minisegnet import data, metrics, viz; assert 'matplotlib' not in sys.modules;"
         "viz.curves([{'step': 1, 'loss': 2}]); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True)
