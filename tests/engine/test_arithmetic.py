@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from minisegnet import functional as F
 from minisegnet.tensor import Tensor, tensor
 
+pytestmark = pytest.mark.quick
+
 # name: (function, shapes of its arguments, smallest value); the same expression is valid in PyTorch
 CASES = {
     "add": (lambda m, a, b: a + b, [(2, 3), (3,)], -2),

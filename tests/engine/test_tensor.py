@@ -10,6 +10,8 @@ from minisegnet import functional as F
 from minisegnet.functional import arithmetic
 from minisegnet.tensor import Tensor, detect_anomaly, differentiable, enable_grad, no_grad, tensor
 
+pytestmark = pytest.mark.quick
+
 
 def leaf(*values, dtype=np.float64):
     return tensor(np.array(values, dtype), requires_grad=True)

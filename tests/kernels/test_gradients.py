@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from operations import TABLE
 from support.checks import check_gradients, directional
 
+pytestmark = pytest.mark.quick
+
 DIFFERENTIABLE = [o for o in TABLE if o.differentiable]
 table = pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
 views = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])

@@ -8,6 +8,8 @@ from operations import TABLE, map_arrays
 from support.checks import assert_close, check_bits, check_integers, check_parity, run, with_gaps
 from support.targets import Target
 
+pytestmark = pytest.mark.quick
+
 BACKENDS = ("numpy", "numba")
 table = pytest.mark.parametrize("operation", TABLE, ids=str)
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)

@@ -12,6 +12,8 @@ from operations import TABLE
 from minisegnet_kernels import registry
 from minisegnet_kernels.cuda.source import read
 
+pytestmark = pytest.mark.quick
+
 EQUATIONS = registry.equations()
 each_equation = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
+
 pytest.importorskip("nbclient", reason='the notebooks need the extra "test"')
 ROOT = Path(__file__).parents[2] / "tutorials"
 _spec = importlib.util.spec_from_file_location("tutorials_build", ROOT / "build.py")
