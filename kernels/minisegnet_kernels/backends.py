@@ -1,8 +1,7 @@
 """Which program of a formula runs.
 
-The array says on which device; :func:`use` says which program. A program that is
-missing is an error that names operation, backend and device: nothing falls back
-in silence.
+The array determines the device, and :func:`use` selects the program. If that program is missing, a
+`BackendError` names equation, backend and device; no other program runs in its place.
 
 ==============  ===================================  =========================
 backend         on a NumPy array                     on a CuPy array
@@ -12,7 +11,7 @@ backend         on a NumPy array                     on a CuPy array
 ``numba``       ``numba_cpu.py`` (the default)       --
 ``numba_cuda``  ``numba_cuda.py``, simulated         ``numba_cuda.py``
 ``cuda``        ``kernel.cu``, emulated              ``kernel.cu`` (the default)
-``shapes``      ``shapes.py``: no values at all      --
+``shapes``      zeros of the right shapes            --
 ==============  ===================================  =========================
 """
 
@@ -20,14 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from . import registry
-from .modes import Mode, Switch
+from .modes import Here, Mode, Switch
 
 NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda", "shapes")
 _DEFAULT = {"cpu": "numba", "cuda": "cuda"}
@@ -37,16 +36,17 @@ _RUNS_ON = {
 }
 _selected: Mode[str | None] = Mode("backend", None)  # None: the default of the array's device
 _tf32: Mode[bool] = Mode("tf32", True)
+_calls: Mode[tuple[Callable[..., Any], ...]] = Mode("calls", ())  # what stands between `run` and the program
 _rungs: Mode[dict[str, str]] = Mode("rungs", {})  # equation: the rung of the ladder that was chosen by hand
 
 
 class BackendError(RuntimeError):
-    """The program that was asked for does not exist or cannot run here."""
+    """The selected program does not exist or cannot run here."""
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a backend runs here, and how; if not, why, and the line that would mend it."""
+    """Whether a backend runs here, and how; if not, why not, and the command that installs what is missing."""
 
     ok: bool
     reason: str = ""
@@ -62,8 +62,8 @@ class use(Switch):
     Parameters
     ----------
     name : {"formula", "numpy", "numba", "numba_cuda", "cuda", "shapes"} or None
-        None goes back to the default of each device. ``"shapes"`` computes nothing: it tells the
-        sizes of a network's maps (forward only).
+        None goes back to the default of each device. ``"shapes"`` computes nothing and changes nothing: equations
+        return zeros of the right shape and dtype, so that the sizes of a network's maps are known at once.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def current(device: str = "cpu") -> str:
 
 
 def available() -> dict[str, Availability]:
-    """What runs on this machine and, for what does not, the reason and the mend."""
+    """For each backend whether it runs on this machine; if not, why not and how to install what is missing."""
 
     def installed(package: str, mend: str) -> Availability:
         if find_spec(package):
@@ -193,19 +193,19 @@ def available() -> dict[str, Availability]:
 
 
 def gpu_count() -> int:
-    """GPUs that the driver knows; 0 without a driver."""
+    """The number of GPUs that the driver reports; 0 without a driver."""
     from .cuda.driver import device_count
 
     return device_count()
 
 
 def device_of(*arrays: Any) -> str:
-    """``"cuda"`` if the arrays lie on a GPU, ``"cpu"`` if they are NumPy's.
+    """``"cuda"`` for arrays on a GPU, ``"cpu"`` for NumPy's.
 
     Raises
     ------
     ValueError
-        If they lie on both.
+        If some of the arrays are on a GPU and others are not.
     """
     flat = [a for item in arrays for a in (item if isinstance(item, list) else [item])]
     devices = {"cuda" if hasattr(a, "__cuda_array_interface__") else "cpu" for a in flat if hasattr(a, "dtype")}
@@ -218,16 +218,15 @@ def device_of(*arrays: Any) -> str:
 def _program(equation: str, backend: str, device: str) -> Callable:
     entry = registry.get(equation)
     if backend not in _RUNS_ON[device]:
-        raise BackendError(f"{equation}: backend {backend!r} does not run on {device} arrays; it runs {_RUNS_ON[device]} there")
+        raise BackendError(f"{equation}: backend {backend!r} does not run on {device} arrays; choose one of {', '.join(_RUNS_ON[device])}")
     if backend == "shapes":
-        from . import shapes  # which imports the operations, which import this module
-
-        found = shapes.program(equation)
-        if found is None:
-            raise BackendError(f"{equation}: backend 'shapes' knows forward equations of networks only: {', '.join(shapes.equations())}")
-        return found
-    if entry.source(backend) is None:
-        reason = entry.why_missing(backend) or "the view is missing"
+        return partial(_zeros, entry)
+    try:
+        program = entry.program(backend)
+    except ImportError as error:
+        raise BackendError(f"{equation}: backend {backend!r} on {device}: {error}. See: minisegnet doctor") from error
+    if program is None:
+        reason = entry.missing.get(backend, "the view is missing")
         raise BackendError(f"{equation}: no {backend!r} program for {device} arrays ({reason}). Programs that run: minisegnet doctor")
     if backend == "numba_cuda" and device == "cpu":
         from .cuda.jit import SIMULATED
@@ -237,16 +236,19 @@ def _program(equation: str, backend: str, device: str) -> Callable:
                 f"{equation}: 'numba_cuda' runs on NumPy arrays in Numba's simulator, and this process uses the GPU; "
                 "move the arrays there with .to('cuda'), or set NUMBA_ENABLE_CUDASIM=1 before Python starts"
             )
-    try:
-        return entry.program(backend)
-    except ImportError as error:
-        raise BackendError(f"{equation}: backend {backend!r} on {device}: {error}. See: minisegnet doctor") from error
+    return program
+
+
+def _zeros(entry: registry.Equation, *arrays: Any, **options: Any) -> Any:
+    """The backend ``shapes``: zeros that nobody touches, and which therefore take no memory."""
+    results = [np.zeros(shape, dtype) for shape, dtype in entry.results(*arrays, **options)]
+    return tuple(results) if len(results) > 1 else results[0] if results else None
 
 
 def _compiled_form(array: Any) -> Any:
-    """One memory form for compiled kernels, so that one signature serves each dtype.
+    """A C-contiguous, aligned, writable array with the same values: each compiled program has one signature per dtype.
 
-    Lists hold arrays that are updated in place, so their front door checks them instead.
+    Lists hold arrays that are updated in place. They are left alone here; their front door checks them.
     """
     if isinstance(array, np.ndarray):
         return np.require(array, requirements=("C", "A", "W"))
@@ -256,12 +258,36 @@ def _compiled_form(array: Any) -> Any:
 def run(equation: str, *arrays: Any, **options: Any) -> Any:
     """Run the selected program of an equation.
 
-    Called by the front door of each operation (``conv2d/__init__.py``), which has
-    checked the arguments. Compiled programs get C-contiguous, writable arrays.
+    The front door of each operation (``conv2d/__init__.py``) calls it with checked arguments. Numba's programs get
+    C-contiguous, writable arrays: other arrays are copied first.
     """
     device = device_of(*arrays)
     backend = current(device)
     program = _program(equation, backend, device)
     if backend in ("numba", "numba_cuda"):
         arrays = tuple(_compiled_form(a) for a in arrays)
+    for call in _calls.get():
+        program = partial(call, equation, program)
     return program(*arrays, **options)
+
+
+def calling(call: Callable[..., Any]) -> Here:
+    """A ``with`` block in which every equation runs as ``call(equation, program, *arrays, **options)``.
+
+    `call` decides what happens: it may time ``program(*arrays, **options)``, count it, or change its result.
+    Blocks nest, the innermost `call` is the first to run the program.
+
+    >>> from minisegnet_kernels import activation
+    >>> def show(equation, program, *arrays, **options):
+    ...     print(equation, [a.shape for a in arrays])
+    ...     return program(*arrays, **options)
+    >>> with calling(show), use("numpy"):
+    ...     y = activation.relu(np.zeros((2, 3)))
+    activation.relu [(2, 3)]
+    """
+    return _calls.here((*_calls.get(), call))
+
+
+def computes() -> bool:
+    """Whether results have values: False inside ``use("shapes")``, where nothing may be concluded from them or updated with them."""
+    return _selected.get() != "shapes"

@@ -1,33 +1,25 @@
 """The one list of formulas.
 
-``@equation`` turns a literal-loop function in a ``formula.py`` into an entry of
-the list. The entry knows its LaTeX, its symbols, and where its views are, so that
-tests, documentation, notebooks and ``minisegnet equation ID`` all read one source.
+``@equation`` enters a literal-loop function of a ``formula.py`` in the list. The entry knows its LaTeX and
+its symbols, the shapes of its results, how many operations it takes, and where its views are. Tests, cost
+model, documentation, notebooks and ``minisegnet equation ID`` all read this one source.
 
-Only the standard library is imported here.
+An operation is a folder with a ``formula.py``; nothing else has to name it.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-# In the order of the story; one folder each.
-OPERATIONS = (
-    "conv2d",
-    "pool2d",
-    "label",
-    "cross_entropy",
-    "batch_norm",
-    "activation",
-    "resize",
-    "lrn",
-    "optimiser",
-)
+import numpy as np
 
 VIEWS = {
     "formula": "formula.py",
@@ -39,11 +31,17 @@ VIEWS = {
 
 
 _ROOT = Path(__file__).parent
+_FIRST = ("conv2d", "pool2d", "label")  # the three documented formulas open every list; the rest follows by name
+OPERATIONS = tuple(
+    sorted((path.parent.name for path in _ROOT.glob("*/formula.py")), key=lambda name: ((*_FIRST, name).index(name), name)),
+)
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the text of one view lies: file, first and last line, and the text."""
+    """The text of one view, its file, and the first and last line there."""
 
     path: Path
     first_line: int
@@ -58,14 +56,23 @@ class Equation:
     Attributes
     ----------
     id : str
-        ``operation.name``, e.g. ``conv2d.grad_weight``; the name of the function
-        in every view.
+        ``operation.name``, e.g. ``conv2d.grad_weight``; `name` is the name of the function in every view.
     tex : str
         The formula, in LaTeX (math mode, without dollar signs).
     symbols : dict
         What each symbol means, with shapes.
     oracle : callable
         The literal loops.
+    shape : callable (*arrays, **options)
+        The shape of the result; for several results a list of their shapes, ``[]`` if the equation returns nothing.
+        Called with the arguments of the equation, of which it reads shapes and options only.
+    operations : callable (*arrays, **options) -> int
+        Floating-point operations of the formula, as `cost` counts them; called like `shape`.
+    dtypes : callable (*arrays, **options) -> list of dtype, optional
+        The dtypes of the results, where they are not all that of the first argument.
+    passes : dict of str to int
+        Arguments that have to pass memory more than once: because the formula needs a second sweep over them, or
+        because they are updated in place (read and written).
     grad_of, wrt : str or None
         For a gradient: the equation that it differentiates, and the argument.
     reference : str
@@ -78,6 +85,10 @@ class Equation:
     tex: str
     symbols: dict[str, str]
     oracle: Callable
+    shape: Callable[..., Shape | list[Shape]]
+    operations: Callable[..., int]
+    dtypes: Callable[..., list[Any]] | None = None
+    passes: dict[str, int] = field(default_factory=dict)
     grad_of: str | None = None
     wrt: str | None = None
     reference: str = ""
@@ -91,19 +102,34 @@ class Equation:
     def name(self) -> str:
         return self.id.partition(".")[2]
 
-    def why_missing(self, view: str) -> str | None:
-        """The written reason why a view is absent, or None where it must exist."""
-        return self.missing.get(view)
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the array arguments, in order."""
+        parameters = inspect.signature(self.oracle).parameters.values()
+        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
-    def program(self, view: str) -> Callable:
-        """The Python host function of a view (``formula``, ``numpy``, ``numba``, ...)."""
+    def results(self, *arrays: Any, **options: Any) -> list[tuple[Shape, np.dtype]]:
+        """Shape and dtype of each result, from the shapes of the arguments and the options alone."""
+        shapes = self.shape(*arrays, **options)
+        shapes = shapes if isinstance(shapes, list) else [shapes]
+        dtypes = self.dtypes(*arrays, **options) if self.dtypes else [arrays[0].dtype for _ in shapes]
+        return [(tuple(shape), np.dtype(dtype)) for shape, dtype in zip(shapes, dtypes, strict=True)]
+
+    def program(self, view: str) -> Callable | None:
+        """The Python host function of a view (``formula``, ``numpy``, ``numba``, ...); None if the view is missing.
+
+        Raises
+        ------
+        ImportError
+            If the view needs a package that is not installed.
+        """
         if view == "formula":
             return self.oracle
-        stem = VIEWS[view].removesuffix(".py").removesuffix(".cu")
-        return getattr(import_module(f"{__package__}.{self.operation}.{stem}"), self.name)
+        module = f"{__package__}.{self.operation}.{Path(VIEWS[view]).stem}"
+        return getattr(import_module(module), self.name, None) if find_spec(module) else None
 
     def source(self, view: str) -> Source | None:
-        """The text of a view with the helpers of its file that it uses, or None."""
+        """The text of a view, with the private functions of its file that it uses; None if the view is missing."""
         path = _ROOT / self.operation / VIEWS[view]
         if not path.exists():
             return None
@@ -113,24 +139,28 @@ class Equation:
 _EQUATIONS: dict[str, Equation] = {}
 
 
-def equation(
-    id: str,
-    *,
-    tex: str,
-    symbols: dict[str, str],
-    grad_of: str | None = None,
-    wrt: str | None = None,
-    reference: str = "",
-    missing: dict[str, str] | None = None,
-) -> Callable[[Callable], Callable]:
-    """Enter the decorated literal-loop function in the list of equations."""
+def equation(id: str, **entry: Any) -> Callable[[Callable], Callable]:
+    """Enter the decorated literal-loop function in the list of equations.
+
+    Parameters
+    ----------
+    id : str
+        ``operation.name``, where `name` is the name of the function.
+    **entry
+        The other attributes of `Equation`: ``tex``, ``symbols``, ``shape`` and ``operations``, the rest if it applies.
+
+    Raises
+    ------
+    ValueError
+        If the id is taken, or is not that of the function.
+    """
 
     def enter(oracle: Callable) -> Callable:
         if id in _EQUATIONS:
             raise ValueError(f"equation {id!r} is defined twice")
         if oracle.__name__ != id.partition(".")[2]:
             raise ValueError(f"equation {id!r} must be a function named {id.partition('.')[2]!r}, not {oracle.__name__!r}")
-        _EQUATIONS[id] = Equation(id, tex, symbols, oracle, grad_of, wrt, reference, missing or {})
+        _EQUATIONS[id] = Equation(id, oracle=oracle, **entry)
         return oracle
 
     return enter
@@ -150,7 +180,7 @@ def get(id: str) -> Equation:
     Raises
     ------
     KeyError
-        If there is none; the message lists the nearest ids.
+        If no equation has this id; the message lists the nearest ids.
     """
     operation = id.partition(".")[0]
     if operation in OPERATIONS:

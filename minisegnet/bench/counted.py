@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 from minisegnet_kernels import backends
 from minisegnet_kernels.cost import Cost, of
@@ -21,19 +20,13 @@ def watching(notice: Callable[[str, Cost, Any, Any], None], mark: Callable[[], A
     mark : callable
         Of a clock; the clock's ``between`` makes seconds of two marks.
     """
-    program_of = backends._program
 
-    def watched(equation: str, backend: str, device: str) -> Callable:
-        program = program_of(equation, backend, device)
+    def watched(equation: str, program: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+        start = mark()
+        value = program(*arrays, **options)
+        end = mark()
+        notice(equation, of(equation, arrays, **options), start, end)
+        return value
 
-        def run(*arrays: Any, **options: Any) -> Any:
-            start = mark()
-            value = program(*arrays, **options)
-            end = mark()
-            notice(equation, of(equation, arrays, value, **options), start, end)
-            return value
-
-        return run
-
-    with mock.patch.object(backends, "_program", watched):
+    with backends.calling(watched):
         yield

@@ -159,7 +159,7 @@ def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
     error = float(np.abs(result - expected).max() / np.abs(expected).max())
     if not error <= (1e-2 if rung.tf32 else 1e-4):
         raise ArithmeticError(f"rung {rung.label} ({rung.name}) is wrong by {error:.1e} of its largest result")
-    least = cost.of(rung.equation, arrays, result, **options)
+    least = cost.of(rung.equation, arrays, **options)
     total = {name: sum(launch.counters[name] for launch in launches) for name in emulator.COUNTERS}
     return Counted(
         rung.label,

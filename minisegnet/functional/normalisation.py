@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisegnet_kernels import backends, checks, lrn
 from minisegnet_kernels import batch_norm as kernels
-from minisegnet_kernels import checks, lrn
 
 from .. import random
 from ..tensor import Tensor, differentiable
@@ -160,7 +160,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 def _drop(input, shape, p, training):
     if not 0 <= p <= 1:
         checks.fail("dropout", "p is no probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
-    if not training or p == 0:
+    if not training or p == 0 or not backends.computes():
         return input
     keep = random.generator().random(shape) >= p
     scale = 0.0 if p == 1 else 1 / (1 - p)

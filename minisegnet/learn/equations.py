@@ -39,7 +39,7 @@ class EquationPage:
     def missing(self) -> dict[str, str]:
         """The views that are not there, with the reason."""
         absent = [view for view in registry.VIEWS if self.equation.source(view) is None]
-        return {view: self.equation.why_missing(view) or "no reason is written down" for view in absent}
+        return {view: self.equation.missing.get(view, "no reason is written down") for view in absent}
 
     def place(self, view: str) -> str:
         """``file:first-last`` of a view, the file relative to the folder of the kernels."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minisegnet_kernels import backends
+
 from .. import functional as F
 from ..tensor import Tensor
 from .module import Module
@@ -63,7 +65,7 @@ class BatchNorm2d(Module):
     def run(self, normalise: Callable, x: Tensor) -> Tensor:
         """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
         momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and self.num_batches_tracked is not None and backends.computes():
             self.num_batches_tracked.data += 1
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()

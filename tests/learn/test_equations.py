@@ -18,7 +18,7 @@ def test_text_and_markdown_show_all_there_is(id):
         for view in registry.VIEWS:
             source = entry.source(view)
             if source is None:
-                assert entry.why_missing(view) in shown
+                assert entry.missing[view] in shown
             else:
                 assert source.text in shown and page.place(view) in shown
 
@@ -44,7 +44,7 @@ def test_gradients_are_linked_both_ways():
 def test_missing_views_come_with_a_reason():
     page = ms.equation("conv2d.forward")
     for view, reason in page.missing.items():
-        assert reason == page.equation.why_missing(view)
+        assert reason == page.equation.missing[view]
         with pytest.raises(ValueError, match=view):
             page.place(view)
 

@@ -76,12 +76,13 @@ class Operation:
     expected: Callable[[Case], tuple] | None = None
 
     def __call__(self, case: Case) -> tuple:
-        """Outputs of the selected backend, always as a tuple."""
-        if self.run:
-            return self.run(case)
-        operation, _, name = self.equation.partition(".")
-        front_door = getattr(import_module(f"minisegnet_kernels.{operation}"), name)
-        return as_tuple(front_door(*case.arrays.values(), **case.options))
+        """Outputs of the selected backend, always as a tuple; each program that runs is held to the shapes that its equation declares."""
+        with backends.calling(_as_declared):
+            if self.run:
+                return self.run(case)
+            operation, _, name = self.equation.partition(".")
+            front_door = getattr(import_module(f"minisegnet_kernels.{operation}"), name)
+            return as_tuple(front_door(*case.arrays.values(), **case.options))
 
     def oracle(self, case: Case) -> tuple:
         """Outputs of the literal loops, on any dtype (complex numbers too)."""
@@ -89,6 +90,14 @@ class Operation:
 
     def __str__(self) -> str:
         return self.equation
+
+
+def _as_declared(equation: str, program: Callable, *arrays: Any, **options: Any) -> Any:
+    results = program(*arrays, **options)
+    actual = [] if results is None else [(a.shape, a.dtype) for a in as_tuple(results)]
+    declared = registry.get(equation).results(*arrays, **options)
+    assert actual == declared, f"{equation} returns {actual}, and declares {declared}"
+    return results
 
 
 def as_tuple(value: Any) -> tuple:

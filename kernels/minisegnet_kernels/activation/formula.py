@@ -20,6 +20,8 @@ _A = {"a": "option slope, the factor below zero"}
     tex=r"y_i = \max(0,\; x_i)",
     symbols=_X | _Y,
     reference="Nair & Hinton, ICML 2010",
+    shape=lambda x: x.shape,
+    operations=lambda x: x.size,
 )
 def relu(x):
     y = np.zeros_like(x)
@@ -34,6 +36,8 @@ def relu(x):
     wrt="x",
     tex=r"\bar x_i = [y_i > 0]\; g_i",
     symbols=_Y | _G | {"i": _X["i"]},
+    shape=lambda g, y: g.shape,
+    operations=lambda g, y: g.size,
 )
 def grad_relu(g, y):
     xbar = np.zeros_like(g)
@@ -47,6 +51,8 @@ def grad_relu(g, y):
     tex=r"y_i = \begin{cases} x_i & x_i > 0 \\ a\,x_i & \text{otherwise} \end{cases}",
     symbols=_X | _Y | _A,
     reference="Maas, Hannun & Ng, ICML 2013 workshop",
+    shape=lambda x, *, slope: x.shape,
+    operations=lambda x, *, slope: 2 * x.size,
 )
 def leaky_relu(x, *, slope):
     y, a = np.zeros_like(x), slope
@@ -61,6 +67,8 @@ def leaky_relu(x, *, slope):
     wrt="x",
     tex=r"\bar x_i = \begin{cases} g_i & x_i > 0 \\ a\,g_i & \text{otherwise} \end{cases}",
     symbols=_X | _G | _A,
+    shape=lambda g, x, *, slope: g.shape,
+    operations=lambda g, x, *, slope: 2 * g.size,
 )
 def grad_leaky_relu(g, x, *, slope):
     xbar, a = np.zeros_like(g), slope

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
-from ..backends import run
+from ..backends import computes, run
 
 __all__ = [
     "forward",
@@ -190,6 +190,8 @@ def update_running(mean, variance, mu, rho, *, count, momentum=0.1, eps=1e-5):
         The share of the new batch.
     eps : float
     """
+    if not computes():
+        return
     # The maximum is for channels of one colour, where rounding may leave a variance below zero.
     biased = np.maximum(1 / (rho * rho) - eps, 0)
     mean += momentum * (mu - mean)

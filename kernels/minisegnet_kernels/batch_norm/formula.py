@@ -48,6 +48,9 @@ def _symbols(*names: str) -> dict[str, str]:
     tex=_STATISTICS + r"y_{n,c,i,j} = " + _NORMALISED,
     symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
     reference=_SOURCE + ", algorithm 1",
+    shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
+    operations=lambda x, *_, eps: 8 * x.size,  # mean 1, deviation 3, normalised 4
+    passes={"x": 2},  # for the mean and the deviation, then to be normalised
 )
 def forward(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
@@ -69,6 +72,9 @@ def forward(x, gamma, beta, *, eps):
     "batch_norm.forward_relu",
     tex=_STATISTICS + r"y_{n,c,i,j} = \max\big(0,\; " + _NORMALISED + r"\big)",
     symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
+    shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
+    operations=lambda x, *_, eps: 9 * x.size,
+    passes={"x": 2},
 )
 def forward_relu(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
@@ -94,6 +100,8 @@ def forward_relu(x, gamma, beta, *, eps):
     wrt="gamma, beta",
     tex=r"\bar\gamma_c = \sum_{n,i,j} g_{n,c,i,j}\,\rho_c\,(x_{n,c,i,j} - \mu_c),\quad \bar\beta_c = \sum_{n,i,j} g_{n,c,i,j}",
     symbols=_symbols("g", "x", "mu", "rho", "gammabar", "betabar"),
+    shape=lambda g, x, *_: [x.shape[1:2], x.shape[1:2]],
+    operations=lambda g, x, *_: 5 * x.size,
 )
 def grad_affine(g, x, mu, rho):
     N, C, H, W = x.shape
@@ -111,6 +119,8 @@ def grad_affine(g, x, mu, rho):
     tex=r"\bar\gamma_c = \sum_{n,i,j} [y_{n,c,i,j} > 0]\, g_{n,c,i,j}\,\rho_c\,(x_{n,c,i,j} - \mu_c),\quad"
     r" \bar\beta_c = \sum_{n,i,j} [y_{n,c,i,j} > 0]\, g_{n,c,i,j},\quad y_{n,c,i,j} = " + _NORMALISED,
     symbols=_symbols("g", "x", "gamma", "beta", "mu", "rho", "gammabar", "betabar") | {"y": "what the ReLU was given"},
+    shape=lambda g, x, *_: [x.shape[1:2], x.shape[1:2]],
+    operations=lambda g, x, *_: 8 * x.size,  # the mask of the ReLU is computed anew
 )
 def grad_affine_relu(g, x, gamma, beta, mu, rho):
     N, C, H, W = x.shape
@@ -129,6 +139,8 @@ def grad_affine_relu(g, x, gamma, beta, mu, rho):
     wrt="x",
     tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big(" + _CENTRED + r"\Big)",
     symbols=_symbols("g", "x", "gamma", "mu", "rho", "gammabar", "betabar", "M", "xbar"),
+    shape=lambda g, x, *_: x.shape,
+    operations=lambda g, x, *_: 6 * x.size,
 )
 def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
     N, C, H, W = x.shape
@@ -145,6 +157,8 @@ def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
     wrt="x",
     tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big([y_{n,c,i,j} > 0]\, " + _CENTRED + r"\Big),\quad y_{n,c,i,j} = " + _NORMALISED,
     symbols=_symbols("g", "x", "gamma", "beta", "mu", "rho", "gammabar", "betabar", "M", "xbar") | {"y": "what the ReLU was given"},
+    shape=lambda g, x, *_: x.shape,
+    operations=lambda g, x, *_: 9 * x.size,
 )
 def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
     N, C, H, W = x.shape
@@ -163,6 +177,8 @@ def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
     tex=r"y_{n,c,i,j} = \gamma_c\,\frac{x_{n,c,i,j} - \mu_c}{\sqrt{v_c + \epsilon}} + \beta_c",
     symbols=_symbols("x", "mu", "v", "gamma", "beta", "epsilon", "y") | {"mu": "running mean of a channel, (C,)"},
     reference=_SOURCE + ", algorithm 2",
+    shape=lambda x, *_, eps: x.shape,
+    operations=lambda x, *_, eps: 2 * x.size,  # scale and shift of a channel are computed once
 )
 def inference(x, mu, v, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
@@ -176,6 +192,8 @@ def inference(x, mu, v, gamma, beta, *, eps):
     "batch_norm.inference_relu",
     tex=r"y_{n,c,i,j} = \max\Big(0,\; \gamma_c\,\frac{x_{n,c,i,j} - \mu_c}{\sqrt{v_c + \epsilon}} + \beta_c\Big)",
     symbols=_symbols("x", "mu", "v", "gamma", "beta", "epsilon", "y") | {"mu": "running mean of a channel, (C,)"},
+    shape=lambda x, *_, eps: x.shape,
+    operations=lambda x, *_, eps: 3 * x.size,
 )
 def inference_relu(x, mu, v, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
@@ -193,6 +211,8 @@ def inference_relu(x, mu, v, gamma, beta, *, eps):
     wrt="x",
     tex=r"\bar x_{n,c,i,j} = \gamma_c\,\frac{g_{n,c,i,j}}{\sqrt{v_c + \epsilon}}",
     symbols=_symbols("g", "v", "gamma", "epsilon", "xbar"),
+    shape=lambda g, *_, eps: g.shape,
+    operations=lambda g, *_, eps: g.size,
 )
 def grad_inference(g, v, gamma, *, eps):
     (N, C, H, W), epsilon = g.shape, eps

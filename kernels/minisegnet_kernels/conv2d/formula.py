@@ -13,6 +13,8 @@ Index letters, here and in every view::
 The axes are N, C, H, W for the input, O, C/G, U, V for the kernel, N, O, P, Q for the output.
 """
 
+from math import prod
+
 import numpy as np
 
 from ..registry import equation
@@ -43,12 +45,24 @@ def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], d
     return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
 
 
+def output_shape(x, w, b=None, *, stride, padding, dilation, groups=1):
+    """(N, O, P, Q)."""
+    return (len(x), len(w), *map(output_size, x.shape[2:], w.shape[2:], stride, padding, dilation))
+
+
+def _operations(x, w, b, **options):
+    """A multiply-add, which is two operations, for each of the C/G · U · V products of an output."""
+    return 2 * prod(output_shape(x, w, b, **options)) * prod(w.shape[1:])
+
+
 @equation(
     "conv2d.forward",
     tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
     r",\qquad x = 0 \text{ outside}",
     symbols=_symbols("x", "w", "b", "y"),
     reference="Long, Shelhamer & Darrell, CVPR 2015, section 3",
+    shape=output_shape,
+    operations=_operations,
 )
 def forward(x, w, b, *, stride, padding, dilation, groups):
     (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
@@ -69,6 +83,8 @@ def forward(x, w, b, *, stride, padding, dilation, groups):
     "conv2d.forward_relu",
     tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}\Big)",
     symbols=_symbols("x", "w", "b", "y"),
+    shape=output_shape,
+    operations=_operations,
 )
 def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
@@ -93,6 +109,10 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2",
     symbols=_symbols("x", "w", "b", "y", "M", "mu", "nu"),
     reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: what a batch normalisation behind the convolution asks first",
+    shape=lambda x, w, b, **options: [output_shape(x, w, b, **options), b.shape, b.shape],
+    operations=lambda x, w, b, **options: (
+        _operations(x, w, b, **options) + 4 * prod(output_shape(x, w, b, **options))
+    ),  # mean 1, variance 3
 )
 def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
     (N, C, H, W), (O, _, U, V), G = x.shape, w.shape, groups
@@ -121,6 +141,8 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
     r" w_{o,\,c \bmod C/G,\,u,v}\; g_{n,o,i,j}",
     symbols=_symbols("w", "g", "x"),
     reference="Dumoulin & Visin, arXiv 1603.07285, section 4: the transposed convolution is this equation read forwards",
+    shape=lambda g, w, *, input_size, groups, **options: (len(g), w.shape[1] * groups, *input_size),
+    operations=lambda g, w, **options: 2 * g.size * prod(w.shape[1:]),  # each g meets C/G · U · V weights
 )
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, O, P, Q), (_, _, U, V), (H, W), G = g.shape, w.shape, input_size, groups
@@ -139,6 +161,8 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     wrt="w",
     tex=r"\frac{\partial L}{\partial w_{o,c,u,v}} = \sum_{n,i,j} g_{n,o,i,j}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}",
     symbols=_symbols("x", "w", "g"),
+    shape=lambda g, x, *, kernel_size, groups, **options: (g.shape[1], x.shape[1] // groups, *kernel_size),
+    operations=lambda g, x, *, kernel_size, groups, **options: 2 * g.size * (x.shape[1] // groups) * prod(kernel_size),
 )
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, C, H, W), (_, O, P, Q), (U, V), G = x.shape, g.shape, kernel_size, groups
@@ -158,6 +182,8 @@ def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     wrt="b",
     tex=r"\frac{\partial L}{\partial b_o} = \sum_{n,i,j} g_{n,o,i,j}",
     symbols={"g": _SYMBOLS["g"], "b": _SYMBOLS["b"]},
+    shape=lambda g: g.shape[1:2],
+    operations=lambda g: g.size,
 )
 def grad_bias(g):
     N, O, P, Q = g.shape

@@ -46,11 +46,17 @@ def _symbols(*names: str) -> dict[str, str]:
     return {name: _SYMBOLS[name] for name in ("x", "t", "w", "alpha", "q", "m", "s", "Z", *names)}
 
 
+def _loss_shape(t, *, reduction, **options):
+    return t.shape if reduction == "none" else ()
+
+
 @equation(
     "cross_entropy.forward",
     tex=_PARTS + _LOSS + _Z,
     symbols=_symbols("ell", "L"),
     reference="Szegedy et al., CVPR 2016, section 7, for the smoothing",
+    shape=lambda x, t, w, **options: _loss_shape(t, **options),
+    operations=lambda x, *_, **options: 4 * x.size,  # compare, subtract, exp, add
 )
 def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
     (N, C, H, W), alpha = x.shape, label_smoothing
@@ -73,6 +79,8 @@ def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
     wrt="x",
     tex=_PARTS + r"\bar x_{n,c,i,j} = \frac{g}{Z} " + _DIFFERENCE + r",\quad " + _Z,
     symbols=_symbols("g", "xbar"),
+    shape=lambda g, x, *_, **options: x.shape,
+    operations=lambda g, x, *_, **options: 6 * x.size,
 )
 def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
     (N, C, H, W), alpha = x.shape, label_smoothing
@@ -92,6 +100,8 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
     "cross_entropy.forward_and_grad",
     tex=_PARTS + _LOSS + _Z + r",\quad \bar x_{n,c,i,j} = \frac{1}{Z} " + _DIFFERENCE,
     symbols=_symbols("ell", "L", "xbar"),
+    shape=lambda x, t, w, **options: [_loss_shape(t, **options), x.shape],
+    operations=lambda x, *_, **options: 6 * x.size,
 )
 def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
     (N, C, H, W), alpha = x.shape, label_smoothing

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
-from ..backends import run
+from ..backends import computes, run
 
 __all__ = ["argmax", "intervals", "prototypes"]
 
@@ -165,7 +165,7 @@ def _check_default(equation, default, labels):
 
 def _refuse_outside(equation, x, outside, default):
     """Without a default, reading `outside` (on a GPU the CPU waits for it) decides."""
-    if default is not None or int(outside[0]) < 0:
+    if default is not None or not computes() or int(outside[0]) < 0:
         return
     n, rest = divmod(int(outside[0]), x.shape[2] * x.shape[3])
     i, j = divmod(rest, x.shape[3])

@@ -29,6 +29,9 @@ _OUTSIDE = {"o": "place (n H + i) W + j of the first point that lies in no regio
     tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with }\; x_{n,k,i,j} = \max_c x_{n,c,i,j}",
     symbols={"x": "scores, (N, C, H, W)", **_LABELS, "c": "channel; every channel is a region"},
     reference="Long, Shelhamer & Darrell, CVPR 2015, section 4",
+    shape=lambda x, l: (x.shape[0], *x.shape[2:]),
+    dtypes=lambda x, l: [l.dtype],
+    operations=lambda x, l: x.size,  # comparisons
 )
 def argmax(x, l):
     N, C, H, W = x.shape
@@ -49,6 +52,9 @@ def argmax(x, l):
     tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with }\; r_{k,0} \le x_{n,i,j} < r_{k,1},\qquad"
     r" o = \min \{ (nH + i) W + j : x_{n,i,j} \text{ in no region} \}",
     symbols={"x": "scalar map, (N, H, W)", "r": "regions: from r_{k,0} up to, not including, r_{k,1}, (K, 2)", **_LABELS, **_OUTSIDE},
+    shape=lambda x, r, l, *, default: [x.shape, (1,)],
+    dtypes=lambda x, r, l, *, default: [l.dtype, np.int64],
+    operations=lambda x, r, l, *, default: 2 * x.size * len(l),
 )
 def intervals(x, r, l, *, default):
     (N, H, W), K = x.shape, len(l)
@@ -78,6 +84,9 @@ def _nearest(d):
     tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with the least }\; d_k = \sum_c (x_{n,c,i,j} - p_{k,c})^2 < \infty,\qquad"
     r" o = \min \{ (nH + i) W + j : \text{no } d_k \text{ is finite} \}",
     symbols={"x": "features, (N, C, H, W)", "p": "prototypes, (K, C)", "d": "squared distances to the prototypes", **_LABELS, **_OUTSIDE},
+    shape=lambda x, p, l, *, default: [(x.shape[0], *x.shape[2:]), (1,)],
+    dtypes=lambda x, p, l, *, default: [l.dtype, np.int64],
+    operations=lambda x, p, l, *, default: 3 * x.size * len(l),  # subtract, square, add
 )
 def prototypes(x, p, l, *, default):
     (N, C, H, W), K = x.shape, len(l)

@@ -34,6 +34,8 @@ def _neighbours(c, channels, before, after):
     tex=r"y_{n,c,i,j} = x_{n,c,i,j}\; s_{n,c,i,j}^{-\beta},\qquad " + _SCALE,
     symbols={name: _SYMBOLS[name] for name in "xyskZ"},
     reference="Krizhevsky, Sutskever & Hinton, NIPS 2012, section 3.3; the factor 1/Z is PyTorch's",
+    shape=lambda x, **options: x.shape,
+    operations=lambda x, *, size, **options: (2 * size + 4) * x.size,
 )
 def forward(x, *, size, alpha, beta, k):
     (N, C, H, W), Z = x.shape, size
@@ -53,6 +55,8 @@ def forward(x, *, size, alpha, beta, k):
     r" \sum_{m = c - \lfloor (Z-1)/2 \rfloor}^{c + \lfloor Z/2 \rfloor} g_{n,m,i,j}\; x_{n,m,i,j}\; s_{n,m,i,j}^{-\beta-1},\qquad "
     + _SCALE,
     symbols={name: _SYMBOLS[name] for name in "zxgyskZ"},
+    shape=lambda g, x, **options: x.shape,
+    operations=lambda g, x, *, size, **options: (4 * size + 8) * x.size,
 )
 def grad_input(g, x, *, size, alpha, beta, k):
     (N, C, H, W), Z = x.shape, size

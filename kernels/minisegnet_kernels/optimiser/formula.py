@@ -35,6 +35,9 @@ _SYMBOLS = {
         "d": "direction of the step",
     },
     reference="Sutskever, Martens, Dahl & Hinton, ICML 2013, with the learning rate outside the velocity",
+    shape=lambda *lists, **options: [],
+    operations=lambda theta, *_, **options: 6 * sum(a.size for a in theta),
+    passes={"theta": 2, "v": 2},  # updated in place: read and written
 )
 def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
     eta, mu, tau, lambda_ = lr, momentum, dampening, weight_decay
@@ -67,6 +70,9 @@ def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
         "epsilon": "option eps",
     },
     reference="Kingma & Ba, arXiv 1412.6980; decoupled: Loshchilov & Hutter, arXiv 1711.05101",
+    shape=lambda *lists, **options: [],
+    operations=lambda theta, *_, **options: 15 * sum(a.size for a in theta),
+    passes={"theta": 2, "m": 2, "v": 2},
 )
 def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
     eta, beta_m, beta_v, epsilon, lambda_, t = lr, beta1, beta2, eps, weight_decay, step
@@ -104,6 +110,9 @@ def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled
         "epsilon": "option eps",
     },
     reference="Tieleman & Hinton, Coursera 2012, lecture 6.5; centered: Graves, arXiv 1308.0850",
+    shape=lambda *lists, **options: [],
+    operations=lambda theta, *_, **options: 15 * sum(a.size for a in theta),  # centered, with momentum
+    passes={"theta": 2, "v": 2, "m": 2, "b": 2},
 )
 def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
     eta, epsilon, lambda_, mu = lr, eps, weight_decay, momentum

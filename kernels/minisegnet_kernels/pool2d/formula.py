@@ -22,6 +22,8 @@ eight, and the place names at once the weight that it met and, with i and j, the
 knows of no window, takes flat indices k W + l; ``pool2d.flat_indices`` makes them.
 """
 
+from math import prod
+
 import numpy as np
 
 from ..registry import equation
@@ -69,6 +71,22 @@ def pooled_size(size: int, kernel: int, stride: int, padding: tuple[int, int], d
     return windows - 1 if (windows - 1) * stride >= size + padding[0] else windows
 
 
+def pooled_shape(x, *, kernel_size, stride, padding, dilation=(1, 1), ceil_mode, **options):
+    """(N, C, P, Q)."""
+    axes = zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True)
+    return (*x.shape[:2], *(pooled_size(*axis, ceil_mode) for axis in axes))
+
+
+def _cells(x, **options):
+    """The cells of all windows, padding included."""
+    return prod(pooled_shape(x, **options)) * prod(options["kernel_size"])
+
+
+def _before(g, *arrays, input_size, **options):
+    """(N, C, H, W), the shape of what was pooled."""
+    return (*g.shape[:2], *input_size)
+
+
 def winner_dtype(kernel_size: tuple[int, int]) -> np.dtype:
     """A byte holds the places of a window of up to 256 cells; those of a larger one are int32."""
     return np.dtype(np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
@@ -84,6 +102,9 @@ def _wins(challenger, holder) -> bool:
     + _CELL
     + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
     symbols=_symbols("x", "w", "b", "y", "m", *_WINDOW),
+    shape=lambda x, w, b, **options: [pooled_shape(x, kernel_size=w.shape[1:], **options)] * 2,
+    dtypes=lambda x, w, b, **options: [x.dtype, winner_dtype(w.shape[1:])],
+    operations=lambda x, w, b, **options: 3 * _cells(x, kernel_size=w.shape[1:], **options),  # w x + b, compare
 )
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
     (N, C, H, W), (_, U, V) = x.shape, w.shape
@@ -106,6 +127,8 @@ def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
     wrt="x",
     tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; w_{c,u,v}\; g_{n,c,i,j}",
     symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+    shape=_before,
+    operations=lambda g, *_, **options: 2 * g.size,
 )
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     (N, C, P, Q), (_, U, V), (H, W) = g.shape, w.shape, input_size
@@ -124,6 +147,8 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     wrt="w",
     tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
     symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+    shape=lambda g, m, x, *, kernel_size, **options: (x.shape[1], *kernel_size),
+    operations=lambda g, *_, **options: 2 * g.size,
 )
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     (N, C, P, Q), (_, _, H, W), (U, V) = g.shape, x.shape, kernel_size
@@ -143,6 +168,8 @@ def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     wrt="b",
     tex=r"\frac{\partial L}{\partial b_c} = \sum_{n,i,j} g_{n,c,i,j}",
     symbols=_symbols("g", "b", "y"),
+    shape=lambda g: g.shape[1:2],
+    operations=lambda g: g.size,
 )
 def grad_bias(g):
     N, C, P, Q = g.shape
@@ -156,6 +183,9 @@ def grad_bias(g):
     "pool2d.max",
     tex=r"y_{n,c,i,j} = \max_{u,v} x_{n,c,k,l}," + _CELL + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
     symbols=_symbols("x", "y", "m", *_WINDOW),
+    shape=lambda x, **options: [pooled_shape(x, **options)] * 2,
+    dtypes=lambda x, *, kernel_size, **options: [x.dtype, winner_dtype(kernel_size)],
+    operations=lambda x, **options: _cells(x, **options),
 )
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     (N, C, H, W), (U, V) = x.shape, kernel_size
@@ -177,6 +207,8 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     wrt="x",
     tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}",
     symbols=_symbols("x", "g", "m", "y", *_WINDOW),
+    shape=_before,
+    operations=lambda g, m, **options: g.size,
 )
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
     (N, C, P, Q), (U, V), (H, W) = g.shape, kernel_size, input_size
@@ -205,6 +237,8 @@ def _cells_that_count(outputs, input_size, kernel_size, stride, padding, count_i
     "pool2d.average",
     tex=r"y_{n,c,i,j} = \frac{1}{a_{i,j}} \sum_{u,v} x_{n,c,\; i s_h + u - p_h,\; j s_w + v - p_w},\qquad x = 0 \text{ outside}",
     symbols=_symbols("x", "y", "a", "U", "s_h", "p_h", "k"),
+    shape=pooled_shape,
+    operations=lambda x, **options: _cells(x, **options),
 )
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     (N, C, H, W), (U, V), (sh, sw), ((ph, _), (pw, _)) = x.shape, kernel_size, stride, padding
@@ -227,6 +261,8 @@ def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     wrt="x",
     tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}",
     symbols=_symbols("x", "g", "y", "a", "U", "s_h", "p_h", "k"),
+    shape=_before,
+    operations=lambda g, *, input_size, **options: prod(g.shape[:2]) * prod(input_size),
 )
 def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_pad):
     (N, C, P, Q), (H, W), (U, V) = g.shape, input_size, kernel_size
@@ -250,6 +286,8 @@ def _region(i, size, regions):
     tex=r"y_{n,c,i,j} = \frac{1}{|A_i|\,|B_j|} \sum_{k \in A_i} \sum_{l \in B_j} x_{n,c,k,l},\quad " + _REGIONS,
     symbols=_symbols("x", "y", "A", "B", "k"),
     reference="He, Zhang, Ren & Sun, ECCV 2014 (spatial pyramid pooling); the regions are PyTorch's",
+    shape=lambda x, *, output_size: (*x.shape[:2], *output_size),
+    operations=lambda x, *, output_size: x.size,
 )
 def adaptive_average(x, *, output_size):
     (N, C, H, W), (P, Q) = x.shape, output_size
@@ -270,6 +308,8 @@ def adaptive_average(x, *, output_size):
     tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{i : k \in A_i} \sum_{j : l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad "
     + _REGIONS,
     symbols=_symbols("x", "g", "y", "A", "B", "k"),
+    shape=_before,
+    operations=lambda g, *, input_size: prod(g.shape[:2]) * prod(input_size),
 )
 def grad_adaptive_average(g, *, input_size):
     (N, C, P, Q), (H, W) = g.shape, input_size
@@ -296,6 +336,8 @@ _UNPOOLED = {
     tex=r"y_{n,c,k,l} = \begin{cases} x_{n,c,i,j} & \text{the last } i,j \text{ in row-major order with } m_{n,c,i,j} = kW + l \\ 0 & \text{if there is none} \end{cases}",
     symbols=_UNPOOLED,
     reference="Badrinarayanan, Kendall & Cipolla, TPAMI 2017 (SegNet), section 3",
+    shape=lambda x, m, *, output_size: (*x.shape[:2], *output_size),
+    operations=lambda x, m, *, output_size: 0,
 )
 def unpool(x, m, *, output_size):
     (N, C, P, Q), (H, W) = x.shape, output_size
@@ -313,6 +355,8 @@ def unpool(x, m, *, output_size):
     wrt="x",
     tex=r"\frac{\partial L}{\partial x_{n,c,i,j}} = \begin{cases} g_{n,c,k,l} & m_{n,c,i,j} = kW + l, \text{ and no later } i,j \text{ has this } m \\ 0 & \text{otherwise} \end{cases}",
     symbols=_UNPOOLED,
+    shape=lambda g, m: m.shape,
+    operations=lambda g, m: 0,
 )
 def grad_unpool(g, m):
     (N, C, P, Q), (_, _, H, W) = m.shape, g.shape

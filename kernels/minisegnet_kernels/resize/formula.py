@@ -13,6 +13,8 @@ weight: it is 0 from the distance 1 on, so at most two rows and two columns take
 other way round, as a sum over the output, the same weights give the gradient.
 """
 
+from math import prod
+
 import numpy as np
 
 from ..registry import equation
@@ -28,6 +30,14 @@ _TENT = {
     "w": "where output column j lies between the input columns, which is coordinate(j, W, Q)",
 }
 _NEAREST = {"k": "row of the input that output row i shows; l the column"}
+
+
+def _resized(x, *, output_size, **options):
+    return (*x.shape[:2], *output_size)
+
+
+def _original(g, *, input_size, **options):
+    return (*g.shape[:2], *input_size)
 
 
 def coordinate(i, size, target, align_corners):
@@ -51,6 +61,8 @@ def tent(t):
     "resize.bilinear",
     tex=r"y_{n,c,i,j} = \sum_{k,l} \Lambda(h_i - k)\,\Lambda(w_j - l)\; x_{n,c,k,l},\qquad \Lambda(\cdot) = \max(0,\, 1 - |\cdot|)",
     symbols=_SYMBOLS | _TENT,
+    shape=_resized,
+    operations=lambda x, **options: 7 * prod(_resized(x, **options)),  # four products, three sums
 )
 def bilinear(x, *, output_size, align_corners):
     (N, C, H, W), (P, Q) = x.shape, output_size
@@ -68,6 +80,8 @@ def bilinear(x, *, output_size, align_corners):
     wrt="x",
     tex=r"\bar x_{n,c,k,l} = \sum_{i,j} \Lambda(h_i - k)\,\Lambda(w_j - l)\; g_{n,c,i,j},\qquad \Lambda(\cdot) = \max(0,\, 1 - |\cdot|)",
     symbols=_SYMBOLS | _TENT,
+    shape=_original,
+    operations=lambda g, **options: 8 * g.size,
 )
 def grad_bilinear(g, *, input_size, align_corners):
     (N, C, P, Q), (H, W) = g.shape, input_size
@@ -83,6 +97,8 @@ def grad_bilinear(g, *, input_size, align_corners):
     "resize.nearest",
     tex=r"y_{n,c,i,j} = x_{n,c,k,l},\qquad k = \lfloor iH/P \rfloor,\; l = \lfloor jW/Q \rfloor",
     symbols=_SYMBOLS | _NEAREST,
+    shape=_resized,
+    operations=lambda x, **options: 0,
 )
 def nearest(x, *, output_size):
     (N, C, H, W), (P, Q) = x.shape, output_size
@@ -99,6 +115,8 @@ def nearest(x, *, output_size):
     wrt="x",
     tex=r"\bar x_{n,c,k,l} = \sum_{\lfloor iH/P \rfloor = k} \; \sum_{\lfloor jW/Q \rfloor = l} g_{n,c,i,j}",
     symbols=_SYMBOLS | _NEAREST,
+    shape=_original,
+    operations=lambda g, **options: g.size,
 )
 def grad_nearest(g, *, input_size):
     (N, C, P, Q), (H, W) = g.shape, input_size
