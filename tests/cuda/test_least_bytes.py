@@ -72,7 +72,7 @@ def test_max_pooling_asks_for_no_byte_twice(layout):
 def test_cross_entropy_reads_scores_once_and_labels_as_they_are(reduction, dtype):
     """Loss and gradient: 8 K bytes a pixel and its label, which the mean reads once more, for the sum that divides every gradient."""
     t = RNG.integers(0, 8, (2, 12, 16)).astype(dtype)
-    (loss, gradient), seen = watched(cross_entropy.forward_and_grad, [IMAGE, t], {"reduction": reduction})
+    (loss, gradient), seen, _ = watched(cross_entropy.forward_and_grad, [IMAGE, t], {"reduction": reduction})
     weights, number, slabs = 4 * 8, 4, 8 * 2 * 2  # of the classes; one float32; losses and weights of two blocks
     sweep = IMAGE.nbytes + t.nbytes + weights + number + gradient.nbytes
     expected = {
