@@ -1,0 +1,54 @@
+"""Compiles the null GPU's libraries with the host's compiler: once for each text, into the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from minisegnet_kernels.emulator.build import cache_folder
+
+HERE = Path(__file__).parent
+
+
+def driver() -> Path:
+    """``libcuda.so.1``."""
+    return _compiled("libcuda.so.1", (HERE / "driver.c").read_text(), ["-ldl"])
+
+
+def cublas() -> Path:
+    """``libcublas.so.12``, with every name that CuPy's module wants: what `cublas.c` does not have is not supported."""
+    spec = find_spec("cupy_backends.cuda.libs")
+    assert spec is not None and spec.submodule_search_locations
+    (module,) = Path(spec.submodule_search_locations[0]).glob("cublas.*.so")
+    wanted = subprocess.run(["nm", "-D", "--undefined-only", str(module)], capture_output=True, text=True, check=True).stdout
+    written = (HERE / "cublas.c").read_text()
+    names = sorted(set(re.findall(r"\b(cublas\w+)@", wanted)) - set(re.findall(r"^int (cublas\w+)\(", written, re.M)))
+    missing = "".join(f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in names)
+    return _compiled("libcublas.so.12", written + missing, [], "libcublas.so.12 { global: cublas*; local: *; };")
+
+
+def cublas_lt() -> Path:
+    """``libcublasLt.so.12``: CuPy wants it to be there, and calls nothing in it."""
+    return _compiled("libcublasLt.so.12", "int cublasLtGetVersion(void) { return 120900; }\n", [])
+
+
+def _compiled(name: str, text: str, libraries: list[str], versions: str = "") -> Path:
+    compiler = os.environ.get("CC", "gcc")
+    digest = hashlib.sha256(f"{text}{versions}{compiler}".encode()).hexdigest()[:20]
+    target = cache_folder() / "nullgpu" / digest / name
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        source, script, made = Path(folder) / "source.c", Path(folder) / "versions", Path(folder) / name
+        source.write_text(text)
+        script.write_text(versions)
+        command = [compiler, "-O2", "-shared", "-fPIC", "-w", f"-Wl,-soname,{name}", str(source), "-o", str(made), *libraries]
+        subprocess.run([*command, *([f"-Wl,--version-script={script}"] if versions else [])], check=True)
+        os.replace(made, target)
+    return target
