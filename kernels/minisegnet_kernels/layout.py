@@ -51,8 +51,15 @@ def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     last = len(shape) == 4 and is_channels_last(like)
     lying = (shape[0], *shape[2:], shape[1]) if last else shape
-    made = np.empty_like(like, shape=lying, dtype=dtype, order="C")
-    return made.transpose(0, 3, 1, 2) if last else made
+    made = np.empty_like(like, shape=lying or 1, dtype=dtype, order="C")  # CuPy takes the shape () for no shape
+    return made.transpose(0, 3, 1, 2) if last else made.reshape(shape)
+
+
+def full(like: Any, shape: tuple[int, ...], value: float, dtype: Any = None) -> Any:
+    """A new array filled with one value. The other parameters are those of `uninitialised`."""
+    made = uninitialised(like, shape, dtype)
+    made.fill(value)
+    return made
 
 
 def poisoned(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..cuda import THREADS, Module, blocks
-from ..layout import poisoned
+from ..layout import full, poisoned
 
 _cu = Module(__file__)
 
@@ -24,7 +24,7 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
 def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
     each, ell, slabs = _room(x, t, reduction)
     xbar = poisoned(x, x.shape)
-    g = _scaled(np.ones_like(w, shape=()), t, w, ignore_index, reduction)
+    g = _scaled(full(w, (), 1), t, w, ignore_index, reduction)
     _each_pixel("cross_entropy_forward_and_grad", t, g, x, t, w, ignore_index, label_smoothing, ell, slabs, xbar, EACH=each)
     return ell if each else _sum(x, slabs, reduction), xbar
 

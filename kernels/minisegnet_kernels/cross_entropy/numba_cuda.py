@@ -11,15 +11,15 @@ import math
 import numpy as np
 
 from ..cuda.jit import THREADS, block_sum, cuda, device, kernel, launch
-from ..layout import poisoned
+from ..layout import full, poisoned
 
 
 def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
-    return _run(np.ones_like(w, shape=()), x, t, w, False, ignore_index, label_smoothing, reduction)[0]
+    return _run(full(w, (), 1), x, t, w, False, ignore_index, label_smoothing, reduction)[0]
 
 
 def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
-    return _run(np.ones_like(w, shape=()), x, t, w, True, ignore_index, label_smoothing, reduction)
+    return _run(full(w, (), 1), x, t, w, True, ignore_index, label_smoothing, reduction)
 
 
 def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
