@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 # These two are named like the file in which they are. Were they not bound here, at once, importing
 # that file later would put the module in their place.
 from .doctor import doctor
-from .tensor import Tensor, detect_anomaly, enable_grad, no_grad, tensor
+from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
 
 from . import functional  # isort: skip  (after the names above)
 
@@ -76,6 +76,7 @@ __all__ = [
     "from_dlpack",
     "functional",
     "inference",
+    "is_grad_enabled",
     "learn",
     "load",
     "load_pretrained",
@@ -87,6 +88,7 @@ __all__ = [
     "no_grad",
     "optim",
     "save",
+    "set_grad_enabled",
     "tensor",
     "training",
     "viz",

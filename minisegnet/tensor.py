@@ -1,14 +1,19 @@
 """The engine: a tensor that remembers how it was computed, and the chain rule.
 
-Read this file top to bottom. A :class:`Tensor` is an array and, if a gradient will be
-asked for, a :class:`Node` that says from which nodes it was computed and how a gradient
-travels back. :func:`differentiable` makes such functions. :meth:`Tensor.backward` is the
-chain rule: for ``L = f(h)``, ``h = h(x)``,
+Read `minisegnet/learn/toy.py` first: the same engine for single numbers, in thirty lines. This file is what it
+becomes when values are arrays, graphs are large, and mistakes have to be noticed. It reads from top to bottom:
+
+- a :class:`Tensor` is an array and, if a gradient is wanted, the :class:`Node` that made it;
+- a :class:`Node` says from which nodes a value was computed, and how a gradient travels back to them;
+- :func:`differentiable` makes a function that records nodes from one that computes a value and its pullback;
+- :meth:`Tensor.backward` is the chain rule. For ``L = f(h)``, ``h = h(x)``,
 
     ∂L/∂x = ∂L/∂h · ∂h/∂x
 
-read from left to right, a row vector times a Jacobian at each step, so that no Jacobian
-is ever built. The operators (``+``, ``@``, ``[]``, ...) come from ``functional/arithmetic.py`` and ``shape.py``.
+  read from left to right: a row vector times a Jacobian at each step, so that no Jacobian is ever built.
+
+Changes in place (``x += y``, ``x[0] = y``, ``x.zero_()``) end in :meth:`Tensor._become`. They are counted, and
+`backward` refuses a graph that needs values which are gone.
 """
 
 from __future__ import annotations
@@ -17,63 +22,98 @@ import heapq
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from .values import Values
+from minisegnet_kernels.modes import Here, Mode
+
+from .hooks import RemovableHandle
+from .values import Values, as_array, has_nan, owner_of, rank_of
 
 _serials = count()
-_mode: dict[str, Any] = {"record": True, "anomaly": False, "observer": None}
+_recording: Mode[bool] = Mode("recording", True)
+_anomaly: Mode[bool] = Mode("anomaly", False)
+_observer: Mode[Callable | None] = Mode("observer", None)
 
 
-@contextmanager
-def _switched(name: str, value: Any) -> Iterator[None]:
-    before, _mode[name] = _mode[name], value
-    try:
-        yield
-    finally:
-        _mode[name] = before
+def no_grad(function: Callable | None = None) -> Any:
+    """Compute without remembering how: ``with no_grad(): ...``, ``@no_grad()`` or ``@no_grad``; in this thread and task only."""
+    here = _recording.here(False)
+    return here if function is None else here(function)
 
 
-def no_grad():
-    """Compute without remembering how: ``with no_grad(): ...``, or ``@no_grad()``."""
-    return _switched("record", False)
+def enable_grad(function: Callable | None = None) -> Any:
+    """Undo an enclosing `no_grad`; used in the same ways."""
+    here = _recording.here(True)
+    return here if function is None else here(function)
 
 
-def enable_grad():
-    """Undo an enclosing `no_grad`."""
-    return _switched("record", True)
+class set_grad_enabled(Here):
+    """Record or not: a bare call from now on in this thread and task, ``with set_grad_enabled(flag):`` for a block.
+
+    Parameters
+    ----------
+    mode : bool
+    """
+
+    def __init__(self, mode: bool):
+        super().__init__(_recording, bool(mode))
+        super().__enter__()
+
+    def __enter__(self) -> set_grad_enabled:
+        return self  # the call has acted already
+
+    def __call__(self, function: Callable) -> Callable:
+        self.__exit__()  # a decorator acts when the function is called, not before
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:
-    return _mode["record"]
+    """Whether operations are recorded in this thread and task."""
+    return _recording.get()
 
 
-def detect_anomaly():
-    """Find the first NaN: inside, each operation and each gradient is tested (slow).
+def detect_anomaly() -> Here:
+    """Find the first NaN: inside, every operation and every gradient is tested (slow).
 
     Raises
     ------
     FloatingPointError
-        By the operation that first makes a NaN; names it and the line that called it.
+        By the operation that makes the first NaN; the message names it and the line that called it.
     """
-    return _switched("anomaly", True)
+    return _anomaly.here(True)
 
 
-def observed(observer: Callable[[Callable, tuple, dict, tuple], None]):
-    """Inside, tell ``observer(function, args, options, results)`` of every differentiable function that was applied, in order."""
-    return _switched("observer", observer)
+def observed(observer: Callable[[Callable, tuple, dict, tuple], None]) -> Here:
+    """Inside, ``observer(function, args, options, results)`` is called after every differentiable function, in order."""
+    return _observer.here(observer)
+
+
+class Memory:
+    """What all tensors on the same memory share.
+
+    Attributes
+    ----------
+    changes : int
+        How often the values were changed in place.
+    shared : bool
+        Whether more than one tensor was ever made on this memory: views, `Tensor.detach`, `Tensor.data`.
+    """
+
+    __slots__ = ("changes", "shared")
+
+    def __init__(self) -> None:
+        self.changes, self.shared = 0, False
 
 
 class Node:
     """One application of a differentiable function, or a leaf, which has no inputs.
 
-    Nodes do not hold the arrays of their tensors: what a pullback does not need can be freed.
+    A node does not hold the arrays of its tensors, so what a pullback does not need can be freed.
     """
 
     __slots__ = ("dtype", "hooks", "inputs", "name", "owner", "pullback", "serial", "shape", "versions", "where")
@@ -83,12 +123,25 @@ class Node:
         self.name, self.inputs, self.pullback = name, inputs, pullback
         self.shape, self.dtype = owner.shape, owner.dtype
         self.serial = next(_serials)
-        self.hooks: list[Callable] = []
-        self.versions: list[tuple] = []
+        self.hooks: dict[int, Callable] = {}
+        self.versions: list[tuple[Memory, int, tuple]] = []
         self.where = ""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+
+#: The functions behind the operators; `functional` enters them, because it is built on this file.
+OPERATIONS: dict[str, Callable] = {}
+
+
+def _operator(name: str) -> tuple[Callable, Callable, Callable]:
+    """``a + b``, ``b + a`` and ``a += b`` for the operation ``add``."""
+    return (
+        lambda a, b: OPERATIONS[name](a, b),
+        lambda a, b: OPERATIONS[name](b, a),
+        lambda a, b: OPERATIONS[f"{name}_"](a, b),
+    )
 
 
 class Tensor(Values):
@@ -96,37 +149,69 @@ class Tensor(Values):
 
     Parameters
     ----------
-    data : array or Tensor
-        NumPy or CuPy; it is not copied.
+    data : array, Tensor, number or nested list
+        An array (NumPy's or CuPy's) or a tensor is not copied. Python floats become float32.
     requires_grad : bool
-        Whether ``backward()`` shall compute ``grad``, the gradient for this tensor.
+        Whether ``backward()`` computes ``grad``, the gradient for this tensor.
 
     Attributes
     ----------
-    data : array
+    array : array
+        The values.
     grad : Tensor or None
         The sum of all gradients that have arrived since it was last None.
     """
 
-    __array_ufunc__ = None  # so that ``array * tensor`` asks the tensor
+    __array_ufunc__ = None  # so that ``array * tensor`` calls the tensor's operator
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        data = data.data if isinstance(data, Tensor) else data
-        self.data = data if hasattr(data, "dtype") and hasattr(data, "ndim") and not isinstance(data, np.generic) else np.asarray(data)
+        if isinstance(data, Tensor):
+            self.array, self._memory = data.array, data._memory
+            self._memory.shared = True
+        else:
+            self.array, self._memory = as_array(data), Memory()
         self.grad: Tensor | None = None
         self._node: Node | None = None
         self._retains_grad = False
-        self._changes = [0]  # a count of the changes in place, one for all tensors that share the memory
         self._requires_grad = False
         if requires_grad:
             self.requires_grad_()
 
+    # --- operators: functions of functional/arithmetic.py and shape.py ---------------------
+
+    __add__, __radd__, __iadd__ = _operator("add")
+    __sub__, __rsub__, __isub__ = _operator("sub")
+    __mul__, __rmul__, __imul__ = _operator("mul")
+    __truediv__, __rtruediv__, __itruediv__ = _operator("div")
+    __pow__, __rpow__, __ipow__ = _operator("pow")
+    __matmul__, __rmatmul__, __imatmul__ = _operator("matmul")
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return OPERATIONS["getitem"](self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        OPERATIONS["setitem_"](self, key, value)
+
     # --- its history -------------------------------------------------------------------
 
-    is_leaf = property(lambda self: self._node is None or not self._node.inputs)
-    grad_fn = property(lambda self: None if self.is_leaf else self._node)
-    requires_grad = property(lambda self: self._requires_grad, lambda self, value: self.requires_grad_(value))
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed from other tensors, as far as is remembered."""
+        return self._node is None or not self._node.inputs
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made this tensor; None for a leaf."""
+        return None if self.is_leaf else self._node
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient (or no longer) on a leaf; returns the tensor."""
@@ -139,67 +224,116 @@ class Tensor(Values):
 
     def detach(self) -> Tensor:
         """The same memory, without a history."""
-        other = Tensor(self.data)
-        other._changes = self._changes
-        return other
+        return Tensor(self)
 
-    def _changed(self) -> None:
-        """Every change of the values in place is told, lest `backward` compute with the wrong ones."""
-        self._changes[0] += 1
+    @property
+    def data(self) -> Tensor:
+        """The values as a tensor without a history, as `detach` gives them: ``p.data -= 0.1 * p.grad``.
 
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite the values in place (not recorded); a graph that used the old ones will refuse `backward`."""
-        source = source.data if isinstance(source, Tensor) else source
-        if np.shape(source) != self.shape:
-            raise ValueError(f"copy_: expected shape {self.shape}, got {np.shape(source)}")
-        self.data[...] = source
-        self._changed()
-        return self
+        Assigning replaces the values by others, unrecorded. Unlike PyTorch's, a change through ``data`` is counted:
+        a graph that used the old values refuses `backward`.
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        source = values if isinstance(values, Tensor) else Tensor(values if hasattr(values, "dtype") else np.asarray(values, self.dtype))
+        if source.array is self.array:
+            return  # ``x.data -= y`` has changed them already
+        if self._requires_grad and source.dtype.kind != "f":
+            raise TypeError(f"data: this tensor requires a gradient, so its values must be floating-point, not {source.dtype}")
+        self._memory.changes += 1
+        self.array, self._memory = source.array, source._memory
+        self._memory.shared = True
+        if self._node is not None and self.is_leaf:  # gradients arrive in the leaf's shape and dtype
+            self._node.shape, self._node.dtype = self.shape, self.dtype
 
     def __repr__(self) -> str:
-        values = np.array2string(self.data, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.data)
+        values = np.array2string(self.array, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.array)
         notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
         notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
         return f"tensor({', '.join([values, *notes])})"
 
-    def __deepcopy__(self, memo: dict) -> Tensor:
-        """A leaf with memory of its own: a history belongs to one tensor."""
-        return Tensor(self.data.copy(), self._requires_grad)
+    def __reduce__(self) -> tuple:
+        """What pickle and ``copy.deepcopy`` keep: a leaf. History and gradient stay behind."""
+        return _bare, (type(self),), {**vars(self), "grad": None, "_node": None, "_retains_grad": False}
+
+    # --- changes in place ----------------------------------------------------------------
+
+    def _check_change(self, name: str) -> None:
+        """Refuse a change in place that no gradient could be right for."""
+        if self.is_leaf and self._requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                f"{name}: a leaf that requires a gradient is changed in place, and its gradient would be for other values; "
+                "write inside ms.no_grad(), change x.data, or compute a new tensor"
+            )
+
+    def _become(self, result: Tensor, name: str) -> Tensor:
+        """Take over what a function made of this tensor: the end of every change in place.
+
+        If the function was recorded, the tensor takes over its values and its history; the old values live on in
+        the pullbacks that need them. Otherwise the memory is overwritten and the change counted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the result has another shape, or a kind of numbers that the tensor cannot hold.
+        RuntimeError
+            If the function was recorded and other tensors share the memory: their histories would be wrong.
+        """
+        if result.shape != self.shape:
+            raise ValueError(f"{name}: the result has shape {result.shape}, and the tensor that is changed has {self.shape}")
+        if rank_of(result.dtype) > rank_of(self.dtype):
+            raise TypeError(f"{name}: a result of {result.dtype} cannot be stored in a tensor of {self.dtype}; write x = x.to(...) first")
+        if not result._requires_grad:
+            self.array[...] = result.array
+            self._memory.changes += 1
+            return self
+        if self._memory.shared:
+            raise RuntimeError(
+                f"{name}: this tensor shares its memory with others (views, .detach(), .data), whose histories a recorded change would "
+                "make wrong; compute a new tensor (x = x + y instead of x += y), or work on x.clone()"
+            )
+        assert result._node is not None
+        self.array, self._memory, self._node = result.array, result._memory, result._node
+        self._node.owner, self._requires_grad = weakref.ref(self), True
+        return self
 
     # --- gradients ---------------------------------------------------------------------
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call ``hook(gradient)`` when the gradient is complete; what it returns replaces it.
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook(gradient)`` when the gradient is complete; a tensor that it returns replaces the gradient.
 
-        Returns a function that removes the hook.
+        ``remove()`` of the handle that is returned takes the hook away.
         """
         if not self._requires_grad:
-            raise RuntimeError("a hook needs a tensor that requires a gradient")
-        hooks = _node_of(self).hooks
-        hooks.append(hook)
-        return lambda: hooks.remove(hook)
+            raise RuntimeError("register_hook needs a tensor that requires a gradient; call requires_grad_() on a leaf")
+        return RemovableHandle(_node_of(self).hooks, hook)
 
     def retain_grad(self) -> None:
         """Keep ``grad`` on this tensor although it is not a leaf."""
         if not self._requires_grad:
-            raise RuntimeError("retain_grad needs a tensor that requires a gradient")
+            raise RuntimeError("retain_grad needs a tensor that requires a gradient; call requires_grad_() on a leaf")
         self._retains_grad = True
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Add to ``grad`` of every leaf its share of the gradient of this tensor.
+        """Compute the gradient for every leaf that this tensor was made from, and add it to the leaf's ``grad``.
 
         Parameters
         ----------
         gradient : Tensor or array, optional
-            The cotangent, of this tensor's shape. A scalar needs none: it is 1.
+            The cotangent: the gradient of the final result for this tensor, in this tensor's shape. A scalar is the
+            final result itself and needs none.
         retain_graph : bool
             Keep what the pullbacks remember, for a second `backward`.
 
         Raises
         ------
         RuntimeError
-            If the tensor has no history, if it is no scalar and `gradient` is missing, if the
-            graph has already been used, or if a tensor was changed in place since.
+            If the tensor has no history; if it has several elements and `gradient` is missing; if the graph was
+            used before; or if a tensor that the graph needs was changed in place.
+        ValueError
+            If `gradient` has another shape than this tensor.
         """
         if not self._requires_grad:
             raise RuntimeError(
@@ -209,15 +343,15 @@ class Tensor(Values):
             raise RuntimeError(
                 f"backward() starts at a scalar, and this tensor has shape {self.shape}: reduce it (.mean(), .sum()) or pass gradient="
             )
-        seed = np.ones_like(self.data) if gradient is None else gradient.data if isinstance(gradient, Tensor) else gradient
+        seed = np.ones_like(self.array) if gradient is None else gradient.array if isinstance(gradient, Tensor) else gradient
         if np.shape(seed) != self.shape:
             raise ValueError(f"gradient must have the tensor's shape {self.shape}, not {np.shape(seed)}")
 
         root = _node_of(self)
         pending = {root: seed.astype(self.dtype, copy=False) if hasattr(seed, "astype") else np.asarray(seed, self.dtype)}
-        # A value is always made after the values it is made from. So, newest first, every
-        # node is reached only when all gradients that flow into it have been added. A heap
-        # instead of recursion: 50,000 nodes in a row are no deeper than one.
+        # A value is always made after the values that it is made from. Newest first, every node is therefore
+        # reached only when all gradients that flow into it have been added. A heap instead of recursion: 50,000
+        # nodes in a row are no deeper than one.
         newest = [(-root.serial, root)]
         while newest:
             _, node = heapq.heappop(newest)
@@ -227,7 +361,7 @@ class Tensor(Values):
                 if source is None or product is None:
                     continue
                 share = _fit(product(), source)
-                if _mode["anomaly"] and _has_nan(share):
+                if _anomaly.get() and has_nan(share):
                     raise FloatingPointError(f"the gradient of {node.name} made a NaN; it was called at {node.where}")
                 if source in pending:
                     pending[source] = pending[source] + share  # a value used twice: its influences add up
@@ -238,25 +372,23 @@ class Tensor(Values):
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """A tensor with a copy of the data. Python floats become float32, arrays keep their dtype."""
-    if isinstance(data, Tensor):
-        data = data.data
-    array = data.copy() if hasattr(data, "__cuda_array_interface__") else np.array(data)
-    if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
-        dtype = np.float32
-    array = array if dtype is None else array.astype(dtype, copy=False)
-    made = Tensor(array) if device == "cpu" else Tensor(array).to(device)
+    array = data.array if isinstance(data, Tensor) else as_array(data)
+    copy = array.copy() if dtype is None else array.astype(dtype)
+    made = Tensor(copy) if device == "cpu" else Tensor(copy).to(device)
     return made.requires_grad_() if requires_grad else made
 
 
 def differentiable(function: Callable) -> Callable:
-    """Turn a function on arrays, that returns its value and its pullback, into one on tensors.
+    """Turn a function on arrays, which returns its value and its pullback, into a function on tensors.
 
-    ``function(*arrays, **options)`` returns ``value, pullback``. ``pullback(g)`` gets the gradient
-    for the value and returns, for each positional argument in order, a function that computes that
-    argument's gradient (a vector-Jacobian product), or None for an argument without one; trailing
-    ones may be left out. Only the products that are needed are computed. What they have in common
-    is computed in ``pullback`` itself. A product may come in the shape of a broadcast: it is summed
-    back. If ``value`` is a tuple, the first element is differentiable and the others are constants.
+    ``function(*arrays, **options)`` returns ``value, pullback``. ``pullback(g)`` gets the gradient for the value and
+    returns one function for each positional argument, in order: it computes the gradient for that argument (a
+    vector-Jacobian product). None stands for an argument without a gradient; trailing ones may be left out. Only the
+    products that are needed are computed; what they have in common is computed in ``pullback`` itself. A product may
+    have the shape of a broadcast: it is summed back.
+
+    If ``value`` is a tuple, the first element is differentiable and the others are constants. A function that changes
+    arguments in place (running statistics) returns those arrays as a third element; its pullback must not read them.
     """
     signature = inspect.signature(function)
 
@@ -266,24 +398,42 @@ def differentiable(function: Callable) -> Callable:
             bound = signature.bind(*args, **options)
             bound.apply_defaults()  # without them, an argument behind one that is left out would not count as positional
             args, options = bound.args, bound.kwargs
-        value, pullback = function(*map(_array, args), **options)
+        value, pullback, *changed = function(*map(_array, args), **options)
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if changed:
+            overwritten = {id(array) for array in changed[0]}
+            for a in tensors:
+                a._memory.changes += id(a.array) in overwritten
+            tensors = [a for a in tensors if id(a.array) not in overwritten]
         value, constants = (value[0], value[1:]) if isinstance(value, tuple) else (value, ())
-        result = Tensor(value)
-        if _mode["anomaly"] and _has_nan(value):
+        result = _wrapped(value, tensors)
+        if _anomaly.get() and has_nan(value):
             raise FloatingPointError(f"{function.__name__} made a NaN; it was called at {_caller()}")
-        if _mode["record"] and result.dtype.kind == "f":
+        if _recording.get() and result.dtype.kind == "f":
             nodes = tuple(_node_of(a) if isinstance(a, Tensor) and a._requires_grad else None for a in args)
             if any(nodes):
                 result._requires_grad = True
                 result._node = Node(result, function.__name__, nodes, pullback)
-                result._node.versions = [(a._changes, a._changes[0], a.shape) for a in args if isinstance(a, Tensor)]
-                result._node.where = _caller() if _mode["anomaly"] else ""
-        results = (result, *map(Tensor, constants))
-        if _mode["observer"]:
-            _mode["observer"](function, args, options, results)
+                result._node.versions = [(a._memory, a._memory.changes, a.shape) for a in tensors]
+                result._node.where = _caller() if _anomaly.get() else ""
+        results = (result, *(_wrapped(constant, tensors) for constant in constants))
+        if observer := _observer.get():
+            observer(function, args, options, results)
         return results if constants else result
 
     return apply
+
+
+def _wrapped(value: Any, arguments: list[Tensor]) -> Tensor:
+    """A tensor of a result. If it is a view of an argument, changes of either count for both."""
+    result = Tensor(value)
+    if getattr(value, "base", None) is not None or any(value is a.array for a in arguments):
+        memory = owner_of(value)
+        for a in arguments:
+            if owner_of(a.array) is memory:
+                result._memory = a._memory
+                a._memory.shared = True
+    return result
 
 
 # --- the steps of backward ----------------------------------------------------------------
@@ -297,10 +447,11 @@ def _products(node: Node, g: Any, retain_graph: bool) -> tuple:
         raise RuntimeError(
             f"backward() a second time through {node.name}, whose graph was freed: call the first backward(retain_graph=True)"
         )
-    for changes, before, shape in node.versions:
-        if changes[0] != before:
+    for memory, before, shape in node.versions:
+        if memory.changes != before:
             raise RuntimeError(
-                f"a tensor of shape {shape} that {node.name} needs was changed in place since: call backward() before the change"
+                f"a tensor of shape {shape} that {node.name} was computed from has been changed in place since: call backward() before "
+                "the change, or compute the graph anew"
             )
     products = node.pullback(g)
     if not retain_graph:
@@ -321,7 +472,7 @@ def _fit(share: Any, node: Node) -> Any:
 
 
 def _hooked(node: Node, g: Any) -> Any:
-    for hook in list(node.hooks):
+    for hook in list(node.hooks.values()):
         replaced = hook(Tensor(g))
         if replaced is not None:
             g = _fit(_array(replaced), node)
@@ -331,12 +482,13 @@ def _hooked(node: Node, g: Any) -> Any:
 def _deposit(node: Node, g: Any) -> None:
     """Add a gradient to ``grad``, in memory of its own, if the tensor keeps one."""
     owner = node.owner()
-    if owner is None or not (owner.is_leaf or owner._retains_grad):
+    if owner is None or owner._node is not node or not (owner.is_leaf or owner._retains_grad):
         return
     if owner.grad is None:
         owner.grad = Tensor(g.copy())
     else:
-        owner.grad.data = owner.grad.data + g
+        owner.grad.array[...] = owner.grad.array + g
+        owner.grad._memory.changes += 1
 
 
 def _node_of(tensor: Tensor) -> Node:
@@ -347,11 +499,11 @@ def _node_of(tensor: Tensor) -> Node:
 
 def _array(value: Any) -> Any:
     """What a function on arrays gets; NumPy's scalars become Python's, which promote nothing."""
-    return value.data if isinstance(value, Tensor) else value.item() if isinstance(value, np.generic) else value
+    return value.array if isinstance(value, Tensor) else value.item() if isinstance(value, np.generic) else value
 
 
-def _has_nan(array: Any) -> bool:
-    return array.dtype.kind == "f" and bool((array != array).any())
+def _bare(kind: type) -> Any:
+    return kind.__new__(kind)
 
 
 def _caller() -> str:

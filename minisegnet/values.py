@@ -1,4 +1,4 @@
-"""What a tensor is apart from its history: an array, its shape and dtype, and ways out of it."""
+"""What a tensor is apart from its history: an array, its shape and dtype, and the ways to get it out."""
 
 from __future__ import annotations
 
@@ -9,54 +9,48 @@ import numpy as np
 
 
 class Values:
-    """The array of a tensor, NumPy's or CuPy's, and what can be said of it.
+    """The array of a tensor, NumPy's or CuPy's, and its properties.
 
     Attributes
     ----------
-    data : array
+    array : array
     """
 
-    data: Any
+    array: Any
     _requires_grad = False
 
-    if TYPE_CHECKING:  # operators and methods that functional/arithmetic.py gives to Tensor
-        __add__: Any
-        __radd__: Any
-        __sub__: Any
-        __rsub__: Any
-        __mul__: Any
-        __rmul__: Any
-        __truediv__: Any
-        __rtruediv__: Any
-        __pow__: Any
-        __matmul__: Any
-        __neg__: Any
-        __lt__: Any
-        __gt__: Any
-        __getitem__: Any
+    if TYPE_CHECKING:  # methods that functional/ gives to Tensor
 
         def __getattr__(self, name: str) -> Any: ...
 
-    shape = property(lambda self: tuple(self.data.shape))
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
 
     @property
     def device(self) -> str:
         """``"cpu"`` or ``"cuda"``."""
-        return "cuda" if hasattr(self.data, "__cuda_array_interface__") else "cpu"
+        return "cuda" if hasattr(self.array, "__cuda_array_interface__") else "cpu"
 
     @property
     def __cuda_array_interface__(self) -> dict:
-        return self.data.__cuda_array_interface__
+        return self.array.__cuda_array_interface__
 
     def numpy(self) -> np.ndarray:
-        """The NumPy array (shared memory). The tensor must lie on the CPU and not require a gradient."""
+        """The NumPy array, in shared memory; the tensor must be on the CPU and not require a gradient."""
         if self._requires_grad:
             raise RuntimeError("this tensor requires a gradient, which NumPy would lose; write x.detach().numpy()")
         if self.device != "cpu":
-            raise TypeError("this tensor lies on the GPU; write x.cpu().numpy()")
-        return self.data
+            raise TypeError("this tensor is on the GPU; write x.cpu().numpy()")
+        return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -64,19 +58,19 @@ class Values:
     def __dlpack__(self, **options: Any) -> Any:
         if self._requires_grad:
             raise BufferError("this tensor requires a gradient; export x.detach()")
-        return self.data.__dlpack__(**options)
+        return self.array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple:
-        return self.data.__dlpack_device__()
+        return self.array.__dlpack_device__()
 
     def item(self) -> Any:
         """The Python number of a tensor with one element."""
-        if self.data.size != 1:
+        if self.array.size != 1:
             raise ValueError(f"item() needs a tensor with one element; this one has shape {self.shape}")
-        return self.data.item()
+        return self.array.item()
 
     def tolist(self) -> Any:
-        return self.data.tolist()
+        return self.array.tolist()
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -85,7 +79,7 @@ class Values:
         return self.ndim
 
     def numel(self) -> int:
-        return int(self.data.size)
+        return int(self.array.size)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -103,3 +97,28 @@ class Values:
 
     def __int__(self) -> int:
         return int(self.item())
+
+
+def as_array(data: Any) -> Any:
+    """An array as it is; of anything else a NumPy array, in which Python floats are float32."""
+    if isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__"):
+        return data
+    array = np.asarray(data)
+    return array.astype(np.float32) if array.dtype == np.float64 and not hasattr(data, "dtype") else array
+
+
+def owner_of(array: Any) -> Any:
+    """The object that owns an array's memory: two views of one array have one owner."""
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
+    return array
+
+
+def has_nan(array: Any) -> bool:
+    """Whether an array of floats holds a NaN."""
+    return array.dtype.kind == "f" and bool((array != array).any())
+
+
+def rank_of(dtype: Any) -> int:
+    """Truth values 0, integers 1, floats 2: an array can store what has its own rank or a lower one."""
+    return {"b": 0, "i": 1, "u": 1, "f": 2}.get(dtype.kind, 3)

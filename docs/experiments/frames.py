@@ -61,7 +61,7 @@ def measure(
     for name, (form, manner) in forms.items():
         progress(name)
         with manner():
-            found[name] = scores(form, images).cpu().data
+            found[name] = scores(form, images).cpu().array
             for _ in range(warm_up):
                 predict(form, images)
     first = next(iter(found.values()))

@@ -60,13 +60,13 @@ class Minisegnet:
         made = self._tensor(array, device=self.device)
         if self.last and made.ndim == 4:
             made = made.to(memory_format="channels_last")
-        return self._wrap(made.data, requires_grad=requires_grad)
+        return self._wrap(made.array, requires_grad=requires_grad)
 
     def value(self, t: Any) -> np.ndarray:
-        return t.detach().cpu().data
+        return t.detach().cpu().array
 
     def assign(self, t: Any, values: np.ndarray) -> None:
-        t.data[...] = self._tensor(values.astype(np.float32), device=self.device).data
+        t.array[...] = self._tensor(values.astype(np.float32), device=self.device).array
 
     def finish(self) -> None:
         """Wait until the device has done what it was asked for."""

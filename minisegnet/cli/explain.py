@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.target is None else _class(args.target, about.classes, "--target")
 
     with compiling():
-        probabilities = F.softmax(scores(model, prepared[None]), dim=1).cpu().data[0]
+        probabilities = F.softmax(scores(model, prepared[None]), dim=1).cpu().array[0]
         measures = {"confidence": confidence(probabilities), "entropy": entropy(probabilities), "margin": margin(probabilities)}
         if args.passes is not None:
             measures["information"] = monte_carlo_dropout(model, prepared[None], args.passes).information[0]
@@ -98,7 +98,7 @@ def _first_filters(model: Any) -> tuple[str, Any] | None:
 
     for name, module in model.named_modules():
         if isinstance(module, Conv2d) and module.kernel_size != (1, 1):
-            return name, module.weight.detach().cpu().data
+            return name, module.weight.detach().cpu().array
     return None
 
 

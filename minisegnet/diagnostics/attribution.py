@@ -75,7 +75,7 @@ def seg_grad_cam(model: Module, image: np.ndarray, target: int, mask: np.ndarray
     classes = found.scores.shape[1]
     if not 0 <= target < classes:
         raise ValueError(f"there is no class {target}: the network tells {classes} apart, 0 to {classes - 1}")
-    chosen = _mask(mask, found.scores.detach().cpu().data[0], target)
+    chosen = _mask(mask, found.scores.detach().cpu().array[0], target)
     name = layer if layer is not None else _coarsest(outputs, found.input.shape[2:])
     features = outputs[name]
     features.retain_grad()
@@ -87,9 +87,9 @@ def seg_grad_cam(model: Module, image: np.ndarray, target: int, mask: np.ndarray
     alpha = features.grad.mean((2, 3), keepdim=True)
     heat = F.relu((alpha * features.detach()).sum(1, keepdim=True))
     top, left = found.offset
-    heat = F.interpolate(heat, found.input.shape[2:], mode="bilinear").cpu().data[0, 0]
+    heat = F.interpolate(heat, found.input.shape[2:], mode="bilinear").cpu().array[0, 0]
     heat = heat[top : top + chosen.shape[0], left : left + chosen.shape[1]]
-    return Attribution(heat, name, target, float(found.scores.detach().cpu().data[0, target][chosen].sum()))
+    return Attribution(heat, name, target, float(found.scores.detach().cpu().array[0, target][chosen].sum()))
 
 
 def _mask(mask: Any, found: np.ndarray, target: int) -> np.ndarray:

@@ -87,4 +87,4 @@ def activations(model: Module, image: np.ndarray, names: Any = None) -> dict[str
     """
     with recorded(model, names) as outputs:
         scores(model, np.asarray(image)[None])
-    return {name: output.detach().cpu().data[0] for name, output in outputs.items()}
+    return {name: output.detach().cpu().array[0] for name, output in outputs.items()}

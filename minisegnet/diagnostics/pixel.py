@@ -144,7 +144,7 @@ def trace_pixel(model: Module, image: np.ndarray, pixel: tuple[int, int], target
     for output in outputs.values():
         if output.requires_grad:
             output.retain_grad()
-    scores = found.scores.detach().cpu().data[0, :, row, column].astype(np.float64)
+    scores = found.scores.detach().cpu().array[0, :, row, column].astype(np.float64)
     label = int(scores.argmax())
     target = label if target is None else target
     if not 0 <= target < len(scores):
@@ -167,7 +167,7 @@ def trace_pixel(model: Module, image: np.ndarray, pixel: tuple[int, int], target
 
 
 def _layer(name: str, kind: str, output: Tensor, length: float) -> LayerTrace:
-    values, gradient = output.detach().cpu().data[0], output.grad.cpu().data[0]  # type: ignore[union-attr]
+    values, gradient = output.detach().cpu().array[0], output.grad.cpu().array[0]  # type: ignore[union-attr]
     flow = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=0))
     box = _box(flow > 0)
     seen = values[:, box[0] : box[1], box[2] : box[3]]

@@ -3,6 +3,7 @@
 Names, arguments and defaults are PyTorch's wherever PyTorch has the function.
 """
 
+from . import in_place  # noqa: F401  (gives Tensor its changes in place)
 from .activation import leaky_relu, log_softmax, relu, softmax
 from .arithmetic import (
     abs,

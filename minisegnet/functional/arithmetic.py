@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..tensor import Tensor, differentiable
+from ..tensor import OPERATIONS, Tensor, differentiable
 
 # --- dtypes -----------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def argmax(a: Tensor, dim: int | None = None) -> Tensor:
     """Index of the largest value; the first on ties. Not differentiable."""
-    return Tensor(a.data.argmax(axis=dim))
+    return Tensor(a.array.argmax(axis=dim))
 
 
 @differentiable
@@ -229,19 +229,12 @@ def matmul(a, b):
 
 def _compare(name: str) -> Any:
     def compare(a: Tensor, b: Any) -> Tensor:
-        return Tensor(getattr(a.data, name)(b.data if isinstance(b, Tensor) else b))
+        return Tensor(getattr(a.array, name)(b.array if isinstance(b, Tensor) else b))
 
     return compare
 
 
-def _swapped(function: Any) -> Any:
-    return lambda a, b: function(b, a)
-
-
-_BINARY = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow, "matmul": matmul}
-for _name, _function in _BINARY.items():
-    setattr(Tensor, f"__{_name}__", _function)
-    setattr(Tensor, f"__r{_name}__", _swapped(_function))
+OPERATIONS.update(add=add, sub=sub, mul=mul, div=div, pow=pow, matmul=matmul)
 for _name in ("__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"):
     setattr(Tensor, _name, _compare(_name))
 for _function in (exp, log, sqrt, abs, sigmoid, tanh, clip, sum, mean, max, amax, argmax):

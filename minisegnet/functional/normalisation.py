@@ -58,13 +58,13 @@ def batch_norm(
         y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
     else:
         y, mu, rho = kernels.inference(input, batch_mean, batch_var, weight, bias, eps=eps), batch_mean, _rho(batch_var, eps)
-    _update(running_mean, running_var, mu, rho, input, momentum, eps)
+    changed = _update(running_mean, running_var, mu, rho, input, momentum, eps)
 
     def pullback_training(g):
         gamma, beta = kernels.grad_affine(g, input, mu, rho)  # the input gradient needs both sums
         return lambda: kernels.grad_input(g, input, weight, mu, rho, gamma, beta), None, None, *parts(lambda: gamma, lambda: beta)
 
-    return y, pullback_training
+    return y, pullback_training, changed
 
 
 @differentiable
@@ -78,8 +78,7 @@ def batch_norm_relu(
     else:
         mu, variance = (batch_mean, batch_var) if training else (running_mean, running_var)
         y, rho = kernels.inference_relu(input, mu, variance, weight, bias, eps=eps), _rho(variance, eps)
-    if training:
-        _update(running_mean, running_var, mu, rho, input, momentum, eps)
+    changed = _update(running_mean, running_var, mu, rho, input, momentum, eps) if training else ()
 
     def pullback(g):
         gamma, beta = kernels.grad_affine_relu(g, input, weight, bias, mu, rho)
@@ -87,7 +86,7 @@ def batch_norm_relu(
         sums = (gamma, beta) if training else (np.zeros_like(gamma), np.zeros_like(beta))
         return lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *sums), None, None, *parts(lambda: gamma, lambda: beta)
 
-    return y, pullback
+    return y, pullback, changed
 
 
 def _affine(input, running_mean, running_var, weight, bias, training):
@@ -118,9 +117,11 @@ def _rho(variance, eps):
 
 
 def _update(running_mean, running_var, mu, rho, input, momentum, eps):
-    if running_mean is not None and running_var is not None:
-        count = input.size // input.shape[1]
-        kernels.update_running(running_mean, running_var, mu, rho, count=count, momentum=momentum, eps=eps)
+    """Move the running statistics; returns the arrays that have changed."""
+    if running_mean is None or running_var is None:
+        return ()
+    kernels.update_running(running_mean, running_var, mu, rho, count=input.size // input.shape[1], momentum=momentum, eps=eps)
+    return running_mean, running_var
 
 
 @differentiable

@@ -75,7 +75,7 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
         return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
     size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
     if weight is None:
-        weight = Tensor(np.ones_like(input.data, shape=size))
+        weight = Tensor(np.ones_like(input.array, shape=size))
     if tuple(weight.shape[-2:]) != size:
         checks.fail(
             "max_pool2d",

@@ -66,13 +66,13 @@ def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int 
     >>> label(Tensor(np.array([[[0.2, 0.7]]])), Intervals([(0, 0.5), (0.5, 1)]), labels=[0, 255]).tolist()
     [[[0, 255]]]
     """
-    x = scores.data
+    x = scores.array
     if regions is None or isinstance(regions, ArgmaxRegions):
         return Tensor(label_kernels.argmax(x, labels))
     if isinstance(regions, Intervals):
         return Tensor(label_kernels.intervals(x, regions.bounds, labels, default=default))
     if isinstance(regions, Prototypes):
-        points = regions.points.data if isinstance(regions.points, Tensor) else regions.points
+        points = regions.points.array if isinstance(regions.points, Tensor) else regions.points
         return Tensor(label_kernels.prototypes(x, points, labels, default=default))
     checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
 
@@ -114,12 +114,12 @@ def cross_entropy(
     short = 4 - input.ndim  # classification and sequences are images of one row or column
     if short > 0 and input.ndim >= 2:
         input = input.reshape(*input.shape, *(1,) * short)
-        target = target.data if isinstance(target, Tensor) else np.asarray(target)
+        target = target.array if isinstance(target, Tensor) else np.asarray(target)
         loss = cross_entropy(input, target.reshape(*target.shape, *(1,) * short), weight, **options)
         return loss.reshape(target.shape) if reduction == "none" else loss
     if input.requires_grad and is_grad_enabled():
         return _loss_with_gradient(input, target, weight, **options)
-    arrays = [a.data if isinstance(a, Tensor) else a for a in (input, target, weight)]
+    arrays = [a.array if isinstance(a, Tensor) else a for a in (input, target, weight)]
     return Tensor(loss_kernels.forward(*arrays, **options))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from minisegnet_kernels.layout import channels_last, dense, is_channels_last, uninitialised
 
-from ..tensor import Tensor, differentiable, is_grad_enabled
+from ..tensor import OPERATIONS, Tensor, differentiable
 
 
 @differentiable
@@ -58,7 +58,7 @@ def squeeze(a: Tensor, dim: int | None = None) -> Tensor:
 
 
 def unsqueeze(a: Tensor, dim: int) -> Tensor:
-    return _reshape(a, np.expand_dims(a.data, dim).shape)
+    return _reshape(a, np.expand_dims(a.array, dim).shape)
 
 
 @differentiable
@@ -76,24 +76,14 @@ def index(a, key):
     return a[key], lambda g: (lambda: grad(g),)
 
 
-def _getitem(a: Tensor, key: Any) -> Tensor:
-    plain = (
-        tuple(k.data if isinstance(k, Tensor) else k for k in key)
-        if isinstance(key, tuple)
-        else key.data
-        if isinstance(key, Tensor)
-        else key
-    )
-    return index(a, plain)
+def array_key(key: Any) -> Any:
+    """An index on arrays; a tensor, or each of several, becomes its array."""
+    plain = lambda k: k.array if isinstance(k, Tensor) else k
+    return tuple(map(plain, key)) if isinstance(key, tuple) else plain(key)
 
 
-def _setitem(a: Tensor, key: Any, value: Any) -> None:
-    if a.requires_grad and is_grad_enabled():
-        raise TypeError(
-            "a tensor with a history cannot be assigned to: build a new one (ms.functional.where, cat, pad), or write inside ms.no_grad()"
-        )
-    a.data[key] = value.data if isinstance(value, Tensor) else value
-    a._changed()
+def getitem(a: Tensor, key: Any) -> Tensor:
+    return index(a, array_key(key))
 
 
 @differentiable
@@ -194,9 +184,9 @@ def contiguous(a: Tensor, memory_format: str = "contiguous") -> Tensor:
 def is_contiguous(a: Tensor, memory_format: str = "contiguous") -> bool:
     """Whether the tensor lies in rows first, or channels last, without gaps."""
     return (
-        is_channels_last(a.data) or (a.data.flags.c_contiguous and a.shape[1] == 1)
+        is_channels_last(a.array) or (a.array.flags.c_contiguous and a.shape[1] == 1)
         if memory_format == "channels_last"
-        else bool(a.data.flags.c_contiguous)
+        else bool(a.array.flags.c_contiguous)
     )
 
 
@@ -206,8 +196,6 @@ _METHODS: dict[str, Any] = {
         for function in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to, contiguous, is_contiguous)
     },
     "view": reshape,
-    "__getitem__": _getitem,
-    "__setitem__": _setitem,
     "cpu": lambda a: to(a, "cpu"),
     "cuda": lambda a: to(a, "cuda"),
     "float": lambda a: to(a, np.float32),
@@ -216,3 +204,4 @@ _METHODS: dict[str, Any] = {
 }
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)
+OPERATIONS["getitem"] = getitem

@@ -41,7 +41,7 @@ def augmented_scores(model: Module, images: Any, flips: str = "hv", scales: Sequ
     ValueError
         If a flip or a scale is none.
     """
-    images = images.data if isinstance(images, Tensor) else np.asarray(images)
+    images = images.array if isinstance(images, Tensor) else np.asarray(images)
     if not set(flips) <= {"h", "v"}:
         raise ValueError(f'flips are "", "h", "v" or "hv", not {flips!r}')
     if not scales or not all(np.isfinite(s) and s > 0 for s in scales):
@@ -55,6 +55,6 @@ def augmented_scores(model: Module, images: Any, flips: str = "hv", scales: Sequ
         scaled = tuple(max(1, round(n * scale)) for n in size)
         found = scores(model, view if scaled == size else F.interpolate(view, scaled, mode="bilinear"))
         found = found if scaled == size else F.interpolate(found, size, mode="bilinear")
-        total = total + np.flip(F.softmax(found, dim=1).cpu().data, turned)
+        total = total + np.flip(F.softmax(found, dim=1).cpu().array, turned)
     mean = total / np.asarray(len(scales) * len(turns), total.dtype)
     return Tensor(np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)))

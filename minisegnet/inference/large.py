@@ -131,7 +131,7 @@ def tiled_scores(
     if image.ndim != 3:
         raise ValueError(f"an image that is prepared has the shape (C, H, W); got {image.shape}")
     size = (image.shape[1], image.shape[2])
-    strips = blend(lambda tile: scorer(model, tile[None]).cpu().data[0], lambda a, b: image[:, a:b], size, tiling or Tiling())
+    strips = blend(lambda tile: scorer(model, tile[None]).cpu().array[0], lambda a, b: image[:, a:b], size, tiling or Tiling())
     return np.concatenate([strip for _, strip in strips], axis=1)
 
 
@@ -197,7 +197,7 @@ def segment_large(
             glance.see(start, band)
             return band
 
-        for start, strip in blend(lambda tile: scorer(model, tile[None]).cpu().data[0], rows, image.size, tiling or Tiling()):
+        for start, strip in blend(lambda tile: scorer(model, tile[None]).cpu().array[0], rows, image.size, tiling or Tiling()):
             if len(strip) > 256:
                 raise ValueError(f"a palette PNG holds 256 labels, and the network tells {len(strip)} classes apart")
             found = strip.argmax(axis=0)  # equation label.argmax: the first of equals

@@ -96,7 +96,7 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
     sure: Any = 0.0  # the mean of −Σ p log p
     with _dropping(layers, np.random.default_rng(seed)):
         for _ in range(passes):
-            p = F.softmax(scores(model, images), dim=1).cpu().data
+            p = F.softmax(scores(model, images), dim=1).cpu().array
             mean, sure = mean + p / passes, sure + entropy(p) / passes
     doubt = entropy(mean)
     return Dropouts(mean, doubt, np.maximum(doubt - sure, 0), passes)

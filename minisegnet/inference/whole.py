@@ -107,7 +107,7 @@ class Pass:
 
 def run(model: Module, images: Any, record: bool = False) -> Pass:
     """What `scores` does; with `record`, the result remembers how it was computed, from `Pass.input` on."""
-    images = images.data if isinstance(images, Tensor) else np.asarray(images)
+    images = images.array if isinstance(images, Tensor) else np.asarray(images)
     if images.ndim != 4:
         raise ValueError(f"images have the shape (N, C, H, W); got {tuple(images.shape)}")
     like = next(iter(model.parameters()), None)
@@ -120,7 +120,7 @@ def run(model: Module, images: Any, record: bool = False) -> Pass:
     if padded != list(size):
         around = [(b, p - n - b) for b, p, n in zip(before, padded, size, strict=True)]
         images = np.pad(images, [(0, 0), (0, 0), *around], mode="reflect")
-    given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).data, requires_grad=record)
+    given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).array, requires_grad=record)
     with evaluating(model):
         result = model(given)
     # A network without padding loses as much on one side as on the other.
@@ -153,7 +153,7 @@ def predict(model: Module, images: Any) -> np.ndarray:
     Equation ``label.argmax``.
     """
     single = len(images.shape) == 3
-    labels = F.label(scores(model, images[None] if single else images)).cpu().data
+    labels = F.label(scores(model, images[None] if single else images)).cpu().array
     return labels[0] if single else labels
 
 
@@ -187,10 +187,10 @@ def segment_image(model: Module, image: np.ndarray, confidence: bool = False) ->
 def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False, scorer: Callable[[Module, Any], Tensor] = scores) -> Any:
     """As `segment_image`, for an image (C, H, W) that `prepare` has made; `scorer` may be `augmented_scores`, for example."""
     found = scorer(model, image[None])
-    labels = F.label(found).cpu().data[0]
+    labels = F.label(found).cpu().array[0]
     if not confidence:
         return labels
-    probabilities = F.softmax(found, dim=1).cpu().data[0]
+    probabilities = F.softmax(found, dim=1).cpu().array[0]
     return labels, probabilities.max(axis=0).astype(np.float32)
 
 

@@ -84,7 +84,7 @@ class BoundaryWeightedCrossEntropyLoss(Loss):
 
     def weights(self, target: Any) -> np.ndarray:
         """The weight of each pixel, w_i: float64 (N, H, W) for labels (N, H, W); 0 where they are ignored."""
-        labels = (target if isinstance(target, Tensor) else Tensor(target)).cpu().data
+        labels = (target if isinstance(target, Tensor) else Tensor(target)).cpu().array
         objects = np.where((labels == self.background) | (labels == self.ignore_index), 0, labels + 1 if self.background else labels)
         between = unet_weight_map(connected_components(objects), self.w0, self.sigma)
         weight = None if self.weight is None else self.weight.cpu()
@@ -94,7 +94,7 @@ class BoundaryWeightedCrossEntropyLoss(Loss):
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
         losses = pixel_cross_entropy(scores, target, self.ignore_index, self.label_smoothing)  # first: it checks the labels
         weights = Tensor(self.weights(target).astype(scores.dtype)).to(scores.device)
-        return weighted_mean(losses, weights.data)
+        return weighted_mean(losses, weights.array)
 
     def extra_repr(self) -> str:
         return self._named(w0=self.w0, sigma=self.sigma, background=self.background, label_smoothing=self.label_smoothing)

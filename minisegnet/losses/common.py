@@ -37,7 +37,7 @@ def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[
     ValueError
         If shapes do not fit, or a label is no class and not `ignore_index`.
     """
-    t = target.data if isinstance(target, Tensor) else target
+    t = target.array if isinstance(target, Tensor) else target
     checks.rank(name, "scores", scores, "N C H W")
     checks.rank(name, "target", t, "N H W")
     if (scores.shape[0], *scores.shape[2:]) != tuple(t.shape) or t.dtype.kind not in "iu":
@@ -70,11 +70,11 @@ def class_vector(weight: Any) -> Tensor | None:
 
 def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any) -> Any:
     """The weight of the class of each pixel (1 without weights), and 0 where a pixel is ignored: an array (N, H, W)."""
-    t = target.data if isinstance(target, Tensor) else target
+    t = target.array if isinstance(target, Tensor) else target
     counts = t != ignore_index
     if weight is None:
         return counts.astype(dtype)
-    return weight.data.astype(dtype)[np.where(counts, t, 0)] * counts
+    return weight.array.astype(dtype)[np.where(counts, t, 0)] * counts
 
 
 def weighted_mean(losses: Tensor, weights: Any) -> Tensor:

@@ -100,7 +100,7 @@ class OhemCrossEntropyLoss(Loss):
 
     def forward(self, scores: Tensor, target: Any) -> Tensor:
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
-        hardness = pixel_cross_entropy(scores.detach(), target, self.ignore_index).data
+        hardness = pixel_cross_entropy(scores.detach(), target, self.ignore_index).array
         counts = pixel_weights(target, None, self.ignore_index, bool)
         kept = counts & ((np.exp(-hardness) < self.thresh) | (hardness >= self._least(hardness[counts])))
         weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype) * kept

@@ -52,7 +52,7 @@ class DiceLoss(Loss):
         p = F.softmax(scores, dim=1)
         both = (p * Tensor(truth)).sum(axes)
         sizes = (p * Tensor(counts)).sum(axes) + Tensor(truth.sum(axis=axes).astype(scores.dtype))
-        nothing = (sizes.data + self.smooth == 0).astype(scores.dtype)  # 0/0, if all is ignored: then it is right
+        nothing = (sizes.array + self.smooth == 0).astype(scores.dtype)  # 0/0, if all is ignored: then it is right
         dice = (2 * both + self.smooth + Tensor(nothing)) / (sizes + self.smooth + Tensor(nothing))
         return 1 - (dice if self.include_background else dice[..., 1:]).mean()
 

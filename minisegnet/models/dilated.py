@@ -107,7 +107,7 @@ def identity_(layer: nn.Conv2d, classes: int, noise: float = 0.0) -> None:
     if noise:
         nn.init.normal_(layer.weight, std=noise * value)
     same = np.arange(outputs)[:, None] * classes // outputs == np.arange(inputs) * classes // inputs
-    centre = layer.weight.data[:, :, rows // 2, columns // 2]
+    centre = layer.weight.array[:, :, rows // 2, columns // 2]
     centre[same] = value
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -266,7 +266,7 @@ def measured_receptive_field(
             g[:, :, rows, columns] = rng.choice([-1, 1], size=y.shape[:2])
             y.backward(g)
             assert x.grad is not None
-            total += np.abs(x.grad.data).sum(axis=(0, 1))
+            total += np.abs(x.grad.array).sum(axis=(0, 1))
     model.zero_grad()
     return total / (images * input_shape[0])
 

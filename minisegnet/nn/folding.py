@@ -71,7 +71,7 @@ def _pairs(model: Module, example: Any) -> list[tuple[Any, Any]]:
     kinds = (Conv2d, ConvTranspose2d, BatchNorm2d)
     handles = [module.register_forward_hook(watch) for module in model.modules() if type(module) in kinds]
     like = next(model.parameters())
-    data = example.data if isinstance(example, Tensor) else np.asarray(example)
+    data = example.array if isinstance(example, Tensor) else np.asarray(example)
     try:
         with enable_grad():  # the graph tells who uses what
             image = Tensor(data.astype(like.dtype)).to(like.device).requires_grad_()
@@ -107,7 +107,7 @@ def _uses(output: Any) -> dict[Node, int]:
 
 def _absorb(conv: Any, norm: Any) -> None:
     """Scale the kernel and set the bias, computed in float64."""
-    wide = lambda tensor, default: np.asarray(tensor.detach().cpu().data, np.float64) if tensor is not None else default
+    wide = lambda tensor, default: np.asarray(tensor.detach().cpu().array, np.float64) if tensor is not None else default
     scale = wide(norm.weight, 1.0) / np.sqrt(wide(norm.running_var, None) + norm.eps)
     bias = (wide(conv.bias, 0.0) - wide(norm.running_mean, None)) * scale + wide(norm.bias, 0.0)
     kernel = wide(conv.weight, None)
@@ -119,7 +119,7 @@ def _absorb(conv: Any, norm: Any) -> None:
         kernel = kernel * scale[:, None, None, None]
     like = conv.weight
     for name, value in (("weight", kernel), ("bias", bias)):
-        setattr(conv, name, Parameter(Tensor(value.astype(like.dtype)).to(like.device).data))
+        setattr(conv, name, Parameter(Tensor(value.astype(like.dtype)).to(like.device).array))
 
 
 def _replace(model: Module, norm: Module) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .. import random
-from ..tensor import Tensor
+from ..tensor import Tensor, no_grad
 
 _draw = [True]
 
@@ -34,14 +34,14 @@ def skip() -> Iterator[None]:
 
 
 def _fill(parameter: Tensor, values: np.ndarray) -> Tensor:
-    return parameter.copy_(Tensor(values).to(parameter.device))
+    with no_grad():
+        return parameter.copy_(Tensor(values))
 
 
 def constant_(parameter: Tensor, value: float) -> Tensor:
     """Every element is ``value``."""
-    parameter.data[...] = value
-    parameter._changed()
-    return parameter
+    with no_grad():
+        return parameter.fill_(value)
 
 
 def zeros_(parameter: Tensor) -> Tensor:

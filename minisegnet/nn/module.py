@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, no_grad
 from .parameter import Parameter
 
 
@@ -212,10 +212,9 @@ class Module:
                 report.append(f"  Try: drop the prefix {unexpected[0].partition('.')[0] + '.'!r} of the keys")
             raise RuntimeError("\n".join([f"the state_dict does not fit {type(self).__name__}:", *report]))
 
-        for name in shared:
-            value = state_dict[name]
-            value = value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-            own[name].copy_(value.detach().to(own[name].device))
+        with no_grad():
+            for name in shared:
+                own[name].copy_(state_dict[name])
         return IncompatibleKeys(missing, unexpected)
 
     # --- changes to the whole ----------------------------------------------------------
@@ -240,7 +239,7 @@ class Module:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad.data[...] = 0
+                parameter.grad.zero_()
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call a function on every module below this one, then on this one."""
@@ -263,9 +262,7 @@ class Module:
             raise TypeError(f"a module can be converted to a floating-point dtype only, not to {np.dtype(dtype)}")
         for value in [*self.parameters(), *self.buffers()]:
             for part in [value] if value.grad is None else [value, value.grad]:
-                part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None).data
-            if value._node is not None:  # gradients arrive in the leaf's dtype
-                value._node.dtype = value.dtype
+                part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None)
         return self
 
     def cpu(self) -> Self:

@@ -57,7 +57,7 @@ class BatchNorm2d(Module):
         """Forget the running averages."""
         for name, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
             if (buffer := getattr(self, name)) is not None:
-                buffer.data[...] = value
+                buffer.fill_(value)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(F.batch_norm, x)
@@ -66,7 +66,7 @@ class BatchNorm2d(Module):
         """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None and backends.computes():
-            self.num_batches_tracked.data += 1
+            self.num_batches_tracked += 1
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
         momentum = 0.0 if momentum is None else momentum

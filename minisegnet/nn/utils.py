@@ -13,7 +13,7 @@ __all__ = ["clip_grad_norm_", "get_total_norm"]
 
 def get_total_norm(tensors: Iterable[Tensor]) -> float:
     """The Euclidean norm of all values of all tensors as one vector, summed in float64."""
-    return float(np.sqrt(sum(float(np.square(t.data.astype(np.float64, copy=False)).sum()) for t in tensors)))
+    return float(np.sqrt(sum(float(np.square(t.array.astype(np.float64, copy=False)).sum()) for t in tensors)))
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, error_if_nonfinite: bool = False) -> float:
@@ -53,5 +53,5 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, erro
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1:  # NaN too: it must not be hidden
         for gradient in gradients:
-            gradient.data = gradient.data * gradient.dtype.type(factor)
+            gradient.mul_(factor)
     return norm

@@ -111,7 +111,7 @@ class Optimizer:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad.data[...] = 0
+                parameter.grad.zero_()
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
@@ -121,10 +121,10 @@ class Optimizer:
                 if parameter.grad is not None:
                     alike.setdefault(self._age(parameter), []).append(parameter)
             for age, params in alike.items():
-                gradients = [p.grad.data if p.grad.data.flags.c_contiguous else p.grad.data.copy(order="C") for p in params]  # type: ignore[union-attr]
+                gradients = [p.grad.array if p.grad.array.flags.c_contiguous else p.grad.array.copy(order="C") for p in params]  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
-                    parameter._changed()  # a graph that used the old values must not be used any more
+                    parameter._memory.changes += 1  # a graph that used the old values must not be used any more
 
     def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps", "momentum"):
@@ -141,7 +141,7 @@ class Optimizer:
     def _remembered(self, name: str, params: list[Tensor]) -> list:
         """Arrays of the parameters' shapes that live from step to step; zeros at first."""
         states = [self.state.setdefault(p, {}) for p in params]
-        return [s.setdefault(name, Tensor(np.zeros_like(p.data, order="C"))).data for s, p in zip(states, params, strict=True)]
+        return [s.setdefault(name, Tensor(np.zeros_like(p.array, order="C"))).array for s, p in zip(states, params, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: {name: value}}, "param_groups": [...]}``; parameters are numbers, as in PyTorch."""
@@ -179,7 +179,7 @@ class Optimizer:
 def _restored(name: str, value: Any, parameter: Tensor) -> Any:
     if name == "step":
         return int(value)
-    array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    array = value.array if isinstance(value, Tensor) else np.asarray(value)
     if tuple(array.shape) != parameter.shape:
         raise ValueError(f"{name} of a parameter of shape {parameter.shape} has shape {tuple(array.shape)}")
     return Tensor(array.astype(parameter.dtype, order="C")).to(parameter.device)
@@ -229,7 +229,7 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any], age: bool, params: list[Tensor], gradients: list) -> None:
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.sgd([p.data for p in params], gradients, velocities, **options, first=age)
+        kernels.sgd([p.array for p in params], gradients, velocities, **options, first=age)
 
 
 class Adam(Optimizer):
@@ -271,7 +271,7 @@ class Adam(Optimizer):
         first, second = (self._remembered(name, params) for name in ("exp_avg", "exp_avg_sq"))
         (beta1, beta2), options = group["betas"], {name: group[name] for name in ("lr", "eps", "weight_decay")}
         kernels.adam(
-            [p.data for p in params], gradients, first, second, step=age, beta1=beta1, beta2=beta2, **options, decoupled=self._decoupled
+            [p.array for p in params], gradients, first, second, step=age, beta1=beta1, beta2=beta2, **options, decoupled=self._decoupled
         )
         for parameter in params:
             self.state[parameter]["step"] = age

@@ -41,7 +41,7 @@ class ExponentialMovingAverage:
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             mean = self.weights[name]
-            mean.data = mean.data + mean.dtype.type(share) * (value.data - mean.data) if mean.dtype.kind == "f" else value.data.copy()
+            mean.copy_(mean + share * (value - mean) if mean.dtype.kind == "f" else value)
 
     @contextmanager
     def applied(self, model: Module) -> Iterator[dict[str, Tensor]]:
@@ -55,4 +55,4 @@ class ExponentialMovingAverage:
 
 
 def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: Tensor(value.data.copy()) for name, value in weights.items()}
+    return {name: Tensor(value.array.copy()) for name, value in weights.items()}

@@ -62,13 +62,13 @@ class CapturedStep:
         import cupy
 
         self._model, self._criterion, self._optimizer = model, loss, optimizer
-        self._images, self._labels = Tensor(images.data.copy()), Tensor(labels.data.copy())
+        self._images, self._labels = Tensor(images.array.copy()), Tensor(labels.array.copy())
         self._rates = HeldRates()
         self._stream = cupy.cuda.Stream(non_blocking=True)
         # Memory of its own: what the graph writes to must not be given to anybody else, for as long as it lives.
         self._pool = cupy.cuda.MemoryPool()
-        state = [value.data.copy() for value in model.state_dict().values()]
-        earlier = {p: {n: v.data.copy() if isinstance(v, Tensor) else v for n, v in kept.items()} for p, kept in optimizer.state.items()}
+        state = [value.array.copy() for value in model.state_dict().values()]
+        earlier = {p: {n: v.array.copy() if isinstance(v, Tensor) else v for n, v in kept.items()} for p, kept in optimizer.state.items()}
         cupy.cuda.get_current_stream().synchronize()
         with ExitStack() as stack:
             stack.enter_context(cupy.cuda.using_allocator(self._pool.malloc))
@@ -79,7 +79,7 @@ class CapturedStep:
             self.loss = self._step()
             self._graph = self._stream.end_capture()
             for value, before in zip(model.state_dict().values(), state, strict=True):
-                value.data[...] = before
+                value.copy_(before)
             self._restore(earlier)
         self._stream.synchronize()
 
@@ -97,7 +97,7 @@ class CapturedStep:
             for name, value in kept.items():
                 before = earlier.get(parameter, {}).get(name, 0)
                 if isinstance(value, Tensor):
-                    value.data[...] = before
+                    value.copy_(before)
                 else:
                     kept[name] = before
 
@@ -130,8 +130,8 @@ class CapturedStep:
         given_on = cupy.cuda.get_current_stream()
         with self._stream:
             self._stream.wait_event(given_on.record())
-            self._images.data[...] = images.data
-            self._labels.data[...] = labels.data
+            self._images.array[...] = images.array
+            self._labels.array[...] = labels.array
             with held_rates(self._rates, only_rates=True):
                 self._optimizer.step()
             self._graph.launch(self._stream)

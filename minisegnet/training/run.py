@@ -210,7 +210,7 @@ class Run:
             If a weight is not finite: the file from before is worth more.
         """
         bad = [
-            name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().data).all()
+            name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().array).all()
         ]
         if bad:
             raise self._diverged(f"{bad[0]} and {len(bad) - 1} other tensors of the network are no longer finite after step {row['step']}")

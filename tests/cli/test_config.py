@@ -151,7 +151,7 @@ def test_a_run_can_be_repeated_from_its_file_and_goes_on_under_its_own_condition
     assert (tmp_path / "second" / "run.toml").read_text() == (first / "run.toml").read_text()
     weights = [checkpoint.read(tmp_path / name / "last.safetensors").weights for name in ("first", "second")]
     for name, value in weights[0].items():
-        np.testing.assert_array_equal(value.data, weights[1][name].data)
+        np.testing.assert_array_equal(value.array, weights[1][name].array)
 
     assert run("train", "--resume", first, "--steps", 4, "--quiet") == 0
     assert tomllib.loads((first / "run.toml").read_text())["training"]["steps"] == 4

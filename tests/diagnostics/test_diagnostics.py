@@ -28,9 +28,9 @@ def test_activations_are_those_of_the_layers_called_one_by_one():
     first = net.first(ms.Tensor(image[None]))
     found = activations(net, image)
     assert list(found) == ["first", "relu", "second"]
-    np.testing.assert_allclose(found["first"], first.detach().data[0], rtol=1e-12)
-    np.testing.assert_allclose(found["relu"], np.maximum(first.detach().data[0], 0), rtol=1e-12)
-    np.testing.assert_allclose(found["second"], inference.scores(net, image[None]).data[0], rtol=1e-12)
+    np.testing.assert_allclose(found["first"], first.detach().array[0], rtol=1e-12)
+    np.testing.assert_allclose(found["relu"], np.maximum(first.detach().array[0], 0), rtol=1e-12)
+    np.testing.assert_allclose(found["second"], inference.scores(net, image[None]).array[0], rtol=1e-12)
     assert list(activations(net, image, ["relu"])) == ["relu"]
     assert not any(module._forward_hooks for module in net.modules())
     with pytest.raises(ValueError, match=r"no layer 'first\.conv'; there are first"):
@@ -46,16 +46,16 @@ def test_seg_grad_cam_by_hand():
     mask = RNG.random((6, 8)) < 0.3
     found = seg_grad_cam(net, image, 1, mask, layer="relu")
     a = activations(net, image)["relu"]
-    alpha = net.second.weight.data[1, :, 0, 0] * mask.sum() / 48
+    alpha = net.second.weight.array[1, :, 0, 0] * mask.sum() / 48
     expected = np.maximum((alpha[:, None, None] * a).sum(0), 0)
     assert expected.any() and not expected.all()
     np.testing.assert_allclose(found.heat, expected, rtol=1e-10, atol=1e-14)
-    assert found.score == pytest.approx(inference.scores(net, image[None]).data[0, 1][mask].sum())
+    assert found.score == pytest.approx(inference.scores(net, image[None]).array[0, 1][mask].sum())
 
 
 def test_seg_grad_cam_takes_the_coarsest_layer_and_the_labelled_pixels():
     model, image = unet(), RNG.standard_normal((1, 48, 40))
-    scores = inference.scores(model, image[None]).data[0]
+    scores = inference.scores(model, image[None]).array[0]
     target = int(np.bincount(scores.argmax(0).ravel()).argmax())
     found = seg_grad_cam(model, image, target)
     assert found.layer == "down4.maxpool_conv.1.double_conv.5" and found.heat.shape == (48, 40)
@@ -71,13 +71,13 @@ def test_seg_grad_cam_takes_the_coarsest_layer_and_the_labelled_pixels():
 def test_a_look_leaves_nothing_behind():
     model, image = unet().train(), RNG.standard_normal((1, 32, 32))
     model.inc.double_conv[0].weight.requires_grad_(False)
-    before = {k: v.data.copy() for k, v in model.state_dict().items()}
+    before = {k: v.array.copy() for k, v in model.state_dict().items()}
     seg_grad_cam(model, image, 0)
     trace_pixel(model, image, (3, 4))
     assert all(p.grad is None for p in model.parameters())
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert model.training and model.down1.training and not any(module._forward_hooks for module in model.modules())
-    assert all(np.array_equal(v.data, before[k]) for k, v in model.state_dict().items())
+    assert all(np.array_equal(v.array, before[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_cannot_be_attributed(options, message):
 
 
 def loss_of(model, image, pixel, target):
-    s = inference.scores(model, image[None]).data[0, :, pixel[0], pixel[1]]
+    s = inference.scores(model, image[None]).array[0, :, pixel[0], pixel[1]]
     return np.log(np.exp(s - s.max()).sum()) + s.max() - s[target]
 
 
@@ -131,7 +131,7 @@ def test_the_boxes_are_the_receptive_fields():
         nn.Conv2d(2, 2, 1),
     ).double()
     for parameter in net.parameters():
-        parameter.data[...] = RNG.uniform(0.1, 1, parameter.shape)
+        parameter.array[...] = RNG.uniform(0.1, 1, parameter.shape)
     found = trace_pixel(net, np.ones((1, 40, 40)), (13, 20))
     boxes = {layer.kind or layer.name: layer.box for layer in found.layers}
     assert boxes["Upsample"] == (13, 14, 20, 21)
@@ -145,7 +145,7 @@ def test_the_boxes_are_the_receptive_fields():
 
 def test_where_the_network_is_certain_the_receptive_field_still_shows():
     model, image = unet(), RNG.standard_normal((1, 32, 32))
-    model.outc.conv.bias.data[...] = [0, 2000, 0]
+    model.outc.conv.bias.array[...] = [0, 2000, 0]
     found = trace_pixel(model, image, (16, 16))
     assert (found.label, found.target) == (1, 1) and found.probabilities[1] == 1
     assert found.loss < 1e-300 and found.layers[0].gradient < 1e-300
@@ -170,7 +170,7 @@ def test_pooling_that_gives_its_indices_is_a_layer_as_any_other():
 
 def test_an_answer_that_does_not_depend_on_the_image_says_so():
     net = two_layers()
-    net.second.weight.data[...] = 0
+    net.second.weight.array[...] = 0
     found = trace_pixel(net, RNG.standard_normal((1, 9, 9)), (4, 5))
     assert "does not depend on it" in str(found) and found.layers[0].gradient == 0
     assert found.layers[-1].box == (4, 5, 5, 6)

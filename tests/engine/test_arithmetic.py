@@ -87,10 +87,10 @@ def test_gradient_equals_central_difference(name, seed):
         direction = rng.normal(size=t.shape)
         step = 1e-6
         above, below = (function(F, *(tensor(a + (s * direction if m == k else 0)) for m, a in enumerate(arrays))) for s in (step, -step))
-        expected = (g * (above.data - below.data)).sum() / (2 * step)
-        actual = (t.grad.data * direction).sum()
+        expected = (g * (above.array - below.array)).sum() / (2 * step)
+        actual = (t.grad.array * direction).sum()
         assert t.grad.shape == t.shape and t.grad.dtype == t.dtype
-        assert abs(actual - expected) <= 1e-6 * (np.abs(t.grad.data * direction).sum() + 1)
+        assert abs(actual - expected) <= 1e-6 * (np.abs(t.grad.array * direction).sum() + 1)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -104,12 +104,12 @@ def test_value_and_gradient_equal_pytorch(name, dtype):
     y, expected = function(F, *ours), function(torch, *theirs)
     assert y.dtype == dtype
     rtol = 1e-5 if dtype == "float32" else 1e-12
-    np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(y.array, expected.detach().numpy(), rtol=rtol, atol=rtol)
     g = rng.normal(size=y.shape).astype(dtype)
     y.backward(g)
     expected.backward(torch.tensor(g))
     for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(a.grad.array, b.grad.numpy(), rtol=rtol, atol=rtol)
 
 
 def test_ties_share_the_gradient_as_in_pytorch():
@@ -117,7 +117,7 @@ def test_ties_share_the_gradient_as_in_pytorch():
     a, b = tensor([1.0, 3.0, 3.0], requires_grad=True), torch.tensor([1.0, 3.0, 3.0], requires_grad=True)
     a.max().backward()
     b.max().backward()
-    np.testing.assert_array_equal(a.grad.data, b.grad.numpy())
+    np.testing.assert_array_equal(a.grad.array, b.grad.numpy())
 
 
 def test_powers_at_zero_have_the_gradients_of_pytorch():
@@ -128,8 +128,8 @@ def test_powers_at_zero_have_the_gradients_of_pytorch():
     with np.errstate(invalid="ignore"):  # the logarithm of −1
         (a**b).sum().backward()
     (c**d).sum().backward()
-    np.testing.assert_allclose(a.grad.data, c.grad.numpy())
-    np.testing.assert_allclose(b.grad.data, d.grad.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(a.grad.array, c.grad.numpy())
+    np.testing.assert_allclose(b.grad.array, d.grad.numpy(), rtol=1e-6)
     x = tensor([0.0], requires_grad=True)
     with np.errstate(all="raise"):
         (x**0).sum().backward()

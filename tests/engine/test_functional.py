@@ -91,8 +91,8 @@ def assert_gradients(function, arrays, rng):
     for k, t in enumerate(tensors):
         direction, step = rng.normal(size=t.shape), 1e-6
         above, below = (function(F, *(tensor(a + (s * direction if m == k else 0)) for m, a in enumerate(arrays))) for s in (step, -step))
-        expected = (g * (above.data - below.data)).sum() / (2 * step)
-        assert abs((t.grad.data * direction).sum() - expected) <= 1e-6 * (np.abs(t.grad.data * direction).sum() + 1)
+        expected = (g * (above.array - below.array)).sum() / (2 * step)
+        assert abs((t.grad.array * direction).sum() - expected) <= 1e-6 * (np.abs(t.grad.array * direction).sum() + 1)
 
 
 @pytest.mark.parametrize("name", [*CASES, *OURS])
@@ -115,13 +115,13 @@ def test_value_and_gradient_equal_pytorch(name, dtype):
     y, expected = function(F, *ours), function(torch.nn.functional, *theirs)
     rtol = 2e-5 if dtype == "float32" else 1e-11
     assert y.dtype == dtype
-    np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(y.array, expected.detach().numpy(), rtol=rtol, atol=rtol)
     g = rng.normal(size=y.shape).astype(dtype)
     y.backward(g)
     expected.backward(torch.tensor(g))
     for a, b in zip(ours, theirs, strict=True):
         assert a.grad.dtype == dtype
-        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=rtol, atol=rtol * np.abs(b.grad.numpy()).max())
+        np.testing.assert_allclose(a.grad.array, b.grad.numpy(), rtol=rtol, atol=rtol * np.abs(b.grad.numpy()).max())
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -136,14 +136,14 @@ def test_batch_norm_with_running_statistics_equals_pytorch(fused):
         y = (F.batch_norm_relu if fused else F.batch_norm)(a[0], *ours, *a[1:], training, 0.3, 1e-3)
         expected = torch.nn.functional.batch_norm(t[0], *theirs, *t[1:], training, 0.3, 1e-3)
         expected = expected.relu() if fused else expected
-        np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(y.array, expected.detach().numpy(), rtol=1e-11, atol=1e-11)
         g = rng.normal(size=y.shape)
         y.backward(g)
         expected.backward(torch.tensor(g))
         for p, q in zip(a, t, strict=True):
-            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(p.grad.array, q.grad.numpy(), rtol=1e-10, atol=1e-10)
         for p, q in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(p.data, q.numpy(), rtol=1e-12)
+            np.testing.assert_allclose(p.array, q.numpy(), rtol=1e-12)
 
 
 def test_batch_norm_gives_no_gradient_to_what_was_not_asked():
@@ -160,14 +160,14 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
     x = tensor(np.ones((64, 32, 4, 4), np.float32), requires_grad=True)
     y = F.dropout(x, 0.25)
     assert y.dtype == np.float32
-    assert abs(y.data.mean() - 1) < 0.02 and set(np.unique(y.data)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert abs(y.array.mean() - 1) < 0.02 and set(np.unique(y.array)) == {np.float32(0), np.float32(1 / 0.75)}
     y.sum().backward()
-    np.testing.assert_array_equal(x.grad.data, y.data)
-    whole = F.dropout2d(x, 0.5).data
+    np.testing.assert_array_equal(x.grad.array, y.array)
+    whole = F.dropout2d(x, 0.5).array
     assert (whole == whole[:, :, :1, :1]).all() and 0 < (whole[:, :, 0, 0] > 0).mean() < 1
     assert F.dropout(x, 0.5, training=False) is x
     manual_seed(0)
-    np.testing.assert_array_equal(F.dropout(x, 0.25).data, y.data)
+    np.testing.assert_array_equal(F.dropout(x, 0.25).array, y.array)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_bad_input_is_named(call, words):
 
 def test_valid_padding_is_none_and_groups_may_be_numpys():
     x, w = Tensor(np.ones(IMAGE)), Tensor(np.ones((4, 1, 3, 3)))
-    np.testing.assert_array_equal(F.conv2d(x, w, padding="valid", groups=np.int64(4)).data, F.conv2d(x, w, groups=4).data)
+    np.testing.assert_array_equal(F.conv2d(x, w, padding="valid", groups=np.int64(4)).array, F.conv2d(x, w, groups=4).array)
 
 
 def test_labels_of_three_kinds_of_region():
@@ -217,7 +217,7 @@ def test_labels_of_three_kinds_of_region():
     assert F.label(scores, labels=[7, -1]).tolist() == [[[-1, 7]]]
     assert F.label(scores[:, 0], F.Intervals([(0, 0.5), (0.5, 1)]), [0, 255]).tolist() == [[[0, 255]]]
     assert F.label(scores, F.Prototypes(np.array([[1.0, 0.0], [0.0, 0.0]]))).tolist() == [[[1, 0]]]
-    assert not F.label(tensor(scores.data, requires_grad=True)).requires_grad
+    assert not F.label(tensor(scores.array, requires_grad=True)).requires_grad
 
 
 def test_a_loss_without_gradient_equals_the_one_with():

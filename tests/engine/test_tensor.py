@@ -66,7 +66,7 @@ def test_second_backward_needs_retain_graph():
 def test_backward_frees_what_the_pullbacks_remember():
     x = leaf(*range(5))
     y = x.exp()
-    held = weakref.ref(y.data.base if y.data.base is not None else y)
+    held = weakref.ref(y.array.base if y.array.base is not None else y)
     z = y.sum()
     z.backward()
     del y
@@ -82,7 +82,7 @@ def test_backward_frees_what_the_pullbacks_remember():
         (lambda: (leaf(1.0, 2.0) * 2).backward(np.ones(3)), ValueError, r"\(2,\).*\(3,\)"),
         (lambda: tensor([1, 2], requires_grad=True), TypeError, "int64"),
         (lambda: leaf(1.0).numpy(), RuntimeError, "detach"),
-        (lambda: leaf(1.0).__setitem__(0, 2.0), TypeError, "history"),
+        (lambda: leaf(1.0).__setitem__(0, 2.0), RuntimeError, "no_grad"),
         (lambda: leaf(1.0, 2.0).item(), ValueError, r"\(2,\)"),
         (lambda: leaf(1.0) @ leaf(1.0), ValueError, "matmul"),
         (lambda: F.cat([leaf(1.0), Tensor(np.ones((2, 2)))]), ValueError, "cat"),
@@ -144,7 +144,7 @@ def test_gradients_never_share_memory():
     z.retain_grad()
     seed = np.ones(2)
     z.reshape(2, 1).reshape(2).backward(seed)
-    arrays = [x.grad.data, y.grad.data, z.grad.data, seed, x.data, y.data]
+    arrays = [x.grad.array, y.grad.array, z.grad.array, seed, x.array, y.array]
     for i, a in enumerate(arrays):
         for b in arrays[i + 1 :]:
             assert not np.shares_memory(a, b)
@@ -154,12 +154,12 @@ def test_hooks_see_and_replace_the_complete_gradient():
     x = leaf(1.0, 2.0)
     h = x * 1
     seen = []
-    remove = h.register_hook(lambda g: seen.append(g.data.copy()))
+    handle = h.register_hook(lambda g: seen.append(g.array.copy()))
     h.register_hook(lambda g: g * 10)
     (h + h).sum().backward()
     np.testing.assert_array_equal(seen, [[2.0, 2.0]])
-    np.testing.assert_array_equal(x.grad.data, [20.0, 20.0])
-    remove()
+    np.testing.assert_array_equal(x.grad.array, [20.0, 20.0])
+    handle.remove()
     (x * 1).sum().backward()
     assert len(seen) == 1
 
@@ -175,7 +175,8 @@ def test_only_leaves_and_retained_tensors_keep_gradients():
 def test_a_change_in_place_is_noticed():
     x = leaf(3.0)
     y = (x * x).sum()
-    x.copy_([4.0])
+    with no_grad():
+        x.copy_([4.0])
     with pytest.raises(RuntimeError, match="in place"):
         y.backward()
 
@@ -189,10 +190,10 @@ def test_a_change_by_another_name_is_noticed(how):
     else:
         with no_grad():
             x[0] = 4.0
-    assert x.data[0] == 4.0
+    assert x.array[0] == 4.0
     with pytest.raises(RuntimeError, match="in place"):
         y.backward()
-    with pytest.raises(TypeError, match="no_grad"):
+    with pytest.raises(RuntimeError, match="no_grad"):
         x[0] = 5.0
 
 
@@ -233,7 +234,7 @@ def test_arguments_behind_one_that_is_left_out_reach_the_graph():
 
 
 def test_a_tensor_of_a_tensor_and_a_loop_over_a_number():
-    assert isinstance(Tensor(tensor([1.0])).data, np.ndarray)
+    assert isinstance(Tensor(tensor([1.0])).array, np.ndarray)
     assert [row.tolist() for row in tensor([[1.0], [2.0]])] == [[1.0], [2.0]]
     with pytest.raises(TypeError, match="no length"):
         list(tensor(1.0))
@@ -242,7 +243,7 @@ def test_a_tensor_of_a_tensor_and_a_loop_over_a_number():
 def test_numpy_protocols():
     x = tensor([[1.0, 2.0]])
     assert np.asarray(x).shape == (1, 2)
-    np.testing.assert_array_equal(np.from_dlpack(x), x.data)
+    np.testing.assert_array_equal(np.from_dlpack(x), x.array)
     assert isinstance(np.ones((1, 2), np.float32) * x, Tensor)
     assert isinstance(np.float64(2) * x, Tensor)
     assert (x > 1).tolist() == [[False, True]]
@@ -263,4 +264,4 @@ def test_a_deep_copy_is_a_leaf_of_its_own():
     twin = copy.deepcopy(x)
     (twin * 3).sum().backward()
     assert twin.grad.tolist() == [3.0, 3.0] and x.grad.tolist() == [2.0, 2.0]
-    assert not np.shares_memory(twin.data, x.data) and twin.requires_grad
+    assert not np.shares_memory(twin.array, x.array) and twin.requires_grad

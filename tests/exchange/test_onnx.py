@@ -33,8 +33,8 @@ def lively(model, seed=0):
     """Numbers in everything that starts as 0 or 1: statistics, shifts, score layers."""
     rng = np.random.default_rng(seed)
     for value in [*model.parameters(), *model.buffers()]:
-        if value.dtype.kind == "f" and len(np.unique(value.data)) == 1:
-            value.data[...] = rng.uniform(0.5, 1.5, value.shape)
+        if value.dtype.kind == "f" and len(np.unique(value.array)) == 1:
+            value.array[...] = rng.uniform(0.5, 1.5, value.shape)
     return model.eval()
 
 
@@ -44,7 +44,7 @@ def image(*shape, seed=1):
 
 def ours(model, x):
     with no_grad():
-        return model(Tensor(x)).data
+        return model(Tensor(x)).array
 
 
 def close(found, expected, tolerance=1e-5):
@@ -267,7 +267,7 @@ def test_what_the_file_says_of_itself(tmp_path):
     assert dims == ["batch", 1, "height", "width"]
     stored = {i.name: onnx.numpy_helper.to_array(i) for i in proto.graph.initializer}
     for name, value in model.named_parameters():
-        np.testing.assert_array_equal(stored[name], value.data)
+        np.testing.assert_array_equal(stored[name], value.array)
     assert not any("num_batches_tracked" in name for name in stored), "nothing that is not used"
     text = str(told)
     assert "multiples of 16" in text and "19 Conv" in text and "image          batch × 1 × height × width" in text
@@ -277,10 +277,10 @@ def test_training_mode_and_weights_are_left_as_they_were(tmp_path):
     model = models.create("unet", 1, 2, width=1 / 16)
     model.train()
     model.inc.eval()
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     export_onnx(model, tmp_path / "m.onnx", (1, 1, 32, 32))
     assert model.training and model.up1.training and not model.inc.training
-    assert all(np.array_equal(value.data, before[name]) for name, value in model.state_dict().items())
+    assert all(np.array_equal(value.array, before[name]) for name, value in model.state_dict().items())
 
 
 def test_the_command(tmp_path, capsys):
@@ -328,10 +328,10 @@ def pooled_and_indices(x):
     ("model", "words"),
     [
         (nn.WeightedMaxPool2d(2), "the function weighted_max_pool has no ONNX form"),
-        (Function(lambda x: F.where(x.detach().data > 0, x, 0)), r"where is given an array \(1, 3, 8, 8\) that"),
+        (Function(lambda x: F.where(x.detach().array > 0, x, 0)), r"where is given an array \(1, 3, 8, 8\) that"),
         (Function(lambda x: x.max(dim=1).values), "max_along"),
-        (Function(lambda x: Tensor(x.data * 2)), "the output of the network is given a tensor"),
-        (Function(lambda x: Tensor(x.data * 2) + 1), "add is given a tensor"),
+        (Function(lambda x: Tensor(x.array * 2)), "the output of the network is given a tensor"),
+        (Function(lambda x: Tensor(x.array * 2) + 1), "add is given a tensor"),
         (Function(lambda x: F.label(x)), "label.argmax has no ONNX form"),
         (Function(lambda x: 3), "the network returns int"),
         (Function(lambda x: x[:, [0, 1]]), "indexing with"),

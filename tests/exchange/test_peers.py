@@ -70,7 +70,7 @@ def relative_difference(theirs, ours, channels, size=(64, 96), dtype="float32"):
         expected = theirs(torch.from_numpy(x))
     expected = (expected["out"] if isinstance(expected, dict) else expected).numpy()
     with no_grad():
-        found = ours.eval().to(dtype)(Tensor(x)).data
+        found = ours.eval().to(dtype)(Tensor(x)).array
     assert found.shape == expected.shape
     assert expected.std() > 1e-3 * abs(expected).max(), "an output that says something"
     return float(abs(found - expected).max() / abs(expected).max())

@@ -14,7 +14,7 @@ def values(model, seed=0):
     """The state of a network with other numbers in it, as arrays."""
     rng = np.random.default_rng(seed)
     return {
-        name: rng.random(value.shape).astype(value.dtype) if value.dtype.kind == "f" else value.data + 7
+        name: rng.random(value.shape).astype(value.dtype) if value.dtype.kind == "f" else value.array + 7
         for name, value in model.state_dict().items()
     }
 
@@ -28,7 +28,7 @@ def small(name, **options):
 
 
 def loaded(model, given, but=()):
-    return all(np.array_equal(model.state_dict()[name].data, value) for name, value in given.items() if name not in but)
+    return all(np.array_equal(model.state_dict()[name].array, value) for name, value in given.items() if name not in but)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_values_take_the_dtype_of_the_network(given):
     model = unet()
     load_pretrained(model, {name: value.astype("float16") if value.dtype.kind == "f" else value for name, value in given.items()})
     assert model.outc.conv.weight.dtype == np.float32
-    np.testing.assert_allclose(model.outc.conv.weight.data, given["outc.conv.weight"], rtol=1e-3)
+    np.testing.assert_allclose(model.outc.conv.weight.array, given["outc.conv.weight"], rtol=1e-3)
 
 
 # --- another number of classes -----------------------------------------------------------
@@ -100,7 +100,7 @@ def test_values_take_the_dtype_of_the_network(given):
 
 def test_a_new_head_keeps_its_initial_values_and_says_so(given):
     model = unet(num_classes=5)
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     with pytest.raises(
         ValueError, match=r"outc\.conv\.weight  \(5, 4, 1, 1\), in the file \(2, 4, 1, 1\)  \(number of classes\)[\s\S]*new_head=True"
     ):
@@ -110,7 +110,7 @@ def test_a_new_head_keeps_its_initial_values_and_says_so(given):
     head = ["outc.conv.weight", "outc.conv.bias"]
     assert report.new_head == head
     assert loaded(model, given, but=head)
-    assert all(np.array_equal(model.state_dict()[name].data, before[name]) for name in head)
+    assert all(np.array_equal(model.state_dict()[name].array, before[name]) for name in head)
     assert "2 new head" in str(report)
 
 
@@ -127,7 +127,7 @@ def test_a_new_head_excuses_no_other_shape(given):
 
 def test_missing_and_unexpected_tensors_are_told_and_change_nothing(given):
     model = unet()
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     del given["up1.up.weight"]
     given["extra"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"1 missing .*\n\s+up1\.up\.weight  \(64, 32, 2, 2\)\n\s+1 unexpected .*\n\s+extra  \(3,\)"):
@@ -206,13 +206,13 @@ def test_a_classifier_fills_the_backbone_and_leaves_the_rest(network, root):
     model = small(network, backbone="resnet50")
     names = small("deeplabv3", backbone="resnet50").backbone  # conv1, bn1, layer1 ... layer4
     given = {**values(names), "fc.weight": np.zeros((1000, 128), np.float32), "fc.bias": np.zeros(1000, np.float32)}
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     report = load_pretrained(model, given)
     assert report.layout == "torchvision resnet"
     assert {entry.source for entry in report.of("skipped")} >= {"fc.weight", "fc.bias"}
     for name, value in model.state_dict().items():
         inside = name.startswith(root)
-        assert np.array_equal(value.data, given[name.removeprefix(root)] if inside else before[name]), name
+        assert np.array_equal(value.array, given[name.removeprefix(root)] if inside else before[name]), name
     assert {entry.name for entry in report.of("kept")} == {n for n in before if not n.startswith(root) and not n.endswith("tracked")}
     del given["layer2.0.conv1.weight"]
     with pytest.raises(ValueError, match=rf"1 missing .*\n\s+{root}layer2\.0\.conv1\.weight"):
@@ -260,11 +260,11 @@ def test_vgg16_fills_the_networks_that_are_made_of_it(network, root):
     report = load_pretrained(model, given)
     state = model.state_dict()
     assert not report.missing and not report.unexpected
-    np.testing.assert_array_equal(state[f"{root}stage5.conv5_3.bias"].data, given["features.28.bias"])
+    np.testing.assert_array_equal(state[f"{root}stage5.conv5_3.bias"].array, given["features.28.bias"])
     # output o of the first fully connected layer reads cell (c, u, v) of the last map at c·49 + 7u + v
-    fc6 = state[f"{root}fc6.0.weight"].data
+    fc6 = state[f"{root}fc6.0.weight"].array
     assert fc6[5, 3, 2, 6] == given["classifier.0.weight"][5, 3 * 49 + 2 * 7 + 6]
-    np.testing.assert_array_equal(state[f"{root}fc7.0.weight"].data[:, :, 0, 0], given["classifier.3.weight"])
+    np.testing.assert_array_equal(state[f"{root}fc7.0.weight"].array[:, :, 0, 0], given["classifier.3.weight"])
     del given["features.21.weight"]
     with pytest.raises(ValueError, match=rf"1 missing .*\n\s+{root}stage4\.conv4_3\.weight"):
         load_pretrained(model, given)
@@ -275,7 +275,7 @@ def test_vgg16_with_batch_normalisation_fills_the_encoders(network):
     given, model = vgg16_of_width(1 / 16, norm=True), small(network)
     report = load_pretrained(model, given)
     assert not report.missing and not report.unexpected
-    np.testing.assert_array_equal(model.state_dict()["stage3.bn3_2.running_var"].data, given["features.18.running_var"])
+    np.testing.assert_array_equal(model.state_dict()["stage3.bn3_2.running_var"].array, given["features.18.running_var"])
     del given["features.18.running_var"]
     with pytest.raises(ValueError, match=r"missing .*\n\s+stage3\.bn3_2\.running_var"):
         load_pretrained(model, given)

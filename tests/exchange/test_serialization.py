@@ -14,7 +14,7 @@ from minisegnet.tensor import Tensor
 @pytest.fixture
 def network():
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
-    model[1].num_batches_tracked.data[...] = 7
+    model[1].num_batches_tracked.array[...] = 7
     return model
 
 
@@ -31,12 +31,12 @@ def test_a_state_dict_comes_back_bit_by_bit(tmp_path, network):
     other = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
     assert other.load_state_dict(back) == ([], [])
     assert other[1].num_batches_tracked.item() == 7
-    np.testing.assert_array_equal(other[0].weight.data, network[0].weight.data)
+    np.testing.assert_array_equal(other[0].weight.array, network[0].weight.array)
 
 
 def test_a_module_can_be_saved_as_it_is(tmp_path, network):
     save(network, tmp_path / "a.safetensors")
-    np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["0.weight"], network[0].weight.data)
+    np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["0.weight"], network[0].weight.array)
     assert load_metadata(tmp_path / "a.safetensors") == {}
 
 
@@ -66,13 +66,13 @@ def test_files_are_exchanged_with_the_official_library_for_torch(tmp_path, netwo
     twin = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     save(network, tmp_path / "ours.safetensors")
     twin.load_state_dict(torch_load(tmp_path / "ours.safetensors"))
-    np.testing.assert_array_equal(twin[0].weight.detach().numpy(), network[0].weight.data)
+    np.testing.assert_array_equal(twin[0].weight.detach().numpy(), network[0].weight.array)
 
     with torch.no_grad():
         twin[0].bias += 1
     torch_save(twin.state_dict(), tmp_path / "theirs.safetensors")
     network.load_state_dict(load(tmp_path / "theirs.safetensors"))
-    np.testing.assert_array_equal(twin[0].bias.detach().numpy(), network[0].bias.data)
+    np.testing.assert_array_equal(twin[0].bias.detach().numpy(), network[0].bias.array)
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_bfloat16_becomes_float32(tmp_path):
     bits = np.array([0x3F80, 0xC040, 0x7F80, 0x0001], "<u2")  # 1, −3, ∞ and the smallest subnormal number
     found = load(by_hand(tmp_path / "a.safetensors", "BF16", bits.tobytes(), (2, 2)))["a"]
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found.data, np.array([[1, -3], [np.inf, 2.0**-133]], np.float32))
+    np.testing.assert_array_equal(found.array, np.array([[1, -3], [np.inf, 2.0**-133]], np.float32))
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])

@@ -92,8 +92,8 @@ def test_shapes_strides_and_offsets(path, size, stride, offset, expected):
     archive(path, dict_of(w=tensor(size, stride, offset, storage(count=7))), {"0": values})
     found = load(path)["w"]
     assert found.dtype == np.float32
-    assert found.data.flags.writeable
-    np.testing.assert_array_equal(found.data, np.asarray(expected, np.float32))
+    assert found.array.flags.writeable
+    np.testing.assert_array_equal(found.array, np.asarray(expected, np.float32))
     assert found.shape == size
 
 
@@ -118,7 +118,7 @@ def test_every_dtype_in_both_orders_of_bytes(path, kind, dtype, byteorder):
     archive(path, dict_of(w=tensor((4,), (1,), 0, storage(kind=kind, count=4))), {"0": stored}, byteorder.encode())
     found = load(path)["w"]
     assert found.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(found.data, values)
+    np.testing.assert_array_equal(found.array, values)
 
 
 def test_bfloat16_becomes_float32(path):
@@ -126,14 +126,14 @@ def test_bfloat16_becomes_float32(path):
     archive(path, dict_of(w=tensor((4,), (1,), 0, storage(kind="BFloat16Storage", count=4))), {"0": bits})
     found = load(path)["w"]
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found.data, np.array([1, -3, np.inf, 2.0**-133], np.float32))
+    np.testing.assert_array_equal(found.array, np.array([1, -3, np.inf, 2.0**-133], np.float32))
 
 
 def test_tensors_that_share_a_storage_have_memory_of_their_own(path):
     whole = tensor((2, 3), (3, 1))
     archive(path, dict_of(a=whole, b=whole, c=tensor((3,), (1,), 3)))
     found = load(path)
-    found["a"].data[...] = 9
+    found["a"].array[...] = 9
     assert found["b"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert found["c"].tolist() == [3, 4, 5]
 
@@ -196,7 +196,7 @@ def test_what_pytorch_writes(path):
     for key, value in given.items():
         value = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
         assert found[key].dtype == value.numpy().dtype, key
-        np.testing.assert_array_equal(found[key].data, value.numpy())
+        np.testing.assert_array_equal(found[key].array, value.numpy())
 
     torch.save(network.state_dict(), path, pickle_protocol=4)  # other instructions: FRAME, MEMOIZE, STACK_GLOBAL
     assert list(load(path)) == list(network.state_dict())
@@ -434,7 +434,7 @@ def test_npz(tmp_path, write):
     assert list(found) == list(arrays)
     for key, value in arrays.items():
         assert found[key].dtype == value.dtype
-        np.testing.assert_array_equal(found[key].data, value)
+        np.testing.assert_array_equal(found[key].array, value)
     with pytest.raises(ValueError, match="key='a' is for checkpoints of PyTorch"):
         load(tmp_path / "a.npz", key="a")
 

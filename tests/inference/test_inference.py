@@ -32,7 +32,7 @@ def test_the_label_is_the_largest_score_of_the_bare_network():
     model = network().eval()
     image = np.random.default_rng(0).random((32, 48)).astype(np.float32)
     with ms.no_grad():
-        plain = model(ms.Tensor(standardise(image)[None, None])).data
+        plain = model(ms.Tensor(standardise(image)[None, None])).array
     labels, confidence = inference.segment_image(model, image, confidence=True)
     np.testing.assert_array_equal(labels, plain[0].argmax(0))
     e = np.exp(plain[0].astype(np.float64))
@@ -44,12 +44,12 @@ def test_valid_network_its_border_is_reflected_and_cut_off():
     model = network("unet_paper", width=1 / 64).eval()
     rng = np.random.default_rng(0)
     image = standardise(rng.random((1, 1, 20, 37)))
-    found = inference.scores(model, image).data
+    found = inference.scores(model, image).array
     assert found.shape == (1, 3, 20, 37)
     # By hand: 20 rows need an output of at least 20, which 204 rows give exactly; 37 columns need 236, which give 52.
     by_hand = np.pad(image, ((0, 0), (0, 0), (92, 92), (99, 100)), mode="reflect")
     with ms.no_grad():
-        whole = model(ms.Tensor(by_hand)).data
+        whole = model(ms.Tensor(by_hand)).array
     assert whole.shape[2:] == (20, 52)
     np.testing.assert_array_equal(found, whole[:, :, :, 7:44])
 
@@ -156,7 +156,7 @@ def test_a_network_of_ones_own(tmp_path):
     with pytest.raises(ValueError, match="model=your_model"):
         inference.load_model(tmp_path / "a.safetensors")
     again = inference.load_model(tmp_path / "a.safetensors", Net())
-    np.testing.assert_array_equal(again.conv.weight.data, model.conv.weight.data)
+    np.testing.assert_array_equal(again.conv.weight.array, model.conv.weight.array)
 
 
 def test_damaged_checkpoints(tmp_path):

@@ -99,7 +99,7 @@ def test_with_a_margin_as_wide_as_the_receptive_field_nothing_changes():
     random.manual_seed(0)
     net = ms.nn.Sequential(ms.nn.Conv2d(1, 4, 3, padding=1), ms.nn.ReLU(), ms.nn.Conv2d(4, 3, 3, padding=1)).double()
     image = RNG.standard_normal((1, 75, 90))
-    plain = inference.scores(net, image[None]).data[0]
+    plain = inference.scores(net, image[None]).array[0]
     seamless = tiled_scores(net, image, Tiling(24, 0, margin=2, align=1))
     np.testing.assert_allclose(seamless, plain, rtol=1e-12, atol=1e-12)
     for narrow in (Tiling(24, 0, margin=1, align=1), Tiling(24, 0.5, align=1)):
@@ -110,7 +110,7 @@ def test_a_unet_in_aligned_tiles_is_the_unet_of_the_whole_image():
     """It halves four times and sees 108 pixels far; 150 columns are no multiple of 16."""
     model = network().double()
     image = RNG.standard_normal((1, 420, 150))
-    plain = inference.scores(model, image[None]).data[0]
+    plain = inference.scores(model, image[None]).array[0]
     np.testing.assert_allclose(tiled_scores(model, image, Tiling(256, 0, margin=112)), plain, rtol=1e-9, atol=1e-10)
     off = tiled_scores(model, image, Tiling(256, 0, margin=112, align=1))  # starts at 0, 31, ...: halved between other pixels
     assert np.abs(off - plain).max() > 1e-6
@@ -119,7 +119,7 @@ def test_a_unet_in_aligned_tiles_is_the_unet_of_the_whole_image():
 def test_gaussian_blending_is_nearer_to_the_whole_than_tiles_side_by_side():
     model = network().double()
     image = RNG.standard_normal((1, 256, 256))
-    plain = inference.scores(model, image[None]).data[0]
+    plain = inference.scores(model, image[None]).array[0]
     error = lambda tiling: np.abs(tiled_scores(model, image, tiling) - plain).mean()
     assert error(Tiling(128, 0.5)) < 0.5 * error(Tiling(128, 0))
 

@@ -56,8 +56,8 @@ class Net(nn.Module):
     def __init__(self, p, kind=nn.Dropout):
         self.dropout, self.norm = kind(p), nn.BatchNorm2d(1)
         self.conv = nn.Conv2d(1, 2, 1)
-        self.conv.weight.data[...] = np.array([1.0, -0.5])[:, None, None, None]
-        self.conv.bias.data[...] = [0.25, 0]
+        self.conv.weight.array[...] = np.array([1.0, -0.5])[:, None, None, None]
+        self.conv.bias.array[...] = [0.25, 0]
 
     def forward(self, x):
         return self.conv(self.norm(self.dropout(x)))
@@ -88,8 +88,8 @@ def test_draws_depend_on_the_seed_alone_and_nothing_is_left_behind():
     assert random.generator().random() == expected
     assert net.training and net.dropout.training and not net.norm.training
     assert net.norm.num_batches_tracked.item() == 0
-    plain = scores(net, x).data
-    np.testing.assert_array_equal(plain, scores(net, x).data)
+    plain = scores(net, x).array
+    np.testing.assert_array_equal(plain, scores(net, x).array)
 
 
 def test_dropout2d_drops_whole_channels():
@@ -116,19 +116,19 @@ def unet():
 
 def test_the_mean_of_flips_by_hand():
     model, x = unet(), RNG.standard_normal((1, 1, 32, 48))
-    p = lambda image: softmax(scores(model, np.ascontiguousarray(image)).data, 1)
+    p = lambda image: softmax(scores(model, np.ascontiguousarray(image)).array, 1)
     left, down = p(x[..., ::-1])[..., ::-1], p(x[..., ::-1, :])[..., ::-1, :]
     both = p(x[..., ::-1, ::-1])[..., ::-1, ::-1]
     for flips, looks in (("", [p(x)]), ("h", [p(x), left]), ("v", [p(x), down]), ("hv", [p(x), left, down, both])):
-        found = softmax(augmented_scores(model, x, flips).data, 1)
+        found = softmax(augmented_scores(model, x, flips).array, 1)
         np.testing.assert_allclose(found, np.mean(looks, axis=0), rtol=1e-10)
 
 
 def test_flipping_the_image_flips_the_labels():
     model, x = unet(), RNG.standard_normal((1, 1, 32, 48))
-    one = augmented_scores(model, x).data
-    np.testing.assert_allclose(augmented_scores(model, np.ascontiguousarray(x[..., ::-1])).data[..., ::-1], one, rtol=1e-10)
-    assert np.abs(scores(model, np.ascontiguousarray(x[..., ::-1])).data[..., ::-1] - scores(model, x).data).max() > 1e-3
+    one = augmented_scores(model, x).array
+    np.testing.assert_allclose(augmented_scores(model, np.ascontiguousarray(x[..., ::-1])).array[..., ::-1], one, rtol=1e-10)
+    assert np.abs(scores(model, np.ascontiguousarray(x[..., ::-1])).array[..., ::-1] - scores(model, x).array).max() > 1e-3
 
 
 @given(st.sampled_from([(1.0,), (0.5, 1.0), (0.75, 1.25)]), st.integers(1, 40), st.integers(1, 40))
@@ -137,14 +137,14 @@ def test_scales_leave_a_constant_image_constant(scales, height, width):
     random.manual_seed(0)
     net = nn.Conv2d(1, 3, 1).double()
     x = np.full((1, 1, height, width), 0.7)
-    found = augmented_scores(net, x, "hv", scales).data
+    found = augmented_scores(net, x, "hv", scales).array
     assert found.shape == (1, 3, height, width)
-    np.testing.assert_allclose(softmax(found, 1), softmax(scores(net, x).data, 1), rtol=1e-10)
+    np.testing.assert_allclose(softmax(found, 1), softmax(scores(net, x).array, 1), rtol=1e-10)
 
 
 def test_augmentation_fits_wherever_scores_do():
     model, x = unet(), RNG.standard_normal((1, 40, 56))
-    whole = augmented_scores(model, x[None]).data[0]
+    whole = augmented_scores(model, x[None]).array[0]
     tiled = inference.tiled_scores(model, x, inference.Tiling(64), augmented_scores)
     np.testing.assert_allclose(tiled, whole, rtol=1e-9)
 

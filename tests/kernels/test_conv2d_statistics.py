@@ -171,12 +171,12 @@ def trained(block, x, g, steps=2):
     block.train()
     results = []
     for _ in range(steps):
-        x = tensor(x.data, requires_grad=True)
+        x = tensor(x.array, requires_grad=True)
         block.zero_grad()
         y = block(x)
         y.backward(g)
-        results += [y.data, x.grad.data, *(p.grad.data for p in block.parameters()), *(b.data.copy() for b in block.buffers())]
-    return [*results, block.eval()(x).data]
+        results += [y.array, x.grad.array, *(p.grad.array for p in block.parameters()), *(b.array.copy() for b in block.buffers())]
+    return [*results, block.eval()(x).array]
 
 
 @pytest.mark.parametrize(("dtype", "tf32"), [("float32", False), ("float32", True), ("float64", False)])

@@ -400,6 +400,6 @@ def test_pytorchs_indices_are_made_where_they_are_asked_for(return_indices):
         if return_indices:
             found, indices = found
             assert indices.dtype == np.int64 and not indices.requires_grad
-            np.testing.assert_array_equal(indices.data, [[[[6, 8, 9], [16, 18, 19]]]])
+            np.testing.assert_array_equal(indices.array, [[[[6, 8, 9], [16, 18, 19]]]])
         found.sum().backward()
-        np.testing.assert_array_equal(np.nonzero(x.grad.data.ravel())[0], [6, 8, 9, 16, 18, 19])
+        np.testing.assert_array_equal(np.nonzero(x.grad.array.ravel())[0], [6, 8, 9, 16, 18, 19])

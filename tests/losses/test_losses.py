@@ -47,7 +47,7 @@ def scene(seed, shape=(2, 3, 5, 6), ignored=0.15):
 def gradient(loss, x, target, g=1.0):
     scores = Tensor(x.copy(), requires_grad=True)
     loss(scores, target).backward(np.asarray(g, x.dtype))
-    return scores.grad.data
+    return scores.grad.array
 
 
 # --- what holds for all ---------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_focal_of_a_sure_pixel_has_a_finite_gradient(gamma, dtype):
     """At p = 1 the textbook form is 0^(γ − 1) · 0: not a number for γ < 1."""
     loss = Tensor(np.array([0.0, 1e-30, 1e-8, 1.0, 200.0], dtype), requires_grad=True)
     focus(loss, gamma=gamma).backward(np.ones(5, dtype))
-    assert np.isfinite(loss.grad.data).all() and loss.grad.data[0] == 0
-    np.testing.assert_allclose(loss.grad.data[2], (1 + gamma) * 1e-8**gamma, rtol=1e-5)
-    np.testing.assert_allclose(loss.grad.data[4], 1, rtol=1e-6)
+    assert np.isfinite(loss.grad.array).all() and loss.grad.array[0] == 0
+    np.testing.assert_allclose(loss.grad.array[2], (1 + gamma) * 1e-8**gamma, rtol=1e-5)
+    np.testing.assert_allclose(loss.grad.array[4], 1, rtol=1e-6)
 
 
 @given(seed=seeds, thresh=st.sampled_from([0.0, 0.3, 0.7]), min_kept=st.sampled_from([0, 1, 7, 0.25, 1.0, 10**6]))
@@ -239,8 +239,8 @@ def test_lovasz_extension_has_the_gradient_of_each_row(seed):
     errors, truth, g, direction = rng.random((3, 11)), rng.random((3, 11)) < 0.4, rng.normal(size=3), rng.normal(size=(3, 11))
     tensor = Tensor(errors.copy(), requires_grad=True)
     losses.lovasz_extension(tensor, truth=truth).backward(g)
-    above, below = (losses.lovasz_extension(Tensor(errors + s * direction), truth=truth).data for s in (1e-7, -1e-7))
-    np.testing.assert_allclose((tensor.grad.data * direction).sum(), g @ (above - below) / 2e-7, rtol=1e-6)
+    above, below = (losses.lovasz_extension(Tensor(errors + s * direction), truth=truth).array for s in (1e-7, -1e-7))
+    np.testing.assert_allclose((tensor.grad.array * direction).sum(), g @ (above - below) / 2e-7, rtol=1e-6)
 
 
 def test_equal_errors_are_taken_in_the_order_of_the_pixels():
@@ -248,7 +248,7 @@ def test_equal_errors_are_taken_in_the_order_of_the_pixels():
     tensor = Tensor(np.full((1, 4), 0.5), requires_grad=True)
     losses.lovasz_extension(tensor, truth=truth).backward(np.ones(1))
     jaccard = [0, 1 / 2, 2 / 3, 1, 1]  # Δ of the first 0, 1, 2, ... pixels: 1/2, 2/3, 3/3, 4/4
-    np.testing.assert_allclose(tensor.grad.data[0], np.diff(jaccard), atol=1e-15)
+    np.testing.assert_allclose(tensor.grad.array[0], np.diff(jaccard), atol=1e-15)
 
 
 def test_unets_weights_by_definition():
@@ -272,7 +272,7 @@ def test_boundary_weighted_mean_by_hand():
     target = np.zeros((1, 6, 7), int)
     target[0, 1:4, 0:2] = target[0, 1:4, 4:6] = 1
     loss = losses.BoundaryWeightedCrossEntropyLoss()
-    pixel = losses.CrossEntropyLoss(reduction="none")(Tensor(x), target).data
+    pixel = losses.CrossEntropyLoss(reduction="none")(Tensor(x), target).array
     w = loss.weights(target)
     assert w[0, 2, 2] > 5 and w[0, 5, 6] < w[0, 2, 2] and w[0, 2, 0] == 1
     np.testing.assert_allclose(loss(Tensor(x), target).item(), (w * pixel).sum() / w.sum(), rtol=1e-12)
@@ -309,7 +309,7 @@ def test_auxiliary_heads_add_their_share():
     for outputs in ((main, aux), [main, aux], {"out": main, "aux": aux}):
         np.testing.assert_allclose(loss(outputs, target).item(), expected, rtol=1e-12)
     loss((main, aux), target).backward()
-    np.testing.assert_allclose(aux.grad.data, 0.4 * gradient(ce, aux.data, target), rtol=1e-12)
+    np.testing.assert_allclose(aux.grad.array, 0.4 * gradient(ce, aux.array, target), rtol=1e-12)
     assert loss(main, target).item() == ce(main, target).item()
     coarse = Tensor(np.repeat(np.repeat(x[:, :, :1, :1], 5, 2), 6, 3))  # a constant, resized, is the same constant
     np.testing.assert_allclose(loss((main, Tensor(x[:, :, :1, :1])), target).item(), loss((main, coarse), target).item(), rtol=1e-12)
@@ -355,7 +355,7 @@ def test_sums_by_name():
     np.testing.assert_allclose(losses.create("0.5*ce + lovasz")(Tensor(x), target).item(), expected, rtol=1e-12)
     weighted = losses.create("dice+2*ce", weight=WEIGHT, label_smoothing=0.1)
     assert weighted.coefficients == (1.0, 2.0)
-    np.testing.assert_array_equal(weighted.terms[1].weight.data, WEIGHT)
+    np.testing.assert_array_equal(weighted.terms[1].weight.array, WEIGHT)
     assert weighted.terms[1].label_smoothing == 0.1
 
 
@@ -397,4 +397,4 @@ def test_options_that_make_no_sense(make, message):
 
 def test_softmax_probabilities_are_those_of_the_tests():
     x, _, _ = scene(9)
-    np.testing.assert_allclose(softmax(Tensor(x), 1).data, probabilities(x), rtol=1e-12)
+    np.testing.assert_allclose(softmax(Tensor(x), 1).array, probabilities(x), rtol=1e-12)

@@ -162,17 +162,17 @@ def test_the_second_network_as_printed_gives_two_by_two():
 def test_the_first_networks_scores_as_printed_are_never_negative():
     x = image(2, 3, 8, 8)
     random.manual_seed(0)
-    assert create("article1", 3, 4, width=1 / 64, as_printed=True)(x).data.min() == 0
-    assert create("article1", 3, 4, width=1 / 64)(x).data.min() < 0
+    assert create("article1", 3, 4, width=1 / 64, as_printed=True)(x).array.min() == 0
+    assert create("article1", 3, 4, width=1 / 64)(x).array.min() < 0
 
 
 def test_the_first_network_sees_23_pixels():
     model = create("article1", 1, 2, width=1 / 64).eval()
     for parameter in model.parameters():  # all positive: nothing cancels, no ReLU closes
-        parameter.data[...] = np.abs(parameter.data) + 0.01
+        parameter.array[...] = np.abs(parameter.array) + 0.01
     x = Tensor(np.ones((1, 1, 31, 31), np.float32), requires_grad=True)
     model(x)[0, 0, 15, 15].backward()
-    rows, columns = np.nonzero(x.grad.data[0, 0])
+    rows, columns = np.nonzero(x.grad.array[0, 0])
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 26, 4, 26)
 
 
@@ -282,7 +282,7 @@ def paper_twin(torch, c, in_channels, num_classes):
 def assert_close(ours, theirs):
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours.data, theirs, rtol=1e-10, atol=1e-10 * np.abs(theirs).max())
+    np.testing.assert_allclose(ours.array, theirs, rtol=1e-10, atol=1e-10 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("bilinear", [False, True])
@@ -319,8 +319,8 @@ def test_the_published_unet_equals_its_twin():
     rng = np.random.default_rng(0)
     for name, parameter in ours.named_parameters():
         if name.endswith("bias"):
-            parameter.copy_(0.1 * rng.normal(size=parameter.shape))
-    weights = {name: torch.tensor(p.data, requires_grad=True) for name, p in ours.named_parameters()}
+            parameter.data.copy_(0.1 * rng.normal(size=parameter.shape))
+    weights = {name: torch.tensor(p.array, requires_grad=True) for name, p in ours.named_parameters()}
     x = rng.normal(size=(1, 1, 188, 204))
     y, t = ours(Tensor(x)), paper_twin(torch, 2, 1, 2)(weights, torch.from_numpy(x))
     assert_close(y, t)
@@ -337,12 +337,12 @@ def test_an_up_block_is_the_adjoint_of_the_down_block_that_it_mirrors(size):
     rng = np.random.default_rng(0)
     down = nn.Conv2d(2, 3, 3, 2, "same", bias=False).double()
     up = UpBlock(3, 2, plain=True).double()
-    up.conv.weight.copy_(down.weight.data)
+    up.conv.weight.data.copy_(down.weight.array)
     nn.init.zeros_(up.conv.bias)
     x = Tensor(rng.normal(size=(1, 2, *size)))
     y = down(x)
     g = Tensor(rng.normal(size=y.shape))
-    np.testing.assert_allclose((y.data * g.data).sum(), (x.data * up(g, size).data).sum(), rtol=1e-12)
+    np.testing.assert_allclose((y.array * g.array).sum(), (x.array * up(g, size).array).sum(), rtol=1e-12)
 
 
 def test_keras_settings_of_the_second_network():
@@ -359,8 +359,8 @@ def test_the_published_unet_starts_with_he_normal():
     model = create("unet_paper", 1, 2, width=1 / 4)
     for name, inputs in (("contract3.2", 64 * 9), ("expand4.0", 256 * 9), ("up4", 256)):
         layer = model.get_submodule(name)
-        assert abs(layer.weight.data.std() / (2 / inputs) ** 0.5 - 1) < 0.03, name
-        assert not layer.bias.data.any()
+        assert abs(layer.weight.array.std() / (2 / inputs) ** 0.5 - 1) < 0.03, name
+        assert not layer.bias.array.any()
 
 
 @pytest.mark.parametrize("glorot", [True, False])
@@ -368,8 +368,8 @@ def test_the_second_network_starts_with_glorot_uniform(glorot):
     random.manual_seed(0)
     conv = create("article2", 3, 4, width=1 / 16, glorot=glorot).down[4].conv  # 32 → 64
     bound = (6 / (9 * (32 + 64))) ** 0.5 if glorot else (1 / (9 * 32)) ** 0.5
-    assert 0.97 * bound < np.abs(conv.weight.data).max() <= bound
-    assert conv.bias.data.any() != glorot
+    assert 0.97 * bound < np.abs(conv.weight.array).max() <= bound
+    assert conv.bias.array.any() != glorot
 
 
 # --- by name --------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_every_model_is_listed_built_and_trained_a_step():
         y = model(image(2, 2, size, size))
         assert y.shape[:2] == (2, 3) and min(y.shape[2:]) >= 64
         y.backward(np.ones(y.shape, np.float32))
-        assert all(p.grad is not None and np.isfinite(p.grad.data).all() for p in model.parameters() if p.requires_grad), name
+        assert all(p.grad is not None and np.isfinite(p.grad.array).all() for p in model.parameters() if p.requires_grad), name
 
 
 @pytest.mark.parametrize(

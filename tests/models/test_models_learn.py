@@ -45,7 +45,7 @@ def test_gradient_along_a_random_direction(name):
     model = without_dropout(create(name, 2, 3, width=1 / 32, **OPTIONS.get(name, {})).double())
     for parameter in model.parameters():
         if parameter.requires_grad:  # score layers that start at zero would hide what lies before them
-            parameter.data += 0.1 * rng.normal(size=parameter.shape) * (parameter.data.std() or 1)
+            parameter.array += 0.1 * rng.normal(size=parameter.shape) * (parameter.array.std() or 1)
     size = getattr(model, "size_for", lambda n: n)(33)
     x = Tensor(rng.normal(size=(2, 2, size, size)), requires_grad=True)
     variables = [x, *(p for p in model.parameters() if p.requires_grad)]
@@ -55,15 +55,15 @@ def test_gradient_along_a_random_direction(name):
         return sum((y * g).sum() for y, g in zip(outputs(model, x), cotangents, strict=True))
 
     loss().backward()
-    directions = [rng.normal(size=v.shape) * (np.abs(v.data).mean() + 0.01) for v in variables]
-    product = sum(float((v.grad.data * d).sum()) for v, d in zip(variables, directions, strict=True))
-    origin = [v.data for v in variables]
+    directions = [rng.normal(size=v.shape) * (np.abs(v.array).mean() + 0.01) for v in variables]
+    product = sum(float((v.grad.array * d).sum()) for v, d in zip(variables, directions, strict=True))
+    origin = [v.array for v in variables]
     errors: list[float] = []
     for step in (1e-6, 1e-7, 1e-8):
         found = []
         for sign in (1, -1):
             for v, start, d in zip(variables, origin, directions, strict=True):
-                v.data = start + sign * step * d
+                v.array = start + sign * step * d
             with no_grad():
                 found.append(loss().item())
         errors.append(abs((found[0] - found[1]) / (2 * step) - product) / abs(product))
@@ -111,7 +111,7 @@ def test_learns_two_images_by_heart(name):
         if step % 20 == 0:
             model.eval()
             with no_grad():
-                labels = F.label(model(Tensor(images))).data
+                labels = F.label(model(Tensor(images))).array
             best = max(best, ((labels == 1) & (truth == 1)).sum() / ((labels == 1) | (truth == 1)).sum())
             if best > 0.95:
                 return

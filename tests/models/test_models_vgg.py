@@ -103,7 +103,7 @@ def test_fcn_deconvolutions_are_bilinear_and_frozen():
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     assert frozen == ["upscore2.weight", "upscore_pool4.weight", "upscore8.weight"]
     constant = Tensor(np.ones((1, 4, 3, 3), np.float32))
-    np.testing.assert_allclose(model.upscore8(constant).data[:, :, 8:24, 8:24], 1, rtol=1e-6)
+    np.testing.assert_allclose(model.upscore8(constant).array[:, :, 8:24, 8:24], 1, rtol=1e-6)
 
 
 def stage_sizes(model, *shape):
@@ -172,14 +172,14 @@ def test_the_context_module_starts_as_the_identity(large, padded_at_once):
         if isinstance(layer, nn.Conv2d):
             identity_(layer, 3)
     x = Tensor(np.random.default_rng(0).random((1, 3, 20, 9)).astype(np.float32))
-    np.testing.assert_allclose(module(x).data, x.data, rtol=1e-5)
+    np.testing.assert_allclose(module(x).array, x.array, rtol=1e-5)
 
 
 def test_the_noise_of_the_large_context_module_is_small():
-    first = ContextModule(3, large=True)[0].weight.data[:, :, 1, 1]  # equation (5): C/c' = 3/6
+    first = ContextModule(3, large=True)[0].weight.array[:, :, 1, 1]  # equation (5): C/c' = 3/6
     np.testing.assert_array_equal(first[[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2]], 0.5)
     layer = ContextModule(3, large=True)[2]  # 6 → 6 channels: two for a class, 1/2 each
-    weight = layer.weight.data.copy()
+    weight = layer.weight.array.copy()
     same = np.arange(6)[:, None] // 2 == np.arange(6) // 2
     assert (weight[:, :, 1, 1][same] == 0.5).all()
     weight[:, :, 1, 1][same] = 0
@@ -189,8 +189,8 @@ def test_the_noise_of_the_large_context_module_is_small():
 def test_score_layers_of_fcn_start_at_zero_and_the_rest_as_he():
     model = create("fcn8s", 3, 4, width=1 / 4)
     for name in ("score_fr", "score_pool4", "score_pool3"):
-        assert not model.get_submodule(name).weight.data.any()
-    assert abs(model.stage3.conv3_2.weight.data.std() / (2 / (64 * 9)) ** 0.5 - 1) < 0.03
+        assert not model.get_submodule(name).weight.array.any()
+    assert abs(model.stage3.conv3_2.weight.array.std() / (2 / (64 * 9)) ** 0.5 - 1) < 0.03
     assert model.stage1.conv1_1.padding == (100, 100) and model.stage1.conv1_2.padding == (1, 1)
 
 
@@ -218,7 +218,7 @@ def test_equals_its_twin(name, options, twin, size, training):
     rng = np.random.default_rng(1)
     for path, parameter in model.named_parameters():
         if "score" in path and parameter.requires_grad:  # they start at zero, where a wrong one would go unseen
-            parameter.copy_(rng.normal(size=parameter.shape))
+            parameter.data.copy_(rng.normal(size=parameter.shape))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -118,7 +118,7 @@ def test_rules_and_gradients_agree(name):
         options = {"backbone": "resnet50"}
     model = create(name, 1, 2, width=1 / 64, **options).double()
     for parameter in model.parameters():
-        parameter.data[...] = np.abs(parameter.data) + 0.01
+        parameter.array[...] = np.abs(parameter.array) + 0.01
     shape = (1, 1, *SIZES.get(name, (80, 72)))
     probe = summary(model, shape).output_shape
     for pixel in ((probe[2] // 2, probe[3] // 2), (1, probe[3] - 2)):

@@ -15,17 +15,17 @@ def lived_in(model):
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = module.num_features
-            module.running_mean.data[...] = RNG.normal(0, 1, n)
-            module.running_var.data[...] = RNG.uniform(0.3, 3, n)
+            module.running_mean.array[...] = RNG.normal(0, 1, n)
+            module.running_var.array[...] = RNG.uniform(0.3, 3, n)
             if module.affine:
-                module.weight.data[...] = RNG.normal(0, 1, n)  # negative ones too
-                module.bias.data[...] = RNG.normal(0, 1, n)
+                module.weight.array[...] = RNG.normal(0, 1, n)  # negative ones too
+                module.bias.array[...] = RNG.normal(0, 1, n)
     return model
 
 
 def outputs(model, x):
     with ms.no_grad():
-        return model.eval()(ms.Tensor(x)).data
+        return model.eval()(ms.Tensor(x)).array
 
 
 def norms(model):
@@ -39,11 +39,11 @@ def test_folded_networks_compute_the_same(name, left):
     model = lived_in(models.create(name, 2, 3, width=1 / 32).double())
     x = RNG.standard_normal((2, 2, 48, 37))
     expected = outputs(model, x)
-    before = {k: v.data.copy() for k, v in model.state_dict().items()}
+    before = {k: v.array.copy() for k, v in model.state_dict().items()}
     folded = nn.fold(model)
     assert norms(model) == (18 if name == "unet" else 11) and norms(folded) == left
     np.testing.assert_allclose(outputs(folded, x), expected, rtol=1e-9, atol=1e-9)
-    assert not folded.training and all(np.array_equal(v.data, before[k]) for k, v in model.state_dict().items())
+    assert not folded.training and all(np.array_equal(v.array, before[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize(("groups", "bias", "affine"), [(1, False, True), (2, True, True), (2, False, False), (1, True, False)])

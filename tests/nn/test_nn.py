@@ -67,8 +67,8 @@ def test_a_shared_parameter_is_one_parameter_with_two_names():
     relu = nn.ReLU()
     model = nn.Sequential(relu, nn.Conv2d(2, 2, 1), relu)
     assert len(model) == 3 and len(list(model.children())) == 2 and len(list(model.modules())) == 3
-    model[1].bias.data[...] = -100
-    assert not model(image(1, 2, 3, 3)).data.any()  # the relu runs a second time
+    model[1].bias.array[...] = -100
+    assert not model(image(1, 2, 3, 3)).array.any()  # the relu runs a second time
 
 
 def test_switches_reach_everything():
@@ -89,7 +89,7 @@ def test_zero_grad():
     model = nn.Conv2d(1, 1, 1)
     model(image(1, 1, 2, 2)).sum().backward()
     model.zero_grad(set_to_none=False)
-    assert model.weight.grad.data.max() == 0
+    assert model.weight.grad.array.max() == 0
     model.zero_grad()
     assert model.weight.grad is None and model.bias.grad is None
 
@@ -115,12 +115,12 @@ def test_a_deep_copy_is_another_network():
     model(x).sum().backward()
     twin = copy.deepcopy(model)
     assert all(p.grad is None for p in twin.parameters())
-    before = model[0].weight.grad.data.copy()
-    twin[0].weight.data[...] = 0
+    before = model[0].weight.grad.array.copy()
+    twin[0].weight.array[...] = 0
     (twin(x) * 3.0).sum().backward()
     assert twin[0].weight.grad is not None
-    np.testing.assert_array_equal(model[0].weight.grad.data, before)
-    assert model[0].weight.data.any()
+    np.testing.assert_array_equal(model[0].weight.grad.array, before)
+    assert model[0].weight.array.any()
     assert twin[1].running_mean is not model[1].running_mean
 
 
@@ -129,7 +129,7 @@ def test_parameter():
     assert parameter.dtype == np.float32 and parameter.requires_grad and parameter.is_leaf
     assert repr(parameter).startswith("Parameter containing:\ntensor(")
     array = np.zeros(3)
-    assert nn.Parameter(array).data is array
+    assert nn.Parameter(array).array is array
     with pytest.raises(TypeError, match="floating-point"):
         nn.Parameter(np.arange(3))
 
@@ -145,17 +145,17 @@ def test_forward_must_be_written():
 def test_state_dict_shares_memory_and_comes_back():
     tree = Tree()
     state = tree.state_dict()
-    assert np.shares_memory(state["scale"].data, tree.scale.data) and not state["scale"].requires_grad
+    assert np.shares_memory(state["scale"].array, tree.scale.array) and not state["scale"].requires_grad
     other = Tree()
     assert other.load_state_dict({name: value.numpy() + 1 for name, value in state.items()}) == ([], [])
     for name, value in other.state_dict().items():
-        np.testing.assert_array_equal(value.data, state[name].data + 1)
+        np.testing.assert_array_equal(value.array, state[name].array + 1)
         assert value.dtype == state[name].dtype
 
 
 def test_load_state_dict_reports_everything_and_changes_nothing():
     model, state = block(), block().state_dict()
-    before = model.state_dict()["0.bias"].data.copy()
+    before = model.state_dict()["0.bias"].array.copy()
     state["0.bias"] = Tensor(np.ones(4, np.float32))
     del state["3.weight"]
     state["head.weight"] = state["head.bias"] = np.ones(1)
@@ -172,12 +172,12 @@ def test_load_state_dict_reports_everything_and_changes_nothing():
         assert words in message
     with pytest.raises(RuntimeError, match=r"1\.weight: expected \(4,\), got \(5,\)"):
         model.load_state_dict(state, strict=False)
-    np.testing.assert_array_equal(model[0].bias.data, before)
+    np.testing.assert_array_equal(model[0].bias.array, before)
 
     del state["1.weight"]
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert missing == ["1.weight", "3.weight"] and unexpected == ["head.weight", "head.bias"]
-    np.testing.assert_array_equal(model[0].bias.data, np.ones(4))
+    np.testing.assert_array_equal(model[0].bias.array, np.ones(4))
 
 
 def test_load_state_dict_understands_old_and_wrapped_files():
@@ -202,8 +202,8 @@ def test_forward_hooks_see_and_replace_outputs():
     model(x)
     assert len(seen) == 1
     with model.register_forward_hook(lambda module, args, output: output * 0.0):
-        assert not model(x).data.any()
-    assert y.data.any() and model(x).data.any()
+        assert not model(x).array.any()
+    assert y.array.any() and model(x).array.any()
 
 
 def test_a_shape_error_says_in_which_module_it_arose():
@@ -307,7 +307,7 @@ def test_fused_neighbours_equal_one_after_the_other(training, bias, monkeypatch)
         results.append([y, x.grad, *(p.grad for p in model.parameters()), *model.buffers()])
     assert len(results[0]) == len(results[1]) > 6
     for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(a.array, b.array, rtol=1e-12, atol=1e-12)
 
 
 def test_what_is_fused_and_what_is_not(monkeypatch):
@@ -343,7 +343,7 @@ def test_weighted_pooling_starts_as_ordinary_pooling():
     x = image(2, 3, 6, 6)
     for channels in (None, 3):
         pool = nn.WeightedMaxPool2d(3, stride=2, padding=1, channels=channels)
-        np.testing.assert_array_equal(pool(x).data, nn.MaxPool2d(3, 2, 1)(x).data)
+        np.testing.assert_array_equal(pool(x).array, nn.MaxPool2d(3, 2, 1)(x).array)
     assert {name: p.shape for name, p in nn.WeightedMaxPool2d((2, 3)).named_parameters()} == {"weight": (2, 3), "bias": ()}
     assert {name: p.shape for name, p in nn.WeightedMaxPool2d(2, channels=5).named_parameters()} == {"weight": (5, 2, 2), "bias": (5,)}
 
@@ -353,24 +353,24 @@ def test_weighted_pooling_is_the_documented_formula(channels):
     rng = np.random.default_rng(3)
     pool = nn.WeightedMaxPool2d(2, channels=channels).double()
     for parameter in pool.parameters():
-        parameter.copy_(rng.normal(size=parameter.shape))
+        parameter.data.copy_(rng.normal(size=parameter.shape))
     x = Tensor(rng.normal(size=(2, 3, 4, 6)), requires_grad=True)
     y = pool(x)
     g = rng.normal(size=(2, 3, 2, 3))
     y.backward(g)
 
-    W = np.broadcast_to(pool.weight.data, (3, 2, 2))
-    B = np.broadcast_to(pool.bias.data, 3)
-    dx, dW, dB = np.zeros_like(x.data), np.zeros((3, 2, 2)), np.zeros(3)
+    W = np.broadcast_to(pool.weight.array, (3, 2, 2))
+    B = np.broadcast_to(pool.bias.array, 3)
+    dx, dW, dB = np.zeros_like(x.array), np.zeros((3, 2, 2)), np.zeros(3)
     for n, c, i, j in np.ndindex(2, 3, 2, 3):
-        best, u, v = max((W[c, u, v] * x.data[n, c, 2 * i + u, 2 * j + v] + B[c], u, v) for u in range(2) for v in range(2))
-        np.testing.assert_allclose(y.data[n, c, i, j], best, rtol=1e-14)
+        best, u, v = max((W[c, u, v] * x.array[n, c, 2 * i + u, 2 * j + v] + B[c], u, v) for u in range(2) for v in range(2))
+        np.testing.assert_allclose(y.array[n, c, i, j], best, rtol=1e-14)
         dx[n, c, 2 * i + u, 2 * j + v] += W[c, u, v] * g[n, c, i, j]
-        dW[c, u, v] += x.data[n, c, 2 * i + u, 2 * j + v] * g[n, c, i, j]
+        dW[c, u, v] += x.array[n, c, 2 * i + u, 2 * j + v] * g[n, c, i, j]
         dB[c] += g[n, c, i, j]
-    np.testing.assert_allclose(x.grad.data, dx, rtol=1e-12)
-    np.testing.assert_allclose(pool.weight.grad.data, dW if channels else dW.sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(pool.bias.grad.data, dB if channels else dB.sum(), rtol=1e-12)
+    np.testing.assert_allclose(x.grad.array, dx, rtol=1e-12)
+    np.testing.assert_allclose(pool.weight.grad.array, dW if channels else dW.sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(pool.bias.grad.array, dB if channels else dB.sum(), rtol=1e-12)
 
 
 def test_same_padding_with_a_stride_is_tensorflows():
@@ -378,8 +378,8 @@ def test_same_padding_with_a_stride_is_tensorflows():
     conv = nn.Conv2d(2, 3, 3, stride=2, padding="same")
     even, odd = image(1, 2, 8, 6), image(1, 2, 7, 5)
     below = nn.ZeroPad2d((0, 1, 0, 1))(even)
-    np.testing.assert_allclose(conv(even).data, F.conv2d(below, conv.weight, conv.bias, stride=2).data, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(conv(odd).data, F.conv2d(odd, conv.weight, conv.bias, stride=2, padding=1).data, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(conv(even).array, F.conv2d(below, conv.weight, conv.bias, stride=2).array, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(conv(odd).array, F.conv2d(odd, conv.weight, conv.bias, stride=2, padding=1).array, rtol=1e-5, atol=1e-6)
     assert conv(even).shape == (1, 3, 4, 3) and conv(odd).shape == (1, 3, 4, 3)
 
 
@@ -387,13 +387,13 @@ def test_dropout_acts_in_training_only():
     random.manual_seed(0)
     x = Tensor(np.ones((4, 50, 6, 6), np.float32))
     for layer, draws in ((nn.Dropout(0.25), (0, 1, 2, 3)), (nn.Dropout2d(0.25), (2, 3))):
-        y = layer(x).data
+        y = layer(x).array
         assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
         kept = (y > 0).mean()
         assert abs(kept - 0.75) < 0.1, draws
         layer.eval()
         assert layer(x) is x
-    y = nn.Dropout2d(0.5)(x).data
+    y = nn.Dropout2d(0.5)(x).array
     assert all(np.ptp(y[n, c]) == 0 for n in range(4) for c in range(50))
 
 
@@ -403,7 +403,7 @@ def test_dropout_acts_in_training_only():
 def test_one_seed_one_network():
     def weights(seed):
         random.manual_seed(seed)
-        return block()[0].weight.data
+        return block()[0].weight.array
 
     np.testing.assert_array_equal(weights(1), weights(1))
     assert (weights(1) != weights(2)).any()
@@ -431,7 +431,7 @@ def test_distributions(fill, mean, std, bound, dtype):
     random.manual_seed(0)
     weight = nn.Parameter(np.full((64, 32, 3, 3), 9, dtype))
     assert fill(weight) is weight and weight.dtype == dtype
-    values = weight.data.astype(np.float64)
+    values = weight.array.astype(np.float64)
     assert abs(values.mean() - mean) < 5 * max(std, 1e-6) / values.size**0.5
     assert abs(values.std() - std) <= 0.02 * std
     if bound:
@@ -443,10 +443,10 @@ def test_layers_start_with_pytorchs_distributions():
     for layer, fan_in in ((nn.Conv2d(32, 64, 3), 288), (nn.Conv2d(64, 64, 3, groups=4), 144), (nn.ConvTranspose2d(32, 64, 2), 256)):
         r = fan_in**-0.5
         for parameter in layer.parameters():
-            assert 0.9 * r < np.abs(parameter.data).max() <= r
-        assert abs(layer.weight.data.std() - r / 3**0.5) < 0.03 * r
+            assert 0.9 * r < np.abs(parameter.array).max() <= r
+        assert abs(layer.weight.array.std() - r / 3**0.5) < 0.03 * r
     norm = nn.BatchNorm2d(4)
-    assert norm.weight.data.min() == 1 == norm.running_var.data.min() and not norm.bias.data.any()
+    assert norm.weight.array.min() == 1 == norm.running_var.array.min() and not norm.bias.array.any()
 
 
 def test_skipped_draws_leave_zeros_and_the_generator_alone():
@@ -456,8 +456,8 @@ def test_skipped_draws_leave_zeros_and_the_generator_alone():
     first = random.generator().random()
     random.manual_seed(0)
     assert first == random.generator().random()
-    assert not model[0].weight.data.any() and model[1].weight.data.all()
-    assert block()[0].weight.data.any()
+    assert not model[0].weight.array.any() and model[1].weight.array.all()
+    assert block()[0].weight.array.any()
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (3, 2, 1), (16, 8, 4), (2, 1, 0)])
@@ -466,7 +466,7 @@ def test_a_bilinear_deconvolution_interpolates(kernel, stride, padding):
     up = nn.ConvTranspose2d(2, 2, kernel, stride, padding, bias=False).double()
     nn.init.bilinear_(up.weight)
     ramp = np.arange(8.0)[:, None] + 10 * np.arange(8.0)
-    y = up(Tensor(np.stack([ramp, -ramp])[None])).data[0, :, 2 * stride : -2 * stride, 2 * stride : -2 * stride]
+    y = up(Tensor(np.stack([ramp, -ramp])[None])).array[0, :, 2 * stride : -2 * stride, 2 * stride : -2 * stride]
     np.testing.assert_allclose(np.diff(y[0], axis=0), 1 / stride, rtol=1e-12)
     np.testing.assert_allclose(np.diff(y[0], axis=1), 10 / stride, rtol=1e-12)
     np.testing.assert_allclose(y[1], -y[0])

@@ -72,7 +72,7 @@ def twins(source, rng):
 def close(ours, theirs):
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
-    np.testing.assert_allclose(ours.data, theirs, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(ours.array, theirs, rtol=1e-10, atol=1e-12)
 
 
 def step(ours, theirs, shapes, rng, **options):
@@ -115,7 +115,7 @@ def test_our_state_dict_loads_into_pytorch():
     ours, theirs = make(source, nn), make(source, torch.nn)
     theirs.load_state_dict({name: torch.from_numpy(value.numpy().copy()) for name, value in ours.state_dict().items()})
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype(np.float32)
-    np.testing.assert_allclose(ours(Tensor(x)).data, theirs(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours(Tensor(x)).array, theirs(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(9, 11), (10, 12), (9, 12), (2, 3, 10, 11)])
@@ -141,7 +141,7 @@ def test_unpooling(shape, size):
     ours, theirs = nn.MaxPool2d(2, return_indices=True), torch.nn.MaxPool2d(2, return_indices=True)
     a, b = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
     (y, i), (t, k) = ours(a), theirs(b)
-    np.testing.assert_array_equal(i.data, k.numpy())
+    np.testing.assert_array_equal(i.array, k.numpy())
     up, their_up = nn.MaxUnpool2d(2)(y, i, output_size=size), torch.nn.MaxUnpool2d(2)(t, k, output_size=size)
     close(up, their_up)
     g = rng.normal(size=up.shape)
@@ -177,5 +177,5 @@ def test_initial_values_have_pytorchs_spread(name, shape):
     ours, theirs = nn.Parameter(np.zeros(shape, np.float32)), torch.empty(shape)
     getattr(nn.init, name)(ours)
     getattr(torch.nn.init, name)(theirs)
-    assert abs(ours.data.std() / theirs.numpy().std() - 1) < 0.06
-    assert abs(np.abs(ours.data).max() / np.abs(theirs.numpy()).max() - 1) < 0.3
+    assert abs(ours.array.std() / theirs.numpy().std() - 1) < 0.06
+    assert abs(np.abs(ours.array).max() / np.abs(theirs.numpy()).max() - 1) < 0.3

@@ -44,12 +44,12 @@ each_optimiser = pytest.mark.parametrize(("name", "options"), OPTIMISERS, ids=st
 
 def torch_twins(params):
     torch = pytest.importorskip("torch")
-    return torch, [torch.tensor(p.data, requires_grad=True) for p in params]
+    return torch, [torch.tensor(p.array, requires_grad=True) for p in params]
 
 
 def assert_equal(params, twins):
     for p, q in zip(params, twins, strict=True):
-        np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=1e-11, atol=1e-13)
 
 
 @each_optimiser
@@ -62,7 +62,7 @@ def test_trajectory_equals_pytorchs(name, options):
     for t in range(8):
         set_gradients(params, rng, late=1, t=t)
         for p, q in zip(params, twins, strict=True):
-            q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+            q.grad = None if p.grad is None else torch.tensor(p.grad.array)
         ours.step()
         theirs.step()
         assert_equal(params, twins)
@@ -77,7 +77,7 @@ def test_groups_with_options_of_their_own():
     for _ in range(4):
         set_gradients(params, rng)
         for p, q in zip(params, twins, strict=True):
-            q.grad = torch.tensor(p.grad.data)
+            q.grad = torch.tensor(p.grad.array)
         ours.step()
         theirs.step()
         assert_equal(params, twins)
@@ -106,7 +106,7 @@ def test_a_state_dict_continues_the_trajectory(name, options):
         set_gradients(broken, rng, late=1, t=t)
         two.step()
     for p, q in zip(straight, broken, strict=True):
-        np.testing.assert_array_equal(p.data, q.data)
+        np.testing.assert_array_equal(p.array, q.array)
 
 
 def test_a_loaded_state_is_a_copy():
@@ -115,7 +115,7 @@ def test_a_loaded_state_is_a_copy():
     set_gradients(params, np.random.default_rng(0))
     one.step()
     two.load_state_dict(one.state_dict())
-    assert not np.shares_memory(one.state[params[0]]["exp_avg"].data, two.state[params[0]]["exp_avg"].data)
+    assert not np.shares_memory(one.state[params[0]]["exp_avg"].array, two.state[params[0]]["exp_avg"].array)
 
 
 @pytest.mark.parametrize(("name", "options"), [OPTIMISERS[3], OPTIMISERS[6], OPTIMISERS[10]], ids=str)
@@ -127,10 +127,10 @@ def test_pytorchs_state_dict_is_understood(name, options):
     for t in range(3):
         set_gradients(params, rng, late=1, t=t)
         for p, q in zip(params, twins, strict=True):
-            q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+            q.grad = None if p.grad is None else torch.tensor(p.grad.array)
         theirs.step()
     for p, q in zip(params, twins, strict=True):
-        p.copy_(q.detach().numpy())
+        p.data.copy_(q.detach().numpy())
     ours = getattr(optim, name)(params, lr=9)
     ours.load_state_dict(theirs.state_dict())
     ours.step()
@@ -166,11 +166,11 @@ def test_states_that_do_not_fit():
 
 def test_what_has_no_gradient_is_left_alone():
     params = parameters()
-    before = params[0].data.copy()
+    before = params[0].array.copy()
     optimiser = optim.AdamW(params, weight_decay=0.5)
     set_gradients(params, np.random.default_rng(0), late=0)
     optimiser.step()
-    np.testing.assert_array_equal(params[0].data, before)
+    np.testing.assert_array_equal(params[0].array, before)
     assert params[0] not in optimiser.state and params[1] in optimiser.state
 
 
@@ -179,8 +179,8 @@ def test_gradients_in_another_memory_order():
     g = np.random.default_rng(0).normal(size=(4, 3)).T
     plain.grad, turned.grad = Tensor(np.ascontiguousarray(g)), Tensor(g)
     optim.SGD([plain, turned], lr=0.1).step()
-    np.testing.assert_array_equal(plain.data, turned.data)
-    assert (plain.data != 1).all()
+    np.testing.assert_array_equal(plain.array, turned.array)
+    assert (plain.array != 1).all()
 
 
 def test_zero_grad():
@@ -188,7 +188,7 @@ def test_zero_grad():
     set_gradients(params, np.random.default_rng(0))
     optimiser = optim.SGD(params)
     optimiser.zero_grad(set_to_none=False)
-    assert all(not p.grad.data.any() for p in params)
+    assert all(not p.grad.array.any() for p in params)
     optimiser.zero_grad()
     assert all(p.grad is None for p in params)
 
@@ -334,24 +334,24 @@ def test_clipping_equals_pytorchs(max_norm, dtype):
     params = [nn.Parameter(np.zeros(shape, dtype)) for shape in SHAPES]
     set_gradients(params, rng, late=1)
     for p in params:
-        p.grad = None if p.grad is None else Tensor(p.grad.data.astype(dtype))
+        p.grad = None if p.grad is None else Tensor(p.grad.array.astype(dtype))
     twins = [torch.zeros(p.shape, requires_grad=True, dtype=torch.float32 if dtype == np.float32 else torch.float64) for p in params]
     for p, q in zip(params, twins, strict=True):
-        q.grad = None if p.grad is None else torch.tensor(p.grad.data)
+        q.grad = None if p.grad is None else torch.tensor(p.grad.array)
     tolerance = {np.float32: 1e-6, np.float64: 1e-13}[dtype]
     expected = torch.nn.utils.clip_grad_norm_(twins, max_norm).item()
     assert nn.utils.clip_grad_norm_(params, max_norm) == pytest.approx(expected, rel=tolerance)
     for p, q in zip(params, twins, strict=True):
         if p.grad is not None:
             assert p.grad.dtype == dtype
-            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=tolerance)
+            np.testing.assert_allclose(p.grad.array, q.grad.numpy(), rtol=tolerance)
     assert params[1].grad is None
 
 
 def test_clipping_does_not_hide_a_nan():
     p = nn.Parameter(np.zeros(3))
     p.grad = Tensor(np.array([1.0, np.nan, 2.0]))
-    assert np.isnan(nn.utils.clip_grad_norm_(p, 1.0)) and np.isnan(p.grad.data).all()
+    assert np.isnan(nn.utils.clip_grad_norm_(p, 1.0)) and np.isnan(p.grad.array).all()
     with pytest.raises(RuntimeError, match="norm of the gradients is nan"):
         nn.utils.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
     with pytest.raises(ValueError, match="max_norm must be positive"):

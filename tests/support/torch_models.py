@@ -193,4 +193,4 @@ def compare(torch, model, twin, shape, rtol=1e-9):
 def _close(ours, theirs, rtol, name, floor=0.0):
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape, name
-    np.testing.assert_allclose(ours.data, theirs, rtol=rtol, atol=max(rtol * np.abs(theirs).max(), floor), err_msg=name)
+    np.testing.assert_allclose(ours.array, theirs, rtol=rtol, atol=max(rtol * np.abs(theirs).max(), floor), err_msg=name)

@@ -152,9 +152,9 @@ def small(dtype=np.float64):
 def change(**options):
     """How far the parameters move in one step of plain gradient descent."""
     model = small()
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     fit(model=model, steps=1, optimizer=ms.optim.SGD, **options)
-    return {name: value.data - before[name] for name, value in model.state_dict().items()}
+    return {name: value.array - before[name] for name, value in model.state_dict().items()}
 
 
 def test_the_head_learns_at_ten_times_the_rate():
@@ -173,7 +173,7 @@ def test_accumulated_batches_are_one_large_batch():
     losses = [fit(model=model, steps=4, batch_size=b, accumulate=a).losses for model, b, a in ((whole, 6, 1), (parts, 2, 3))]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
     for name, value in whole.state_dict().items():
-        np.testing.assert_allclose(parts.state_dict()[name].data, value.data, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(parts.state_dict()[name].array, value.array, rtol=1e-7, atol=1e-12)
 
 
 def test_clipping_shortens_the_step_and_the_log_tells_the_norm(tmp_path):
@@ -188,7 +188,7 @@ def test_clipping_shortens_the_step_and_the_log_tells_the_norm(tmp_path):
 
 def test_weight_decay_pulls_towards_zero():
     model = small()
-    before = {name: value.data.copy() for name, value in model.state_dict().items()}
+    before = {name: value.array.copy() for name, value in model.state_dict().items()}
     plain, decayed = change(), change(weight_decay=0.5)
     for name in plain:
         np.testing.assert_allclose(decayed[name], plain[name] - 1e-2 * 0.5 * before[name], rtol=1e-9, atol=1e-15)
@@ -198,18 +198,18 @@ def test_the_average_of_the_weights_by_its_formula():
     rng = np.random.default_rng(0)
     model = small()
     values = rng.normal(size=(30, 4))
-    model.body.bias.copy_(values[0])
+    model.body.bias.data.copy_(values[0])
     average = training.ExponentialMovingAverage(model, 0.7)
     expected = values[0]
     for t in range(1, 30):
-        model.body.bias.copy_(values[t])
+        model.body.bias.data.copy_(values[t])
         average.update(model, t)
         d = min(0.7, (1 + t) / (10 + t))
         expected = d * expected + (1 - d) * values[t]
-    np.testing.assert_allclose(average.weights["body.bias"].data, expected, rtol=1e-12)
+    np.testing.assert_allclose(average.weights["body.bias"].array, expected, rtol=1e-12)
     with average.applied(model):
-        np.testing.assert_allclose(model.body.bias.data, expected, rtol=1e-12)
-    np.testing.assert_array_equal(model.body.bias.data, values[29])
+        np.testing.assert_allclose(model.body.bias.array, expected, rtol=1e-12)
+    np.testing.assert_array_equal(model.body.bias.array, values[29])
 
 
 def test_the_average_is_what_is_evaluated_and_kept_and_does_not_disturb(tmp_path):
@@ -223,8 +223,8 @@ def test_the_average_is_what_is_evaluated_and_kept_and_does_not_disturb(tmp_path
         np.testing.assert_array_equal(again.matrix, history.confusion.matrix)
     found = checkpoint.read(tmp_path / "run" / "last.safetensors")
     for name, value in plain.state_dict().items():
-        np.testing.assert_array_equal(found.training_weights[name].data, value.data)
-    assert any((found.training_weights[n].data != w.data).any() for n, w in found.weights.items())
+        np.testing.assert_array_equal(found.training_weights[name].array, value.array)
+    assert any((found.training_weights[n].array != w.array).any() for n, w in found.weights.items())
     best = checkpoint.read(tmp_path / "run" / "best.safetensors")
     assert best.training_weights is best.weights and not best.state
 
@@ -395,10 +395,10 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
     def spoil(row):
         if row["step"] == 3:
-            model.outc.conv.bias.data[0] = np.inf
+            model.outc.conv.bias.array[0] = np.inf
 
     def loss(scores, labels):  # does not notice
-        return (scores * 0.0 + 1.0).mean() if np.isfinite(scores.data).all() else ms.tensor(1.0, requires_grad=True) * 1.0
+        return (scores * 0.0 + 1.0).mean() if np.isfinite(scores.array).all() else ms.tensor(1.0, requires_grad=True) * 1.0
 
     with pytest.raises(training.DivergedError, match=r"outc\.conv\.bias"):
         fit(tmp_path / "run", model=model, loss=loss, callback=spoil)

@@ -37,7 +37,7 @@ class Graph:
         if isinstance(value, Value):
             return self.names[value.number]
         if value.name not in self.constants:
-            self.constants[value.name] = self.weights[value.name].detach().cpu().data
+            self.constants[value.name] = self.weights[value.name].detach().cpu().array
         return value.name
 
     def shape(self, value: Value | Weight) -> Shape:

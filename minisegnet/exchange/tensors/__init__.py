@@ -172,7 +172,7 @@ def _as_array(name: Any, value: Any) -> np.ndarray:
     if not isinstance(name, str):
         raise TypeError(f"save: names are strings, got {name!r}")
     if isinstance(value, Tensor):
-        value = value.detach().cpu().data
+        value = value.detach().cpu().array
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
         what = f"of dtype {value.dtype}" if hasattr(value, "dtype") else f"of type {type(value).__name__}"
         raise TypeError(

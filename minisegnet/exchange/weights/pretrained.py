@@ -207,7 +207,7 @@ def _fit(model: Module, row: Layout, own: Mapping[str, Tensor], name: str, sourc
         return Entry(status, None, source, None, shape, why), None
     wanted = own[name].shape
     if name.removeprefix(root) in row.fully_connected and len(shape) == 2 and np.prod(shape) == np.prod(wanted) and shape[0] == wanted[0]:
-        value = (value.data if isinstance(value, Tensor) else np.asarray(value)).reshape(wanted)
+        value = (value.array if isinstance(value, Tensor) else np.asarray(value)).reshape(wanted)
         return Entry("matched", name, source, wanted, shape, "a fully connected layer as a convolution"), value
     if shape == wanted:
         return Entry("matched", name, source, wanted, shape), value
