@@ -162,6 +162,7 @@ class Tensor(Values):
         The sum of all gradients that have arrived since it was last None.
     """
 
+    _memory: Memory
     __array_ufunc__ = None  # so that ``array * tensor`` calls the tensor's operator
     __hash__ = object.__hash__
 
@@ -502,7 +503,7 @@ def _array(value: Any) -> Any:
     return value.array if isinstance(value, Tensor) else value.item() if isinstance(value, np.generic) else value
 
 
-def _bare(kind: type) -> Any:
+def _bare(kind: Any) -> Any:
     return kind.__new__(kind)
 
 

@@ -18,13 +18,14 @@ class Values:
 
     array: Any
     _requires_grad = False
+    __getitem__: Any
 
     if TYPE_CHECKING:  # methods that functional/ gives to Tensor
 
         def __getattr__(self, name: str) -> Any: ...
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Any:  # a tuple of ints; how many is not known to mypy
         return tuple(self.array.shape)
 
     @property

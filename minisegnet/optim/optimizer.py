@@ -349,6 +349,6 @@ class RMSprop(Optimizer):
         means = self._remembered("grad_avg", params) if group["centered"] else None
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.rmsprop([p.data for p in params], gradients, squares, means, velocities, **options)
+        kernels.rmsprop([p.array for p in params], gradients, squares, means, velocities, **options)
         for parameter in params:
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
