@@ -118,7 +118,7 @@ def _rho(variance, eps):
 
 def _update(running_mean, running_var, mu, rho, input, momentum, eps):
     """Move the running statistics; returns the arrays that have changed."""
-    if running_mean is None or running_var is None:
+    if running_mean is None or running_var is None or not backends.computes():
         return ()
     kernels.update_running(running_mean, running_var, mu, rho, count=input.size // input.shape[1], momentum=momentum, eps=eps)
     return running_mean, running_var
