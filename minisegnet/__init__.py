@@ -17,9 +17,7 @@ from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_gra
 from . import functional  # isort: skip  (after the names above)
 
 if TYPE_CHECKING:
-    from minisegnet_kernels import backends as backend
-
-    from . import data, diagnostics, exchange, inference, learn, losses, metrics, models, nn, optim, training, viz
+    from . import backend, data, diagnostics, exchange, inference, learn, losses, metrics, models, nn, optim, training, viz
     from .exchange.dlpack import from_dlpack
     from .exchange.onnx import export_onnx
     from .exchange.tensors import load, save
@@ -32,7 +30,6 @@ __version__ = "0.1.0"
 
 # name -> (module, attribute); the module itself where there is no attribute
 _LAZY = {
-    "backend": ("minisegnet_kernels.backends", None),
     "check": ("minisegnet.learn.exercises", "check"),
     "equation": ("minisegnet.learn.equations", "equation"),
     "export_onnx": ("minisegnet.exchange.onnx", "export_onnx"),
@@ -44,6 +41,7 @@ _LAZY = {
     **{
         name: (f"minisegnet.{name}", None)
         for name in (
+            "backend",
             "data",
             "diagnostics",
             "exchange",

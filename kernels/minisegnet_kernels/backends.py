@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from . import registry
+from .emulator import CompilerError
+from .emulator import compiler as find_compiler
 from .modes import Here, Mode, Switch
 
 NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda", "shapes")
@@ -37,7 +39,6 @@ _RUNS_ON = {
 _selected: Mode[str | None] = Mode("backend", None)  # None: the default of the array's device
 _tf32: Mode[bool] = Mode("tf32", True)
 _calls: Mode[tuple[Callable[..., Any], ...]] = Mode("calls", ())  # what stands between `run` and the program
-_rungs: Mode[dict[str, str]] = Mode("rungs", {})  # equation: the rung of the ladder that was chosen by hand
 
 
 class BackendError(RuntimeError):
@@ -120,42 +121,6 @@ def tf32_allowed() -> bool:
     return _tf32.get()
 
 
-class use_rung(Switch):
-    """Choose rungs of the convolution ladder by hand for the backend ``cuda``, for good or for a ``with`` block.
-
-    Without it ``conv2d/kernel.py`` has the rule that sends a case to a rung; ``minisegnet ladder`` lists them all. A rung
-    that was chosen gets every case of its equation, and one that it does not serve is a :class:`BackendError`.
-
-    Parameters
-    ----------
-    forward, grad_input, grad_weight : str, optional
-        A name such as ``"winograd"`` for each equation; None leaves it to the rule.
-
-    Raises
-    ------
-    KeyError
-        If the equation has no rung of that name; lists those that it has.
-
-    Examples
-    --------
-    >>> with use_rung(forward="winograd", grad_input="asynchronous"):
-    ...     chosen_rung("conv2d.forward")
-    'winograd'
-    >>> chosen_rung("conv2d.forward")
-    """
-
-    def __init__(self, forward: str | None = None, *, grad_input: str | None = None, grad_weight: str | None = None):
-        from .conv2d.ladder import find  # which imports this module
-
-        given = {"conv2d.forward": forward, "conv2d.grad_input": grad_input, "conv2d.grad_weight": grad_weight}
-        super().__init__(_rungs, {equation: find(name, equation).name for equation, name in given.items() if name is not None})
-
-
-def chosen_rung(equation: str) -> str | None:
-    """What was said with :class:`use_rung`; None if nothing was, and the rule holds."""
-    return _rungs.get().get(equation)
-
-
 def current(device: str = "cpu") -> str:
     """The backend that runs on arrays of a device (``"cpu"`` or ``"cuda"``)."""
     return _selected.get() or _DEFAULT[device]
@@ -170,11 +135,8 @@ def available() -> dict[str, Availability]:
         return Availability(False, f"the package {package!r} is not installed", mend)
 
     def compiler() -> Availability:
-        from .emulator import CompilerError
-        from .emulator import compiler as find
-
         try:
-            find()
+            find_compiler()
         except CompilerError as error:
             return Availability(False, "no C++ compiler for the emulator", str(error).partition(": ")[2])
         return Availability(True, "emulated on the CPU: slow, to learn and to test")

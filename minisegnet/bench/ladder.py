@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels import backends, cost, emulator
-from minisegnet_kernels.conv2d import kernel, output_size, reference
-from minisegnet_kernels.conv2d.ladder import RUNGS, Rung
-from minisegnet_kernels.cuda.source import read
+from minisegnet_kernels.conv2d import output_size, reference
+from minisegnet_kernels.conv2d.ladder import RUNGS, Case, Rung
 from minisegnet_kernels.layout import channels_last
 
 from . import about
@@ -148,7 +147,7 @@ def count(layer: Layer, rungs: Sequence[Rung] = RUNGS, progress: Callable[[str],
 
 def _serves(rung: Rung, layer: Layer, last: bool) -> bool:
     shapes = (layer.batch, layer.channels, layer.size, layer.size), (layer.outputs, layer.channels, layer.kernel, layer.kernel)
-    return rung.serves(*shapes, layer.options, np.dtype(np.float32), last)
+    return rung.serves(Case(rung.equation, *shapes, **layer.options, dtype=np.dtype(np.float32), channels_last=last))
 
 
 def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
@@ -204,7 +203,7 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
     pixels = layer.batch * layer.size**2
     sources, results = (layer.channels, layer.outputs) if rung.equation == "conv2d.forward" else (layer.outputs, layer.channels)
     weights = layer.channels * layer.outputs * layer.kernel**2
-    numbers = constants(rung)
+    numbers = rung.module.source.constants
     rest = pixels * results * (2 if rung.equation == "conv2d.forward" else 1)  # results, and the bias of each
     met = layer.batch * _inside(layer, 1) ** 2 * sources  # cells of all windows, those on the padding left out
     if rung.name == "direct":
@@ -222,14 +221,6 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
     if not (tall and wide):
         return None
     return 4 * (met * -(-results // wide) + weights * -(-pixels // tall) + rest)
-
-
-def constants(rung: Rung) -> dict[str, int]:
-    """The ``constexpr int`` of a rung's file that are plain numbers."""
-    found: dict[str, int] = {}
-    for line in re.findall(r"^constexpr int ([^;]*);", read(rung.path).whole(), re.M):
-        found |= {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)(?=\s*(?:,|$))", line)}
-    return found
 
 
 def _width(launched: Sequence[str]) -> int:
@@ -250,17 +241,23 @@ def _inside(layer: Layer, tile: int) -> int:
 
 def listing(rungs: Sequence[Rung] = RUNGS) -> str:
     """The rungs with their ideas."""
-    lines = []
-    for rung in rungs:
-        low, high = rung.expected
-        lines += [
-            f"{rung.label:>2}  {rung.title}  ({rung.path.name}, {rung.equation})",
-            f"      {rung.idea}",
-            f"      Serves {rung.needs}. Estimate for an H100 SXM, not measured: {low:g} to {high:g} TFLOP/s.",
-        ]
-        if rung.name in kernel.BY_HAND:
-            lines.append(f"      No case goes to it by itself: {kernel.BY_HAND[rung.name]}.")
-    return "\n".join(lines)
+    return "\n".join(
+        f"{rung.label:>2}  {rung.title}  ({rung.path.name}, {rung.equation})\n"
+        f"      {rung.idea}\n"
+        f"      Serves {rung.needs}.{_instructions(rung)}{_estimate(rung)}"
+        for rung in rungs
+    )
+
+
+def _instructions(rung: Rung) -> str:
+    return f" Needs compute capability {'.'.join(map(str, rung.capability))}." if any(rung.capability) else ""
+
+
+def _estimate(rung: Rung) -> str:
+    if rung.expected is None:
+        return ""
+    low, high = rung.expected
+    return f" Estimate for an H100 SXM, not measured: {low:g} to {high:g} TFLOP/s."
 
 
 def table(found: Sequence[Counted], layer: Layer) -> str:

@@ -15,7 +15,7 @@ from minisegnet_kernels.conv2d.ladder import RUNGS
 
 emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 SMALL = Layer(channels=4, outputs=5, size=9)
-FIRST = [rung for rung in RUNGS if rung.name in ("direct", "tile")]
+FIRST = [rung for rung in RUNGS if rung.name in ("direct", "tile") and rung.equation == "conv2d.forward"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_every_rung_is_listed_with_its_idea(capsys):
     shown = capsys.readouterr().out
     for rung in RUNGS:
         assert rung.title in shown and rung.idea in shown and rung.path.name in shown
-    assert shown.count("not measured") == len(RUNGS)
+    assert shown.count("not measured") == sum(rung.expected is not None for rung in RUNGS)
 
 
 def test_theory_against_counts_by_hand():
@@ -70,11 +70,14 @@ def test_table_and_picture(counted, tmp_path):
 def test_the_command_writes_what_it_counted(tmp_path, capsys):
     assert main(["ladder", "--emulate", "--only", "tile", "--layer", "3,4,6", "--json", str(tmp_path / "l.json")]) == 0
     record = json.loads((tmp_path / "l.json").read_text())
-    (count,) = record["counts"]
+    (count, *gradients) = record["counts"]
+    assert [c["equation"] for c in gradients] == ["conv2d.grad_input", "conv2d.grad_weight"]
     assert count["name"] == "tile" and record["layer"]["outputs"] == 4
     assert f"{count['sectors']}" in capsys.readouterr().out
     if find_spec("cuda"):  # as the compile check says
-        table = json.loads((Path(__file__).parents[2] / "docs/benchmarks/compiled.json").read_text())["kernels"]["conv2d/kernel.cu"]
+        table = json.loads((Path(__file__).parents[2] / "docs/benchmarks/compiled.json").read_text())["kernels"][
+            "conv2d/ladder/rung2_tile.cu"
+        ]
         known = {(c["kernel"], c["architecture"]): c["registers"] for c in table}
         (kernel,) = count["kernels"]
         assert kernel["name"] == "conv2d_forward__tile<float>" and kernel["registers"] == known[kernel["name"], "sm_90"]

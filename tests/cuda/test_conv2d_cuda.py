@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, emulator
-from minisegnet_kernels.conv2d import kernel
+from minisegnet_kernels.conv2d._geometry import is_worth_a_tile, slabs
+from minisegnet_kernels.conv2d.ladder import rung1_direct, rung2_tile, use_rung
 from minisegnet_kernels.layout import channels_last
 
 emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
@@ -71,48 +72,44 @@ def _forms(seen):
 @emulated
 @pytest.mark.parametrize("equation", EQUATIONS)
 @pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
-def test_both_forms_compute_the_equation(equation, sizes, monkeypatch):
-    by_rule = kernel._channels_at_once
-    for form, rule in (("direct", lambda *a, **k: 0), ("tile", lambda *a, **k: min(by_rule(a[0], a[1], (8, 32), *a[3:], **k), a[0]))):
-        monkeypatch.setattr(kernel, "_channels_at_once", rule)
-        with emulator.launches() as seen:
-            plain = _check(equation, "cuda", sizes, "float32")
-            _check(equation, "cuda", sizes, "float32", channels_last)
-        tiled = f"conv2d_{equation}__tile" in _forms(seen)
-        assert tiled == (form == "tile" and (equation != "grad_input" or sizes[7] == (1, 1)))
-        with emulator.options(schedule="random", seed=1, watched=True):
-            assert _check(equation, "cuda", sizes, "float32").tobytes() == plain.tobytes()
+def test_both_forms_compute_the_equation(equation, sizes):
+    for form in ("direct", "tile"):
+        if (form, equation) == ("tile", "grad_input") and sizes[7] != (1, 1):
+            continue  # the tile serves stride 1 only
+        with use_rung(**{equation.removesuffix("_relu"): form}):
+            with emulator.launches() as seen:
+                plain = _check(equation, "cuda", sizes, "float32")
+                _check(equation, "cuda", sizes, "float32", channels_last)
+            assert (f"conv2d_{equation}__tile" in _forms(seen)) == (form == "tile")
+            with emulator.options(schedule="random", seed=1, watched=True):
+                assert _check(equation, "cuda", sizes, "float32").tobytes() == plain.tobytes()
 
 
 @emulated
 @pytest.mark.parametrize("form", ["direct", "tile"])
 def test_a_slab_may_have_many_shares(form, monkeypatch):
     """As on a large image: a block walks over several tiles, which take each other's place in shared memory."""
-    monkeypatch.setattr(kernel, "_BUSY", 1)
-    if form == "direct":
-        monkeypatch.setattr(kernel, "_channels_at_once", lambda *a, **k: 0)
+    monkeypatch.setattr(rung1_direct, "BUSY", 1)
     sizes = (2, 3, 33, 70, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     for schedule, watched in (("forward", False), ("reverse", False), ("random", True)):
-        with emulator.options(schedule=schedule, watched=watched), emulator.launches() as seen:
+        with use_rung(grad_weight=form), emulator.options(schedule=schedule, watched=watched), emulator.launches() as seen:
             _check("grad_weight", "cuda", sizes, "float32")
         assert ("conv2d_grad_weight__tile" in _forms(seen)) == (form == "tile")
-    assert kernel._slabs(2 * 5 * 3, 8 * 32, 256) == 2, "30 tiles are to be cut into 2 slabs"
+    assert slabs(2 * 5 * 3, 8 * 32, 256, rung1_direct.BUSY) == 2, "30 tiles are to be cut into 2 slabs"
 
 
-@emulated
-def test_the_rule_sends_each_case_where_it_belongs():
-    def rule(channels, kernel_size, output, stride=(1, 1), dilation=(1, 1), itemsize=4, **more):
-        return kernel._channels_at_once(channels, kernel_size, output, stride, dilation, itemsize, **more)
+def test_a_tile_is_worth_it_where_outputs_share_cells_and_threads_have_outputs():
+    assert is_worth_a_tile((8, 32), (3, 3), (64, 64))
+    assert not is_worth_a_tile((8, 32), (1, 1), (64, 64)), "no cell of a 1 × 1 kernel is shared by pixels"
+    assert not is_worth_a_tile((8, 32), (3, 3), (8, 15)), "more than half of the threads would have no pixel"
+    assert is_worth_a_tile((8, 32), (3, 3), (8, 16))
 
-    assert rule(64, (3, 3), (64, 64)) == 8
-    assert rule(3, (3, 3), (64, 64)) == 3, "there are no more"
-    assert rule(64, (1, 1), (64, 64)) == 0, "no cell of a 1 × 1 kernel is shared by pixels"
-    assert rule(64, (3, 3), (8, 15)) == 0, "more than half of the threads would have no pixel"
-    assert rule(64, (3, 3), (8, 16)) == 8
-    # 17 × 65 cells and 9 taps of four channels are 1141 numbers, of which 48 KiB hold 10 in float32 and 5 in float64
-    assert (rule(64, (3, 3), (64, 64), (2, 2)), rule(64, (3, 3), (64, 64), (2, 2), itemsize=8)) == (8, 5)
-    # a kernel of 3 × 3 with dilation 64 reaches over 136 × 160 cells
-    assert rule(64, (3, 3), (256, 256), dilation=(64, 64)) == 0
+
+def test_shared_memory_bounds_the_channels_that_are_staged():
+    """17 × 65 cells and 9 taps of four channels are 1141 numbers, of which 48 KiB hold 10 in float32 and 5 in float64."""
+    assert [rung2_tile._channels_that_fit((3, 3), (2, 2), (1, 1), itemsize) for itemsize in (4, 8)] == [10, 5]
+    # A kernel of 3 × 3 with dilation 64 reaches over 136 × 160 cells.
+    assert rung2_tile._channels_that_fit((3, 3), (1, 1), (64, 64), 4) == 0
 
 
 @emulated
@@ -128,7 +125,7 @@ def test_long_sums_are_cut_into_slabs_and_added_in_order():
         assert (weight.tobytes(), bias.tobytes()) == tuple(a.tobytes() for a in again)
         np.testing.assert_allclose(weight[:, :, 0, 0], np.einsum("noij,ncij->oc", g, x, dtype="float64"), atol=1e-4)
         np.testing.assert_allclose(bias, g.sum((0, 2, 3), dtype="float64"), atol=1e-4)
-    assert kernel._slabs(2 * 40, 70, 2) > 1, "the case has too few pixels to be cut"
+    assert slabs(2 * 40, 70, 2, rung1_direct.BUSY) > 1, "the case has too few pixels to be cut"
 
 
 @simulated

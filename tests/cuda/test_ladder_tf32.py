@@ -6,53 +6,32 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from support import mutants
-from test_ladder import SCHEDULES, arguments, expected, is_served
+from support.ladder import SCHEDULES, expected, name_of
+from support.ladder_trials import LONG, TF32, case, rejected
+from support.ladder_trials import TF32_CASES as CASES
 
 from minisegnet_kernels import backends, emulator
-from minisegnet_kernels.conv2d.ladder import RUNGS, tf32
-from minisegnet_kernels.cuda import Module
+from minisegnet_kernels.conv2d.ladder import rung8_tf32_grad_weight
 from minisegnet_kernels.cuda.source import parse
 from minisegnet_kernels.emulator.replay import replay
 from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
-TF32 = [rung for rung in RUNGS if rung.tf32 and rung.path.name[3:].startswith("tf32")]
-MODULES = {m.path: m for m in vars(tf32).values() if isinstance(m, Module)}
-each_rung = pytest.mark.parametrize("rung", TF32, ids=lambda r: r.path.stem)
+each_rung = pytest.mark.parametrize("rung", TF32, ids=name_of)
 
-# N, C, H, W, O, U, V, stride, padding, dilation, groups. The largest has more pixels than a block, and more terms than
-# all stages hold; the sum of its last step is not full, nor is the last tile of outputs.
-LONG = (5, 8, 5, 6, 68, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-CASES = {
-    "narrow": (1, 4, 6, 7, 12, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
-    "long": LONG,
-    "wide": (1, 20, 3, 3, 132, 2, 2, (1, 1), ((0, 1), (1, 0)), (1, 1), 1),
-    "stride 2": (2, 8, 9, 8, 36, 3, 2, (2, 3), ((1, 0), (2, 1)), (1, 1), 1),
-    "dilation": (1, 4, 9, 10, 8, 3, 3, (1, 1), ((2, 1), (0, 3)), (2, 3), 1),
-    "much padding": (1, 4, 4, 3, 4, 2, 3, (1, 2), ((3, 4), (5, 2)), (1, 1), 1),
-}
-#: An odd number of results beside each other, which not every rung serves.
-ODD = [(2, 4, 3, 4, 7, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1), (2, 7, 3, 4, 4, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)]
 each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
 
 
 @pytest.fixture
 def one_slab(monkeypatch):
     """All pixels are one sum, so that few of them fill all stages."""
-    monkeypatch.setattr(tf32, "_slabs", lambda pixels, tiles: 1)
-
-
-def case(rung, sizes, **changes):
-    """Arrays and options; images lie channels last."""
-    _, _, _, arrays, options = arguments(rung, sizes, "float32", channels_last, **changes)
-    return arrays, options
+    monkeypatch.setattr(rung8_tf32_grad_weight, "_slabs", lambda pixels, tiles: 1)
 
 
 @contextmanager
 def changed(rung, *replacements, text=None):
     """The rung with other words in its file or in the headers that it includes."""
-    module = MODULES[rung.path]
+    module = rung.module
     text = text or module.source.whole()
     for old, new in replacements:
         assert old in text
@@ -116,15 +95,15 @@ def test_every_order_gives_the_same_bits_and_a_watched_run_no_report(rung, sizes
 
 def test_slabs_are_as_many_as_are_useful_and_add_up():
     rung = next(r for r in TF32 if r.equation == "conv2d.grad_weight")
-    assert tf32._slabs(pixels=8 * 128 * 128, tiles=9) == 32  # 64 → 64 channels, 3 × 3: at most 4096 pixels each
-    assert tf32._slabs(pixels=8 * 64 * 64, tiles=9) == 30  # enough for a whole GPU
-    assert tf32._slabs(pixels=300, tiles=1) == 3
-    assert tf32._slabs(pixels=5, tiles=1) == 1
+    assert rung8_tf32_grad_weight._slabs(pixels=8 * 128 * 128, tiles=9) == 32  # 64 → 64 channels, 3 × 3: at most 4096 pixels each
+    assert rung8_tf32_grad_weight._slabs(pixels=8 * 64 * 64, tiles=9) == 30  # enough for a whole GPU
+    assert rung8_tf32_grad_weight._slabs(pixels=300, tiles=1) == 3
+    assert rung8_tf32_grad_weight._slabs(pixels=5, tiles=1) == 1
     arrays, options = case(rung, (3, 4, 10, 11, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1))
     right = expected(rung, arrays, options)
     for slabs in (1, 2, 3, 7):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tf32, "_slabs", lambda pixels, tiles, slabs=slabs: slabs)
+            patch.setattr(rung8_tf32_grad_weight, "_slabs", lambda pixels, tiles, slabs=slabs: slabs)
             np.testing.assert_allclose(rung.run(*arrays, **options), right, rtol=0, atol=2**-11 * 4 * 330**0.5)
 
 
@@ -141,10 +120,10 @@ def test_weights_at_any_address_are_taken():
 # --- bank conflicts -----------------------------------------------------------------------------------
 
 STRAIGHT = {  # the same tile with its rows below each other
-    "06_tf32": ("constexpr int GAP = 8;", "constexpr int GAP = 0;"),
-    "07_tf32_tuned": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
-    "08_tf32_grad_input": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
-    "08_tf32_grad_weight": ("return (q ^ 2 * (row & 3)) * 4;", "return q * 4;"),
+    "rung6_tf32": ("constexpr int GAP = 8;", "constexpr int GAP = 0;"),
+    "rung7_tf32_tuned": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
+    "rung8_tf32_grad_input": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
+    "rung8_tf32_grad_weight": ("return (q ^ 2 * (row & 3)) * 4;", "return q * 4;"),
 }
 
 
@@ -168,7 +147,7 @@ def test_there_are_no_bank_conflicts_and_without_the_swizzle_there_are(rung, one
 
 def test_a_stride_costs_no_products_with_zeros(one_slab):
     """A transposed convolution 2 × 2 with stride 2 is four products with a 1 × 1 kernel."""
-    rung = next(r for r in TF32 if r.equation == "conv2d.grad_input")
+    rung = next(r for r in TF32 if r.path.stem == "rung8_tf32_grad_input")
     still = {"padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
     g = channels_last(np.ones((2, 32, 8, 8), np.float32))
     seen = {}
@@ -183,32 +162,7 @@ def test_a_stride_costs_no_products_with_zeros(one_slab):
 # --- faults -------------------------------------------------------------------------------------------
 
 
-def rejected(rung, sizes, relu=False):
-    """Whether something is noticed: a wrong result or a report. One number is NaN, which zeros do not take away."""
-    arrays, options = case(rung, sizes, integers=True)
-    _, _, rows, columns = arrays[0].shape
-    arrays[0][0, 0, rows // 2, columns // 2] = np.nan
-    run = lambda: rung.run(*arrays, **options, **({"relu": True} if relu else {}))
-    return mutants.noticed(lambda: np.testing.assert_array_equal(run(), expected(rung, arrays, options, relu)))
-
-
-def trials(rung):
-    """What the mutation test asks of a rung: calls that say whether something is wrong."""
-    for sizes in (*CASES.values(), *ODD):
-        if is_served(rung, sizes, "float32", channels_last):
-            for slabs in (1, 3) if rung.equation == "conv2d.grad_weight" else (1,):
-                yield lambda sizes=sizes, slabs=slabs: _rejected_in_slabs(rung, sizes, slabs)
-            if rung.equation == "conv2d.forward":
-                yield lambda sizes=sizes: rejected(rung, sizes, relu=True)
-
-
-def _rejected_in_slabs(rung, sizes, slabs):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf32, "_slabs", lambda pixels, tiles: slabs)
-        return rejected(rung, sizes)
-
-
-@pytest.mark.parametrize("rung", [rung for rung in TF32 if rung.name == "tf32_tuned"], ids=lambda r: r.path.stem)
+@pytest.mark.parametrize("rung", [rung for rung in TF32 if rung.name == "tf32_tuned"], ids=name_of)
 def test_a_wait_for_too_few_copies_is_noticed(rung, one_slab):
     with changed(rung, ("wait_for_copies<STAGES - 2>();", "wait_for_copies<STAGES - 1>();")):
         assert rejected(rung, LONG)
@@ -222,7 +176,7 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
         for name in CASES if sanitizer == "address" else ("narrow", "stride 2"):
             arrays, options = case(rung, CASES[name])
             rung.run(*arrays, **options)
-    assert replay(MODULES[rung.path].source, launches, sanitizer) == ""
+    assert replay(rung.module.source, launches, sanitizer) == ""
 
 
 # --- the user's choice ----------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 from support import mutants, tf32_error
-from test_ladder import CASES, arguments, expected
+from support.ladder import CASES, arguments, expected
 
 from minisegnet_kernels import backends, emulator
-from minisegnet_kernels.conv2d.ladder import find, register_tile, winograd
+from minisegnet_kernels.conv2d.ladder import find
 from minisegnet_kernels.emulator import build
 from minisegnet_kernels.layout import channels_last
 
@@ -20,12 +20,13 @@ WHOLE = (1, 8, 16, 8, 64, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
 
 
 def run(rung, sizes, lay=channels_last, **changes):
-    _, _, _, arrays, options = arguments(rung, sizes, "float32", lay, **changes)
+    arrays, options = arguments(rung, sizes, "float32", lay, **changes)
     return rung.run(*arrays, **options), arrays, options
 
 
-def products(rung, module):
+def products(rung):
     """Multiplications of a run, counted in a changed copy of the file."""
+    module = rung.module
     counted = module.source.text.replace("sum[r][s] += a[r] * b[s];", "sum[r][s] += a[r] * b[s], ++products;")
     assert counted != module.source.text
     with mutants.changed(module, f'extern "C" {{ long long products = 0; }}\n{counted}') as source:
@@ -36,9 +37,9 @@ def products(rung, module):
 
 
 def test_it_makes_four_ninths_of_the_products():
-    direct = products(find("register_tile"), register_tile._cu)
+    direct = products(find("register_tile"))
     assert direct == 16 * 8 * 64 * 8 * 9
-    assert direct == 2.25 * products(RUNG, winograd._cu)
+    assert direct == 2.25 * products(RUNG)
     assert "2.25 times fewer" in RUNG.path.read_text()
 
 
@@ -64,7 +65,7 @@ def test_whole_numbers_are_exact_though_weights_are_quartered():
 
 
 def counters(text=None):
-    with emulator.options(watched=True), emulator.launches() as seen, mutants.changed(winograd._cu, text or winograd._cu.source.text):
+    with emulator.options(watched=True), emulator.launches() as seen, mutants.changed(RUNG.module, text or RUNG.module.source.text):
         run(RUNG, WHOLE)
     return seen[0].counters
 
@@ -79,7 +80,7 @@ def counters(text=None):
     ids=["positions", "rows", "places"],
 )
 def test_there_are_no_bank_conflicts_and_without_each_measure_there_are(old, new):
-    text = winograd._cu.source.text
+    text = RUNG.module.source.text
     seen = counters()
     assert seen["shared_wavefronts"] == seen["least_wavefronts"] > 0
     assert old in text

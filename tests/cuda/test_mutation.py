@@ -18,16 +18,10 @@ _ONE_SUM = {
         "its kernels add once in a launch: nobody writes to the memory again"
     )
 }
-_FEW = "it is only compared with numbers r < OUTPUTS"
 _NO_WEIGHT = "what is added has weight 0"
 _ONE_MORE = f"of whole numbers, h = (k + 1) unit comes in; {_NO_WEIGHT}"
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
-    "conv2d": {
-        **_ONE_SUM,
-        ("kernel.cu", "c0 < C"): "the step too many has min(channels, 0) channels: nothing is staged, nothing is added",
-        ("kernel.cu", "min(OUTPUTS, O - quad) [second]"): _FEW,
-        ("kernel.cu", "min(OUTPUTS, O - quad) [second] (2)"): _FEW,
-    },
+    "conv2d": {**_ONE_SUM},
     "pool2d": {**_ONE_SUM},
     "label": {("kernel.cu", "threadIdx.x == 0 (2)"): "the other threads bring larger numbers, and of all only the least counts"},
     "batch_norm": {

@@ -110,11 +110,10 @@ def test_no_access_goes_out_of_an_array(options):
 
 def test_the_table_is_the_struct_and_fits_among_the_arguments():
     """4096 bytes of arguments, of which the table leaves room for the rates and for six numbers."""
-    declared = re.search(r"constexpr int ARRAYS = (\d+);", kernel._cu.source.text)
-    assert int(declared[1]) == kernel._ARRAYS
+    table = kernel._table(kernel._cu.constant("ARRAYS"))
     struct = re.search(r"struct Parameters \{(.*?)\};", kernel._cu.source.text, re.S)[1]
-    assert re.findall(r"(\w+)\[ARRAYS\];", struct) == list(kernel._PARAMETERS.names)
-    assert kernel._PARAMETERS.itemsize + 16 + 6 * 8 <= 4096
+    assert re.findall(r"(\w+)\[ARRAYS\];", struct) == list(table.names)
+    assert table.itemsize + 16 + 6 * 8 <= 4096
 
 
 @pytest.mark.parametrize("decoupled", [False, True])

@@ -4,61 +4,21 @@ import copy
 
 import numpy as np
 import pytest
-from support import mutants
-from test_ladder import CASES, SCHEDULES, arguments, is_served
-from test_ladder_tf32 import MODULES
+from support.ladder import SCHEDULES, arguments, name_of
+from support.ladder_trials import PADDED, SIZES, assert_right, statistics
+from support.ladder_trials import statistics_served as served
 
 from minisegnet import functional as F
 from minisegnet import models, nn, tensor
 from minisegnet.nn import containers
 from minisegnet_kernels import backends, conv2d, emulator
-from minisegnet_kernels.conv2d.ladder import RUNGS, asynchronous
+from minisegnet_kernels.conv2d.ladder import RUNGS
 from minisegnet_kernels.emulator.replay import replay
 from minisegnet_kernels.layout import channels_last
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler for the emulator")
 WITH = [rung for rung in RUNGS if rung.with_statistics]
-MODULE = {rung: MODULES.get(rung.path, asynchronous._cu) for rung in WITH}
-each_rung = pytest.mark.parametrize("rung", WITH, ids=lambda r: r.path.stem)
-
-PADDED = ((1, 1), ((1, 1), (1, 1)), (1, 1))
-SIZES = {  # N, C, H, W, O, U, V, stride, padding, dilation, groups
-    "less than a slab": (1, 4, 5, 7, 6, 3, 3, *PADDED, 1),
-    "fewer pixels than rows of threads": (1, 4, 3, 3, 6, 3, 3, *PADDED, 1),
-    "a second warp with one pixel, an odd number of outputs": (1, 4, 5, 13, 5, 3, 3, *PADDED, 1),
-    "several slabs, more outputs than a tile": (2, 8, 9, 17, 70, 3, 3, *PADDED, 1),
-    "three tiles of outputs": (1, 4, 3, 3, 132, 2, 2, *PADDED, 1),
-    "groups": (2, 8, 9, 8, 12, 3, 3, *PADDED, 2),
-    "stride 2": (3, 4, 17, 15, 40, 3, 2, (2, 1), ((1, 0), (2, 1)), (1, 2), 1),
-}
-
-
-def case(rung, sizes, shift=0.0):
-    _, _, _, (x, w, b), options = arguments(rung, sizes, "float32", channels_last)
-    return (x, w, b + np.float32(shift)), options
-
-
-def statistics(rung, sizes, **more):
-    """y, mu, nu of the rung, by way of the front door."""
-    arrays, options = case(rung, sizes, **more)
-    with backends.use("cuda"), backends.allow_tf32(rung.tf32), backends.use_rung(forward=rung.name):
-        return conv2d.forward_statistics(*arrays, **options)
-
-
-def served(rung):
-    return [sizes for sizes in (*SIZES.values(), CASES["dilation"]) if is_served(rung, sizes, "float32", channels_last)]
-
-
-def assert_right(rung, sizes, rtol=2e-6, **more):
-    """y is what the rung makes without the statistics, which are those of y."""
-    arrays, options = case(rung, sizes, **more)
-    y, mu, nu = statistics(rung, sizes, **more)
-    assert y.tobytes() == rung.run(*arrays, **options).tobytes()
-    exact = y.astype("float64")
-    deviation = exact.std((0, 2, 3))
-    np.testing.assert_allclose(mu, exact.mean((0, 2, 3)), rtol=rtol, atol=rtol * deviation.max())
-    np.testing.assert_allclose(nu, deviation**2, rtol=rtol)
-
+each_rung = pytest.mark.parametrize("rung", WITH, ids=name_of)
 
 # --- a rung -----------------------------------------------------------------------------------------------
 
@@ -98,11 +58,6 @@ def test_every_order_of_the_threads_gives_the_same_bits_and_a_watched_run_no_rep
     assert len(bits) == 1
 
 
-def trials(rung):
-    """What the mutation test asks of the epilogue: calls that say whether something is wrong."""
-    return [lambda sizes=sizes: mutants.noticed(lambda: assert_right(rung, sizes)) for sizes in served(rung)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 @each_rung
@@ -112,7 +67,7 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
             statistics(rung, sizes)
     own = [launch for launch in launches if "statistics__" + rung.name in str(launch)]
     assert own
-    assert replay(MODULE[rung].source, own, sanitizer) == ""
+    assert replay(rung.module.source, own, sanitizer) == ""
 
 
 # --- which pass is saved ----------------------------------------------------------------------------------
@@ -130,7 +85,7 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
 )
 @pytest.mark.parametrize("tf32", [False, True])
 def test_where_the_rung_has_no_epilogue_a_pass_over_the_output_follows(channels, dtype, lay, epilogue, tf32):
-    _, _, _, arrays, options = arguments(WITH[0], (2, channels, 6, 7, 36, 3, 3, *PADDED, 1), dtype, lay)
+    arrays, options = arguments(WITH[0], (2, channels, 6, 7, 36, 3, 3, *PADDED, 1), dtype, lay)
     with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
         y, mu, nu = conv2d.forward_statistics(*arrays, **options)
     assert ("batch_norm_forward__statistics" in {launch.kernel.partition("<")[0] for launch in seen}) != epilogue

@@ -334,7 +334,7 @@ def install(monkeypatch) -> ModuleType:
     module.cuda = SimpleNamespace(
         Event=Event,
         get_elapsed_time=get_elapsed_time,
-        Device=lambda: SimpleNamespace(id=0),
+        Device=lambda number=0: SimpleNamespace(id=number, compute_capability="90"),
         Stream=Stream,
         get_current_stream=Stream,
         MemoryPool=lambda: SimpleNamespace(malloc=None),

@@ -12,12 +12,11 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 
 from hypothesis import HealthCheck, Phase, given, settings
 from operations import RARE, TABLE, Case, map_arrays
 
-from minisegnet_kernels import emulator
+from minisegnet_kernels import emulator, registry
 from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.source import COMMON, Source, parse
 from minisegnet_kernels.emulator import build
@@ -112,8 +111,10 @@ def _barrier_is_missed(mutant: Mutant, trials: list[Trial]) -> bool:
 
 
 def modules(operation: str) -> list[Module]:
-    """The CUDA modules of an operation's host side."""
-    return [m for m in vars(import_module(f"minisegnet_kernels.{operation}.kernel")).values() if isinstance(m, Module)]
+    """The module of an operation's kernel.cu: a global of the files that launch its programs."""
+    launching = [e.program("cuda").__globals__ for e in registry.equations(operation) if "cuda" not in e.missing]
+    found = [m for names in launching for m in names.values() if isinstance(m, Module) and m.path.parent.name == operation]
+    return list({id(m): m for m in found}.values())
 
 
 @contextmanager

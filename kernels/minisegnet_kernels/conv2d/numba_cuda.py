@@ -10,10 +10,11 @@ import numpy as np
 
 from ..cuda.jit import SIMULATED, THREADS, block_sum, cuda, device, kernel, launch, over, place
 from ..layout import poisoned
-from .formula import output_size
+from ._geometry import halo, is_worth_a_tile, outside, slabs, turned, window
+from .formula import output_shape
 
 _ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; a thread costs the simulator much
-_PIXELS = _ROWS * _COLUMNS
+_TILE, _PIXELS = (_ROWS, _COLUMNS), _ROWS * _COLUMNS
 _OUTPUTS = 4  # output channels of a thread
 _BUSY = 2**8 if SIMULATED else 2**16  # threads that keep a GPU busy
 _CELLS, _BESIDE = 5120, 1024  # elements of shared memory: 48 KiB of float64, which every GPU has
@@ -38,9 +39,8 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
 
 
 def _convolve(x, w, b, stride, padding, dilation, groups, relu):
-    axes = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
-    y = poisoned(x, (x.shape[0], w.shape[0], *(output_size(*axis) for axis in axes)))
-    at, most = _window(stride, padding, dilation), min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
+    y = poisoned(x, output_shape(x, w, stride=stride, padding=padding, dilation=dilation))
+    at, most = window(stride, padding, dilation), min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
     channels = _channels_at_once(w.shape[1], w.shape[2:], y.shape[2:], stride, dilation, most)
     if channels:
         _over_tiles(x, w, b, y, at, groups, channels, relu)
@@ -157,19 +157,12 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     most = min(8, _BESIDE // (prod(w.shape[2:]) * _OUTPUTS))
     channels = _channels_at_once(w.shape[0] // groups, w.shape[2:], input_size, stride, dilation, most)
     if stride == (1, 1) and channels:  # a convolution of g with the turned kernel
-        outside = [d * (u - 1) - p for d, u, (p, _) in zip(dilation, w.shape[2:], padding, strict=True)]
-        nothing = np.zeros_like(g, shape=xbar.shape[1])
-        _over_tiles(g, _turned(w, groups), nothing, xbar, (*stride, *outside, *dilation), groups, channels, False)
+        at = (*stride, *outside(w.shape[2:], padding, dilation), *dilation)
+        no_bias = np.zeros_like(g, shape=xbar.shape[1])
+        _over_tiles(g, turned(w, groups).copy(), no_bias, xbar, at, groups, channels, False)
     else:
-        over(_gather, xbar.size, g, w, xbar, _window(stride, padding, dilation), groups)
+        over(_gather, xbar.size, g, w, xbar, window(stride, padding, dilation), groups)
     return xbar
-
-
-def _turned(w, groups):
-    """(O, C/G, U, V) → (C, O/G, U, V), turned by 180°."""
-    O, Cg, U, V = w.shape
-    grouped = w.reshape(groups, O // groups, Cg, U, V).swapaxes(1, 2)
-    return grouped.reshape(groups * Cg, O // groups, U, V)[:, :, ::-1, ::-1].copy()
 
 
 @kernel
@@ -199,17 +192,17 @@ def _gather(g, w, xbar, at, groups):
 
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, O, P, Q), Cg, taps = g.shape, x.shape[1] // groups, prod(kernel_size)
-    wbar, at = poisoned(x, (O, Cg, *kernel_size)), _window(stride, padding, dilation)
+    wbar, at = poisoned(x, (O, Cg, *kernel_size)), window(stride, padding, dilation)
     channels = _channels_at_once(Cg, kernel_size, (P, Q), stride, dilation, most=256 // taps)
     if channels and g.size:
         tiles = N * -(-P // _ROWS) * -(-Q // _COLUMNS)
         grid = groups * -(-(O // groups) // _OUTPUTS) * -(-Cg // channels)
-        slabs = poisoned(x, (_slabs(tiles, _PIXELS, grid * 256) * O, Cg, *kernel_size))
-        launch(_weight_tile, grid * (slabs.shape[0] // O), channels * taps, g, x, slabs, at, groups, channels)
+        parts = poisoned(x, (slabs(tiles, _PIXELS, grid * 256, _BUSY) * O, Cg, *kernel_size))
+        launch(_weight_tile, grid * (parts.shape[0] // O), channels * taps, g, x, parts, at, groups, channels)
     else:
-        slabs = poisoned(x, (_slabs(N * P, Q, wbar.size) * O, Cg, *kernel_size))
-        over(_weight_direct, slabs.size, g, x, slabs, at, groups)
-    over(_weight_sum, wbar.size, slabs.reshape(-1), wbar.reshape(-1))
+        parts = poisoned(x, (slabs(N * P, Q, wbar.size, _BUSY) * O, Cg, *kernel_size))
+        over(_weight_direct, parts.size, g, x, parts, at, groups)
+    over(_weight_sum, wbar.size, parts.reshape(-1), wbar.reshape(-1))
     return wbar
 
 
@@ -298,10 +291,10 @@ def _weight_sum(slabs, wbar):
 def grad_bias(g):
     N, O, P, Q = g.shape
     bbar = poisoned(g, (O,))
-    slabs = poisoned(g, (_slabs(-(-N * P * Q // (4 * THREADS)), 4 * THREADS, O * THREADS), O))
+    parts = poisoned(g, (slabs(-(-N * P * Q // (4 * THREADS)), 4 * THREADS, O * THREADS, _BUSY), O))
     if O:
-        launch(_bias, slabs.size, THREADS, g, slabs)
-        over(_weight_sum, O, slabs.reshape(-1), bbar)
+        launch(_bias, parts.size, THREADS, g, parts)
+        over(_weight_sum, O, parts.reshape(-1), bbar)
     return bbar
 
 
@@ -323,25 +316,8 @@ def _bias(g, slabs):
 # --- what the host decides ------------------------------------------------------------------------
 
 
-def _window(stride, padding, dilation):
-    """s_h, s_w, p_h, p_w, d_h, d_w."""
-    return (*stride, *(before for before, _ in padding), *dilation)
-
-
 def _channels_at_once(channels, kernel_size, output, stride, dilation, most):
-    """How many input channels a block stages; 0: take the direct form.
-
-    A tile serves a case well if cells of the input are used by several pixels (a kernel of more than one
-    cell), if at least half of its threads have a pixel, and if shared memory holds it.
-    """
-    axes = tuple(zip(output, (_ROWS, _COLUMNS), kernel_size, stride, dilation, strict=True))
-    halo = prod((pixels - 1) * s + (taps - 1) * d + 1 for _, pixels, taps, s, d in axes)
-    if prod(kernel_size) == 1 or 2 * prod(output) < prod(-(-size // pixels) * pixels for size, pixels, *_ in axes):
+    """How many input channels a block stages; 0 where the direct form suits the case better or shared memory is too small."""
+    if not is_worth_a_tile(_TILE, kernel_size, output):
         return 0
-    return min(channels, most, _CELLS // halo)
-
-
-def _slabs(shares, terms, results):
-    """Into how many slabs a sum over `shares` × `terms` products is cut; as in ``kernel.py``, it depends on nothing but shapes."""
-    wanted = max(-(-_BUSY // max(results, 1)), -(-shares * terms // 4096))
-    return max(1, min(shares, wanted))
+    return min(channels, most, _CELLS // halo(_TILE, kernel_size, stride, dilation))

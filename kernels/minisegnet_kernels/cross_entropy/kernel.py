@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..cuda import THREADS, Module, blocks
+from ..cuda import Module, blocks
 from ..layout import full, poisoned
 
 _cu = Module(__file__)
@@ -31,26 +31,30 @@ def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
 
 def _each_pixel(kernel, t, *arguments, **template):
     """One thread a pixel, and at least one block: of no pixels the sums are 0."""
-    _cu.launch(kernel, (blocks(t.size),), (THREADS,), *arguments, **template)
+    _cu.launch(kernel, (_blocks(t),), (_cu.constant("THREADS"),), *arguments, **template)
+
+
+def _blocks(t):
+    return blocks(t.size, _cu.constant("THREADS"))
 
 
 def _room(x, t, reduction):
     """Whether the losses of the pixels are wanted; room for them, or for the sums of the blocks."""
     each = reduction == "none"
-    return each, poisoned(x, t.shape if each else (1, 1, 1)), poisoned(x, (2, 1 if each else blocks(t.size)), "float64")
+    return each, poisoned(x, t.shape if each else (1, 1, 1)), poisoned(x, (2, 1 if each else _blocks(t)), "float64")
 
 
 def _sum(x, slabs, reduction):
     L = poisoned(x, (1,))
-    _cu.launch("cross_entropy_forward__sum", (1,), (THREADS,), slabs, L, MEAN=reduction == "mean")
+    _cu.launch("cross_entropy_forward__sum", (1,), (_cu.constant("THREADS"),), slabs, L, MEAN=reduction == "mean")
     return L.reshape(())
 
 
 def _scaled(g, t, w, ignore_index, reduction):
     """g, with the mean g / Z, as a map: one number for all pixels needs no more memory than one."""
     if reduction == "mean":
-        slabs, scale = poisoned(w, (2, blocks(t.size)), "float64"), poisoned(w, (1,))
+        slabs, scale = poisoned(w, (2, _blocks(t)), "float64"), poisoned(w, (1,))
         _each_pixel("cross_entropy_grad_input__weigh", t, t, w, ignore_index, slabs)
-        _cu.launch("cross_entropy_grad_input__scale", (1,), (THREADS,), slabs, g.reshape(1), scale)
+        _cu.launch("cross_entropy_grad_input__scale", (1,), (_cu.constant("THREADS"),), slabs, g.reshape(1), scale)
         g = scale
     return np.broadcast_to(g, t.shape)

@@ -12,6 +12,6 @@ The host side of a ``kernel.cu`` is the ``kernel.py`` beside it::
 Nothing is compiled, and no GPU is touched, before the first launch.
 """
 
-from .launch import THREADS, Module, blocks
+from .launch import THREADS, Module, blocks, capability_of, emulate_with
 
-__all__ = ["THREADS", "Module", "blocks"]
+__all__ = ["THREADS", "Module", "blocks", "capability_of", "emulate_with"]

@@ -84,6 +84,13 @@ __device__ inline bool meets(int k, int u, int stride, int padding, int dilation
 template <typename T>
 __device__ bool is_nan(T value) { return value != value; }
 
+// max(0, a); the ReLU of a NaN is NaN.
+template <typename T>
+__device__ T relu(T a) { return a < 0 ? T(0) : a; }
+
+// ⌈a / b⌉ for a ≥ 0, b > 0.
+__device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
 // Σ over the threads of a block, in an order that never changes: a tree over the thread numbers.
 // Every thread must call it; every thread gets the sum. THREADS is the size of the block, a power of two.
 template <int THREADS, typename T>

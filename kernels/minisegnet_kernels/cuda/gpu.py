@@ -18,6 +18,21 @@ def function(source: Source, expression: str) -> Any:
     return _compiled(source.path, expression, cupy.cuda.Device().id)
 
 
+def capability() -> tuple[int, int]:
+    """Compute capability of the current device, (9, 0) for an H100."""
+    import cupy
+
+    return _capability(cupy.cuda.Device().id)
+
+
+@cache
+def _capability(device: int) -> tuple[int, int]:
+    import cupy
+
+    digits = cupy.cuda.Device(device).compute_capability  # "90", "100"
+    return int(digits[:-1]), int(digits[-1])
+
+
 @cache
 def _compiled(path: Any, expression: str, device: int) -> Any:
     import cupy

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from . import gpu
 from .source import DTYPES, Kernel, Parameter, Source, read
 
 #: Threads of a block where a kernel gives no reason for another number: a multiple of the warp, enough
@@ -22,6 +23,50 @@ _LIMIT = 2**31 - 1  # kernels count elements with 32-bit integers, which a GPU d
 def blocks(count: int, threads: int = THREADS) -> int:
     """How many blocks have at least `count` threads together."""
     return max(-(-count // threads), 1)
+
+
+class Emulator(Protocol):
+    """What runs kernels on NumPy arrays: the package ``emulator``, which stands above this one."""
+
+    def launch(
+        self,
+        source: Source,
+        kernel: Kernel,
+        instance: dict[str, str],
+        grid: Sequence[int],
+        block: Sequence[int],
+        shared: int,
+        packed: list[np.ndarray],
+        arrays: list[np.ndarray],
+    ) -> None: ...
+
+    def capability(self) -> tuple[int, int]: ...
+
+
+_registered: list[Emulator] = []
+
+
+def emulate_with(emulator: Emulator) -> None:
+    """Register what runs kernels on NumPy arrays. The emulator calls this when it is imported."""
+    _registered[:] = [emulator]
+
+
+def _emulator() -> Emulator:
+    if not _registered:
+        raise RuntimeError("kernels run on NumPy arrays in the emulator, which is not imported yet: import minisegnet_kernels.emulator")
+    return _registered[0]
+
+
+def capability_of(array: Any) -> tuple[int, int]:
+    """Compute capability of the GPU that runs kernels on an array: (9, 0) for an H100.
+
+    On a NumPy array it is that of the GPU which the emulator stands for: ``emulator.options(capability=...)``.
+    """
+    return gpu.capability() if _is_on_gpu(array) else _emulator().capability()
+
+
+def _is_on_gpu(array: Any) -> bool:
+    return hasattr(array, "__cuda_array_interface__")
 
 
 class Module:
@@ -39,6 +84,18 @@ class Module:
     @cached_property
     def source(self) -> Source:
         return read(self.path)
+
+    def constant(self, name: str) -> int:
+        """The value of a ``constexpr int`` of the file or of its includes, so that no number is written twice.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        """
+        if name not in self.source.constants:
+            raise KeyError(f"{self.path.name} has no constexpr int {name}; it has {', '.join(self.source.constants) or 'none'}")
+        return self.source.constants[name]
 
     def over(self, kernel: str, count: int, *arguments: Any, threads: int = THREADS, **template: Any) -> None:
         """One thread for each of `count` elements. The last block may have more: kernels must look."""
@@ -77,14 +134,12 @@ class Module:
         instance = _instance(declared, arguments, template)
         arrays = [a for p, a in zip(declared.parameters, arguments, strict=True) if p.rank is not None]
         packed = [_packed(declared, p, a, instance, self.source) for p, a in zip(declared.parameters, arguments, strict=True)]
-        if any(hasattr(a, "__cuda_array_interface__") for a in (*arrays, *touches)):
-            from .gpu import function
-
-            function(self.source, declared.expression(instance))(tuple(grid), tuple(block), tuple(packed), shared_mem=shared)
+        if any(_is_on_gpu(a) for a in (*arrays, *touches)):
+            program = gpu.function(self.source, declared.expression(instance))
+            program(tuple(grid), tuple(block), tuple(packed), shared_mem=shared)
         else:
-            from ..emulator import run
-
-            run.launch(self.source, declared, instance, grid, block, shared, [np.asarray(p) for p in packed], [*arrays, *touches])
+            memory = [*arrays, *touches]
+            _emulator().launch(self.source, declared, instance, grid, block, shared, [np.asarray(p) for p in packed], memory)
 
 
 def _instance(kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:

@@ -11,9 +11,11 @@ said twice. The part of C++ that is understood is small on purpose::
 
 from __future__ import annotations
 
+import ast
 import itertools
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -41,6 +43,14 @@ TYPES = {
     "L": tuple(name for name, dtype in DTYPES.items() if dtype.kind in "iu"),
     "M": ("unsigned char", "int"),
     "K": ("unsigned char", "int", "long long"),
+}
+
+#: Of the expressions that a constant may be; as in C++, a quotient of integers is an integer.
+_OPERATORS: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.floordiv,
 }
 
 COMMON = Path(__file__).parent / "common.cuh"
@@ -99,6 +109,11 @@ class Source:
     def whole(self) -> str:
         """The text with its includes in place, as one file that needs no search path."""
         return _expanded(self.path, self.text, set())
+
+    @cached_property
+    def constants(self) -> dict[str, int]:
+        """Every ``constexpr int`` at the top level of the file and of its includes, by name."""
+        return _constants(_without_comments(self.whole()))
 
 
 @cache
@@ -166,6 +181,25 @@ def _struct(body: str) -> np.dtype | None:
             return None
         fields += [(name, DTYPES[match[1]]) for name in match[2].split(", ")]
     return np.dtype(fields, align=True)
+
+
+def _constants(bare: str) -> dict[str, int]:
+    """Numbers, and sums, differences, products and quotients of numbers and earlier constants."""
+    found: dict[str, int] = {}
+    for line in re.findall(r"^constexpr int ([^;]*);", bare, re.M):
+        for name, value in re.findall(r"(\w+) = ([^,]+)", line):
+            found[name] = _value(ast.parse(value.strip(), mode="eval").body, found)
+    return found
+
+
+def _value(node: ast.expr, known: dict[str, int]) -> int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in known:
+        return known[node.id]
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_value(node.left, known), _value(node.right, known))
+    raise ValueError(f"a constexpr int at the top level must be a sum or product of numbers and earlier constants, not {ast.unparse(node)}")
 
 
 def _expanded(path: Path, text: str, seen: set[Path]) -> str:

@@ -18,8 +18,12 @@ Examples
 array([0. , 0. , 0. , 0.5, 1. ], dtype=float32)
 """
 
+from ..cuda import emulate_with
+from . import run
 from .build import CompilerError, cache_folder, compiler
 from .run import COUNTERS, SCHEDULES, KernelError, Launched, Options, launches, options, recording
+
+emulate_with(run)
 
 __all__ = [
     "COUNTERS",

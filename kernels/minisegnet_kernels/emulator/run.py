@@ -39,12 +39,15 @@ class Options:
         Look at every access to memory: finds races and accesses out of bounds, and counts. Slow.
     skip : (str, int), optional
         File and line of a barrier, wait or commit that is left out, to see whether a test notices.
+    capability : (int, int)
+        Compute capability of the GPU that the emulator stands for, (7, 5) for a T4: rungs are chosen by it.
     """
 
     schedule: str = "forward"
     seed: int = 0
     watched: bool = False
     skip: tuple[str, int] | None = None
+    capability: tuple[int, int] = (9, 0)
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -65,6 +68,11 @@ def options(**changes: Any) -> Iterator[Options]:
         yield _options
     finally:
         _options = before
+
+
+def capability() -> tuple[int, int]:
+    """Compute capability of the GPU that the emulator stands for."""
+    return _options.capability
 
 
 class _Region(ctypes.Structure):

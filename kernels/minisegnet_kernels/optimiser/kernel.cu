@@ -7,7 +7,7 @@
 // Thread map: one thread = one value theta_ki. Block b works on the array k with first[k] ≤ b < first[k + 1].
 #include "../cuda/common.cuh"
 
-constexpr int ARRAYS = 80;  // of a launch; as kernel.py says. The arguments of a kernel have 4096 bytes.
+constexpr int ARRAYS = 80;  // of a launch. The arguments of a kernel have 4096 bytes.
 
 template <typename T>
 struct Parameters {

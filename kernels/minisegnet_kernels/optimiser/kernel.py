@@ -7,6 +7,8 @@ an argument but in a tiny array on the device, ``rates``. So a step can be captu
 replayed with other rates: see ``rates.py``, which ``minisegnet.training.CapturedStep`` uses.
 """
 
+from functools import cache
+
 import numpy as np
 
 from ..cuda import THREADS, Module, blocks
@@ -14,11 +16,15 @@ from .rates import on_device, only_rates
 
 _cu = Module(__file__)
 
-_ARRAYS = 80  # of a launch, as in kernel.cu
 _NO_BLOCK = 2**31 - 1
-_PARAMETERS = np.dtype(
-    [(name, np.uint64, _ARRAYS) for name in ("theta", "g", "m", "v", "b")] + [(name, np.int32, _ARRAYS) for name in ("size", "first")]
-)
+
+
+@cache
+def _table(arrays):
+    """The struct ``Parameters`` of kernel.cu, with room for `arrays` arrays."""
+    return np.dtype(
+        [(name, np.uint64, arrays) for name in ("theta", "g", "m", "v", "b")] + [(name, np.int32, arrays) for name in ("size", "first")]
+    )
 
 
 def _address(array):
@@ -26,13 +32,14 @@ def _address(array):
 
 
 def _launch(kernel, rates, options, **lists):
-    """One launch for each 80 arrays of the dtype of `rates`; arrays without elements are left out."""
+    """One launch for each ARRAYS arrays of the dtype of `rates`; arrays without elements are left out."""
     if only_rates():
         return
     chosen = [k for k, a in enumerate(lists["theta"]) if a.dtype == rates.dtype and a.size]
-    for start in range(0, len(chosen), _ARRAYS):
-        part = chosen[start : start + _ARRAYS]
-        table = np.zeros(1, _PARAMETERS)
+    room = _cu.constant("ARRAYS")
+    for start in range(0, len(chosen), room):
+        part = chosen[start : start + room]
+        table = np.zeros(1, _table(room))
         for name, arrays in lists.items():
             table[name][0, : len(part)] = [_address(arrays[k]) for k in part]
         size = [lists["theta"][k].size for k in part]

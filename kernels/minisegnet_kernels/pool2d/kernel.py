@@ -5,7 +5,6 @@ from ..layout import poisoned
 from .formula import pooled_size, winner_dtype
 
 _cu = Module(__file__)
-_THREADS = 64  # of a block that adds slabs, as in kernel.cu
 
 
 def _window(stride, padding, dilation=(1, 1)):
@@ -49,14 +48,14 @@ def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     slabs, wbar = _slabs(g, kernel_size[0] * kernel_size[1]), poisoned(g, (g.shape[1], *kernel_size))
     _cu.over("pool2d_grad_weight__part", slabs[0].size, g, m, x, slabs, *kernel_size, _window(stride, padding, dilation))
-    _cu.launch("pool2d_grad_weight", (slabs.shape[1], slabs.shape[0]), (_THREADS,), slabs, wbar)
+    _cu.launch("pool2d_grad_weight", (slabs.shape[1], slabs.shape[0]), (_cu.constant("THREADS"),), slabs, wbar)
     return wbar
 
 
 def grad_bias(g):
     slabs, bbar = _slabs(g, 1), poisoned(g, g.shape[1:2])
     _cu.over("pool2d_grad_bias__part", slabs[0].size, g, slabs)
-    _cu.launch("pool2d_grad_bias", bbar.shape, (_THREADS,), slabs, bbar)
+    _cu.launch("pool2d_grad_bias", bbar.shape, (_cu.constant("THREADS"),), slabs, bbar)
     return bbar
 
 

@@ -70,7 +70,6 @@ __global__ void resize_nearest(Array<const T, 4> x, Array<T, 4> y) {
     y(n, c, i, j) = x(n, c, i * x.shape[2] / y.shape[2], j * x.shape[3] / y.shape[3]);
 }
 
-__device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // resize.grad_nearest: x̄_{n,c,k,l} = Σ_{⌊iH/P⌋ = k} Σ_{⌊jW/Q⌋ = l} g_{n,c,i,j}. Thread map: one thread = one x̄[n,c,k,l].
 // ⌊iH/P⌋ = k is ⌈kP/H⌉ ≤ i < ⌈(k+1)P/H⌉. Reads g once, writes 4 bytes a pixel.

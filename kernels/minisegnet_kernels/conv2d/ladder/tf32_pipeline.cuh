@@ -19,9 +19,10 @@
 #include "../../cuda/common.cuh"
 #include "../../cuda/mma.cuh"
 #include "statistics.cuh"
-#include "tf32.cuh"
+#include "matrix.cuh"
 
 constexpr int PIXELS = 128, DEPTH = 16, SQUARES = DEPTH / 4;  // of a block: pixels; terms of a stage, and squares of four
+constexpr int THREADS = 128, WARP_PIXELS = 64;               // four warps, two beside each other
 
 // ROWS × 16 words of shared memory.
 template <int ROWS>

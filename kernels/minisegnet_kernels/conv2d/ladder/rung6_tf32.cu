@@ -19,7 +19,7 @@
 // a time: neighbouring threads have neighbouring pixels. On an H100 40–70 TFLOP/s is expected [an estimate].
 #include "../../cuda/common.cuh"
 #include "../../cuda/mma.cuh"
-#include "tf32.cuh"
+#include "matrix.cuh"
 
 constexpr int PIXELS = 128, OUTPUTS = 64, DEPTH = 16;  // of a block: rows and columns of Y; terms k of a stage
 constexpr int THREADS = PIXELS;                        // while x is staged, one for each pixel

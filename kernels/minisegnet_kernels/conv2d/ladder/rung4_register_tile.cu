@@ -30,8 +30,6 @@
 constexpr int PIXELS = 128, SLICE = 8;  // of a tile: pixels, terms of a step
 constexpr int FOUR = 4, EIGHT = 8;      // a thread makes EIGHT × EIGHT results, FOUR at a time
 
-__device__ inline float4& four(float* a) { return *reinterpret_cast<float4*>(a); }
-__device__ inline float4 four(const float* a) { return *reinterpret_cast<const float4*>(a); }
 
 // Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. The block reads its
 // cells once for OUTPUTS outputs, and its weights once for 128 pixels.
@@ -53,8 +51,8 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     for (int q0 = 0; q0 < terms; q0 += SLICE) {
         for (int t = threadIdx.x; t < PIXELS * PARTS; t += THREADS) {
             const int m = t / PARTS, q = t % PARTS * FOUR;
-            const auto [n, i, j] = pixel(m0 + m, y.shape[2], y.shape[3]);
-            const auto [c, u, v] = term(q0 + q, C, V);
+            const auto [n, i, j] = pixel_of(m0 + m, y.shape[2], y.shape[3]);
+            const auto [c, u, v] = term_of(q0 + q, C, V);
             const int k = i * at.sh + u * at.dh - at.ph, l = j * at.sw + v * at.dw - at.pw;
             const float4 cell = m0 + m < pixels && q0 + q < terms && k >= 0 && k < x.shape[2] && l >= 0 && l < x.shape[3]
                                     ? four(&x(n, group * C + c, k, l))
@@ -63,7 +61,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
         }
         for (int t = threadIdx.x; t < OUTPUTS * PARTS; t += THREADS) {
             const int o = t / PARTS, q = t % PARTS * FOUR;
-            const auto [c, u, v] = term(q0 + q, C, V);
+            const auto [c, u, v] = term_of(q0 + q, C, V);
             const float4 weight = o0 + o < O && q0 + q < terms ? four(&w(group * O + o0 + o, c, u, v)) : float4{};
             weights[q][o] = weight.x, weights[q + 1][o] = weight.y, weights[q + 2][o] = weight.z, weights[q + 3][o] = weight.w;
         }
@@ -84,7 +82,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     for (int r = 0; r < EIGHT; ++r) {
         const int m = m0 + down + r % FOUR + r / FOUR * (PIXELS / 2);
         if (m >= pixels) break;
-        const auto [n, i, j] = pixel(m, y.shape[2], y.shape[3]);
+        const auto [n, i, j] = pixel_of(m, y.shape[2], y.shape[3]);
 #pragma unroll
         for (int s = 0; s < EIGHT; ++s) {
             const int o = o0 + across + s % FOUR + s / FOUR * (OUTPUTS / 2);

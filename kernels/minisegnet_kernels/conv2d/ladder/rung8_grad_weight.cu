@@ -1,12 +1,13 @@
-// Rung 8, the two gradients as products of matrices, on the path of rung 5. (On the tensor cores: 08_…_tf32.)
+// Rung 8, the gradient for the kernel in float32: a matrix product with a split reduction (split-K).
 //
-// The gradient of the weight is the product that sums over pixels, and m = (n, i, j) are many, while o and q = (u, v, c) are few:
+//     w̄[o, q] = Σ_m g[m, o] x[m, q]        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
 //
-//     w̄[o, q] = Σ_m g[m, o] x[m, q]           64 channels, 3 × 3: 9 tiles of 64 × 64, for 132 multiprocessors
+// The sum runs over the pixels m, which are many; o and q, the results, are few. For 64 → 64 channels and a 3 × 3 kernel
+// they are 5 tiles of 64 × 128, and a large GPU has 132 multiprocessors.
 //
-// What it adds: the sum is split. Each of S blocks sums a share of the pixels into a slab of its own, a partial w̄; and a second
-// kernel adds the slabs, always in the same order. Atomics would add in whatever order the blocks end, with other
-// digits in every run.
+// What it adds: the sum is split. Each of S blocks sums a share of the pixels into a slab of its own, a partial w̄, and a
+// second kernel (conv2d_grad_weight__sum, in ../kernel.cu) adds the slabs, always in the same order. Atomic additions would
+// need no slabs, but they add in the order in which the blocks end, so the last digits would differ from run to run.
 //
 //        m ──▶  share 0   share 1   share 2                       slab 0   slab 1   slab 2
 //            ┌─────────┬─────────┬─────────┐                     ┌──────┐ ┌──────┐ ┌──────┐
@@ -16,25 +17,22 @@
 //     x    q │/////////│         │         │                        q
 //            └─────────┴─────────┴─────────┘
 //
-// Both matrices lie with the index that is *not* summed innermost (channels last), so a copy of 16 bytes brings four o or four q
-// of one pixel, and shared memory has the order of rung 4: [m][o], [m][q]. A thread's four terms (u, v, c … c+3) never change:
-// it is the pixel that goes on, by additions (`step`).
+// In both matrices the index that is *not* summed lies innermost (channels last), so a copy of 16 bytes brings four o or
+// four q of one pixel, and shared memory has rung 4's order: [m][o] and [m][q]. A thread always copies the same four terms
+// (u, v, c … c+3); only its pixel moves on, which `step` counts with additions. As in rung 5, the next step is copied while
+// this one is computed.
 //
-// The gradient of the input with stride 1 is a convolution of g with the kernel turned by 180° and its two channels changed
-// over: permuted weights, and then nothing else but rung 5's `multiply`. With a stride s the rows k of x̄ fall into s classes,
-// k mod s, and each class meets only some of the taps u: it is a convolution with these, and with stride 1, that writes
-// every s-th row. The host cuts the kernel so; no product with a zero between the pixels is made.
-// A transposed convolution 2 × 2 with stride 2 is four products with a 1 × 1 kernel each.
+// What holds it back: the slabs are written and read once more, and each output and tap reads its image again.
+// Expected on an H100 (estimate): 14 to 25 TFLOP/s of 67.
 //
-// Expected on an H100 (estimate): 20 to 36 TFLOP/s for x̄, 14 to 25 for w̄.
-//
-// Serves float, channels last, multiples of four channels of a group, of x and of g; any stride, padding, dilation, groups.
-#include "05_asynchronous.cu"
+// Serves float with channels last in x and g and multiples of four channels of a group in both; any stride, padding, dilation,
+// groups.
+#include "../../cuda/async.cuh"
+#include "matrix.cuh"
 
-constexpr int TERMS = 128, ROWS = 64, DEPTH = 16;  // of a tile of w̄: q and o; and pixels of a step
-constexpr int GRADIENT_THREADS = TERMS / EIGHT * (ROWS / EIGHT);
-
-__device__ inline float4& four(float* a) { return *reinterpret_cast<float4*>(a); }
+constexpr int TERMS = 128, ROWS = 64, DEPTH = 16;  // of a tile of w̄: terms q and outputs o (BN, BM); pixels of a step (BK)
+constexpr int FOUR = 4, EIGHT = 8;                 // numbers in a piece of 16 bytes; a thread computes EIGHT × EIGHT results
+constexpr int THREADS = TERMS / EIGHT * (ROWS / EIGHT);
 
 // Going on by some pixels without a division.
 __device__ inline void step(Pixel& p, int pixels, int P, int Q) {
@@ -49,7 +47,7 @@ __device__ inline void step(Pixel& p, int pixels, int P, int Q) {
 __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<const float, 4> g, Array<const float, 4> x,
                                                                         Array<float, 4> slabs, Window at, int groups, int share) {
     constexpr int ACROSS = TERMS / EIGHT, Q_PIECES = TERMS / FOUR, O_PIECES = ROWS / FOUR;  // pieces of 16 bytes in a row
-    constexpr int Q_LINES = GRADIENT_THREADS / Q_PIECES, O_LINES = GRADIENT_THREADS / O_PIECES;
+    constexpr int Q_LINES = THREADS / Q_PIECES, O_LINES = THREADS / O_PIECES;
     const int O = g.shape[1] / groups, C = slabs.shape[1], V = slabs.shape[3], terms = C * slabs.shape[2] * V;  // of a group
     const int P = g.shape[2], Q = g.shape[3], pixels = g.shape[0] * P * Q;
     SHARED(float4, cells, [2][DEPTH][Q_PIECES]);      // [buffer][m][q / 4]
@@ -62,10 +60,10 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
 
     const int q_piece = threadIdx.x % Q_PIECES, q_line = threadIdx.x / Q_PIECES;
     const int o_piece = threadIdx.x % O_PIECES, o_line = threadIdx.x / O_PIECES;
-    const Term tap = term(min(q0 + q_piece * FOUR, terms - FOUR), C, V);  // terms past the last are the last once more
+    const Term tap = term_of(min(q0 + q_piece * FOUR, terms - FOUR), C, V);  // terms past the last are the last once more
     const float* const corner = x.data + group * C + tap.c;
     const float* const outputs = g.data + group * O + min(o0 + o_piece * FOUR, O - FOUR);
-    Pixel place = pixel(slab * share + q_line, P, Q);
+    Pixel place = pixel_of(slab * share + q_line, P, Q);
 
     const auto bring = [&](int buffer, int m0) {  // pixels m0 … m0 + 15
 #pragma unroll
@@ -113,23 +111,4 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
             if (q < terms) four(&slabs.data[(slab * g.shape[1] + group * O + o) * terms + q]) = four(&sum[r][s]);
         }
     }
-}
-
-// conv2d.grad_weight, at last: w̄_{o,c,u,v} = Σ_s slab s, in the order of s. Thread map: one thread = one w̄[o,c,u,v].
-__global__ void conv2d_grad_weight__asynchronous_sum(Array<const float, 4> slabs, Array<float, 4> wbar) {
-    const int number = thread_number();
-    if (number >= count(wbar)) return;
-    const auto [o, c, u, v] = place(wbar, number);
-    float sum = 0;
-    for (int so = o; so < slabs.shape[0]; so += wbar.shape[0]) sum += slabs(so, c, u, v);
-    wbar(o, c, u, v) = sum;
-}
-
-// conv2d.grad_input, one class of rows and columns: x̄[m, c] = Σ_q g[m, q] turned[c, q], q = (u, v, o), where `xbar` is every
-// s_h-th row and every s_w-th column of the result. Thread map: one thread = 8 × 8 of x̄[n,c,k,l].
-// OUTPUTS = 64, 128
-template <int OUTPUTS>
-__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_grad_input__asynchronous(
-    Array<const float, 4> g, Array<const float, 4> turned, Array<float, 4> xbar, Window at, int groups) {
-    multiply<OUTPUTS>(g, turned, xbar, at, groups, [](int, float sum) { return sum; });
 }

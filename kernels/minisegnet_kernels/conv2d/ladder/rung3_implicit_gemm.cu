@@ -42,20 +42,20 @@ __device__ void multiply(const Array<const T, 4>& x, const Array<const T, 4>& w,
     const int row = last ? slow : fast, column = last ? fast : slow;  // of x[m, q], to stage; of y[m, o], to compute
     T sum = 0;
     for (int q0 = 0; q0 < terms; q0 += TILE) {
-        const auto [n, i, j] = pixel(m0 + row, y.shape[2], y.shape[3]);
-        const auto [c, u, v] = term(q0 + column, C, V);
+        const auto [n, i, j] = pixel_of(m0 + row, y.shape[2], y.shape[3]);
+        const auto [c, u, v] = term_of(q0 + column, C, V);
         const int k = i * at.sh + u * at.dh - at.ph, l = j * at.sw + v * at.dw - at.pw;
         cells[row][column] = m0 + row < pixels && q0 + column < terms && k >= 0 && k < x.shape[2] && l >= 0 && l < x.shape[3]
                                  ? x(n, group * C + c, k, l)
                                  : T(0);
-        const auto [c_, u_, v_] = term(q0 + fast, C, V);
+        const auto [c_, u_, v_] = term_of(q0 + fast, C, V);
         weights[slow][fast] = o0 + slow < O && q0 + fast < terms ? w(group * O + o0 + slow, c_, u_, v_) : T(0);
         __syncthreads();
         for (int q = 0; q < TILE; ++q) sum += cells[row][q] * weights[column][q];
         __syncthreads();  // before the next terms take the place of these
     }
     if (m0 + row >= pixels || o0 + column >= O) return;
-    const auto [n, i, j] = pixel(m0 + row, y.shape[2], y.shape[3]);
+    const auto [n, i, j] = pixel_of(m0 + row, y.shape[2], y.shape[3]);
     const int o = group * O + o0 + column;
     y(n, o, i, j) = finish(o, sum);
 }

@@ -69,7 +69,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     int k0[PIXELS / LINES], l0[PIXELS / LINES];                        // the cell under the corner of the window
 #pragma unroll
     for (int r = 0; r < PIXELS / LINES; ++r) {
-        const auto [n, i, j] = pixel(min(m0 + line + r * LINES, pixels - 1), y.shape[2], y.shape[3]);
+        const auto [n, i, j] = pixel_of(min(m0 + line + r * LINES, pixels - 1), y.shape[2], y.shape[3]);
         k0[r] = i * at.sh - at.ph, l0[r] = j * at.sw - at.pw;
         windows[r] = n * x.stride[0] + group * C + k0[r] * x.stride[2] + l0[r] * x.stride[3];
     }
@@ -123,7 +123,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     for (int r = 0; r < EIGHT; ++r) {
         const int m = m0 + down + r * DOWN;
         if (m >= pixels) break;
-        const auto [n, i, j] = pixel(m, y.shape[2], y.shape[3]);
+        const auto [n, i, j] = pixel_of(m, y.shape[2], y.shape[3]);
 #pragma unroll
         for (int s = 0; s < EIGHT; ++s) {
             const int o = o0 + across + s * ACROSS;

@@ -17,7 +17,7 @@
 #include "../../cuda/async.cuh"
 #include "../../cuda/common.cuh"
 #include "../../cuda/mma.cuh"
-#include "tf32.cuh"
+#include "matrix.cuh"
 
 constexpr int SIDE = 64, SQUARES = SIDE / 4, DEPTH = 32, STAGES = 3;  // of a block: outputs and entries; pixels of a step; steps under way
 constexpr int THREADS = 128, TOGETHER = THREADS / SQUARES;            // rows that are copied at once
@@ -101,14 +101,4 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
             const float* const both = sum[r / 2][t] + r % 2 * 2;
             if (o < O && e < E) *reinterpret_cast<float2*>(&slabs(s, o, e)) = make_float2(both[0], both[1]);
         }
-}
-
-// conv2d.grad_weight, at last: w̄_{o,c,u,v} = Σ_s slab s, in the order of the slabs. Thread map: one thread = one w̄[o,c,u,v].
-__global__ void conv2d_grad_weight__tf32_tuned_sum(Array<const float, 3> slabs, Array<float, 4> wbar) {
-    const int number = thread_number(), C = wbar.shape[1], V = wbar.shape[3];
-    if (number >= count(wbar)) return;
-    const auto [o, c, u, v] = place(wbar, number);
-    float sum = 0;
-    for (int s = 0; s < slabs.shape[0]; ++s) sum += slabs(s, o, (u * V + v) * C + c);
-    wbar(o, c, u, v) = sum;
 }

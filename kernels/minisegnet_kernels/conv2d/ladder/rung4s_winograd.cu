@@ -40,7 +40,6 @@ constexpr int FOUR = 4, EIGHT = 8;                  // a thread makes EIGHT × E
 constexpr int ROW = TILES + FOUR;                   // numbers from a channel of V[e] to the next; U[e] is as large
 constexpr int SLAB = SLICE * ROW + 16;              // from a position to the next
 
-__device__ inline float4& four(float* a) { return *reinterpret_cast<float4*>(a); }
 
 // Bᵀ d
 __device__ inline void transform_cells(float& d0, float& d1, float& d2, float& d3) {
@@ -71,7 +70,7 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
     const bool last = x.stride[1] == 1;
     const int tile = last ? threadIdx.x / SLICE : threadIdx.x % TILES, cx = last ? threadIdx.x % SLICE : threadIdx.x / TILES;
     const int output = threadIdx.x % OUTPUTS, cw = threadIdx.x / OUTPUTS;
-    const Pixel corner = pixel(m0 + tile, down, across);
+    const Pixel corner = pixel_of(m0 + tile, down, across);
     float patch[4][4], kernel[3][3];
     const auto bring = [&](int c0) {
 #pragma unroll
@@ -143,7 +142,7 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
                 if (b >= 2) result[0][1] -= upper, result[1][1] -= lower;
             }
             const int o = o0 + half + t % (OUTPUTS / 2), m_ = m0 + t / (OUTPUTS / 2);
-            const auto [n, i, j] = pixel(m_, down, across);
+            const auto [n, i, j] = pixel_of(m_, down, across);
 #pragma unroll
             for (int p = 0; p < 4; ++p)
                 if (m_ < tiles && o < O && 2 * i + p / 2 < P && 2 * j + p % 2 < Q) y(n, o, 2 * i + p / 2, 2 * j + p % 2) = finish(o, result[p / 2][p % 2]);
