@@ -1,0 +1,67 @@
+"""Threads that wait for work sleep, whatever was imported first; and a user who wants them to spin gets that."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.quick,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the states of threads from /proc"),
+    pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one core OpenMP lets threads sleep by itself"),
+]
+
+# Runs one kernel and prints in how many of 20 looks, 10 ms apart, one of the other threads was running.
+LOOK = """
+import os, time
+import numpy as np
+from minisegnet_kernels import activation
+activation.relu(np.ones((4, 4, 64, 64), np.float32))
+me = str(os.getpid())
+def running():
+    states = [open(f"/proc/self/task/{t}/stat").read().rpartition(")")[2].split()[0] for t in os.listdir("/proc/self/task") if t != me]
+    assert states, "the kernel started no thread"
+    return "R" in states
+seen = []
+for _ in range(20):
+    time.sleep(0.01)
+    seen.append(running())
+print(sum(seen))
+"""
+# PyTorch's OpenMP is told to spin without end, so that a pool which used that one by mistake would show.
+TORCH_FIRST = """
+import os
+os.environ["OMP_WAIT_POLICY"] = "active"
+import torch
+del os.environ["OMP_WAIT_POLICY"]
+"""
+
+
+def fresh(code, **variables):
+    """What a new process prints; no choice of OpenMP's is inherited."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+    environment |= {"NUMBA_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", **variables}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_threads_do_not_spin_before_they_sleep():
+    _, said = fresh("from minisegnet_kernels import jit", OMP_DISPLAY_ENV="verbose")
+    spins = re.findall(r"GOMP_SPINCOUNT = '(.*)'", said)
+    if not spins:
+        pytest.skip("Numba's threads are not those of GNU's OpenMP here")
+    assert set(spins) == {"0"}
+
+
+def test_threads_that_wait_sleep_if_pytorch_was_imported_first():
+    pytest.importorskip("torch")
+    looks, _ = fresh(TORCH_FIRST + LOOK)
+    assert int(looks) == 0
+
+
+def test_a_policy_that_the_user_has_set_stays():
+    looks, _ = fresh(LOOK, OMP_WAIT_POLICY="active")
+    assert int(looks) >= 10
