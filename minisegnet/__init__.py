@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 # that file later would put the module in their place.
 from .doctor import doctor
 from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from .version import __version__
 
 from . import functional  # isort: skip  (after the names above)
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .learn.equations import equation
     from .learn.exercises import check
     from .random import manual_seed
-
-__version__ = "0.1.0"
 
 # name -> (module, attribute); the module itself where there is no attribute
 _LAZY = {

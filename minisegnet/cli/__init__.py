@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from ..version import __version__
+
 COMMANDS = ("train", "evaluate", "segment", "explain", "export", "data", "equation", "models", "bench", "ladder", "doctor")
 EXAMPLES = """\
 examples:
@@ -26,8 +28,6 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
-    from .. import __version__
-
     top = argparse.ArgumentParser(
         prog="minisegnet",
         description="Segmentation networks, from the formula to the GPU.",

@@ -23,6 +23,7 @@ from ..losses.combined import all_outputs
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor, no_grad
+from ..version import __version__
 from .average import ExponentialMovingAverage
 from .evaluation import SCORES, figures, headline, measure
 from .folder import BEST, RunFolder, read_log
@@ -283,8 +284,6 @@ class Run:
         return [*names, "val_loss", "val_iou", "val_dice", *([f"val_iou_{c}" for c in classes] if len(classes) <= 20 else [])]
 
     def _config(self) -> dict[str, Any]:
-        from .. import __version__
-
         versions = {"minisegnet": __version__, "python": platform.python_version(), "numpy": np.__version__}
         data = {
             "classes": list(self.train.classes),

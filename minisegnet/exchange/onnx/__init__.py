@@ -17,6 +17,7 @@ import numpy as np
 from ...files import write_atomically
 from ...nn import Module
 from ...tensor import Tensor
+from ...version import __version__
 from . import protobuf
 from .graph import Graph
 from .operators import IR_VERSION, OPSET, Translator
@@ -199,8 +200,6 @@ def _model(
     graph: Graph, model: Module, image: tuple[int | str, ...], outputs: dict[str, tuple[int | str, ...]], output: str, sizes: str
 ) -> dict[str, Any]:
     """The ModelProto."""
-    from ... import __version__
-
     about = getattr(model, "about", None)
     facts = {"sizes": sizes, "recipe": json.dumps(getattr(model, "recipe", None))}
     if about is not None:

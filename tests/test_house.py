@@ -1,0 +1,223 @@
+"""The house: who may import whom, no circle, one form of import, and tests that lie where their subject lies.
+
+Every import statement counts: those inside functions and those for type checkers too.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.quick
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"minisegnet_kernels": ROOT / "kernels/minisegnet_kernels", "minisegnet": ROOT / "minisegnet"}
+
+#: The plan, from the ground up: a room imports from lines above its own, and from nothing on its own line.
+#: ``operations`` are all folders with a ``formula.py``; they may use each other. The last but one is each package's front door.
+KERNELS = """
+registry modes checks jit layout
+cost simd components
+emulator
+cuda
+backends
+operations
+minisegnet_kernels
+"""
+LIBRARY = """
+version values files random
+doctor progress
+tensor
+functional
+nn optim
+data metrics
+models losses
+exchange viz
+inference
+diagnostics training
+learn
+minisegnet
+bench
+cli
+__main__
+"""
+#: Circles that are being opened, by one of their members.
+KNOWN_CIRCLES = {"minisegnet_kernels.backends", "minisegnet.viz"}
+#: Steps against the plan that are being taken away.
+KNOWN_STEPS = {
+    ("minisegnet_kernels.backends", "minisegnet_kernels.conv2d"),
+    ("minisegnet_kernels.emulator", "minisegnet_kernels.cuda"),
+    ("minisegnet.viz", "minisegnet.diagnostics"),
+}
+
+#: Test modules that others still import.
+KNOWN_SHARED = {"test_ladder", "test_ladder_tf32", "test_conv2d_statistics", "test_mutation"}
+
+#: Folders of ``tests/`` that are not named like a room, and what they test.
+MIRROR = {
+    "kernels": "kernels/minisegnet_kernels",
+    "cuda": "kernels/minisegnet_kernels/cuda",
+    "engine": "minisegnet/tensor.py",
+    "docs": "docs",
+}
+HELPERS = {"operations", "support"}
+
+
+# --- what imports what ----------------------------------------------------------------------------------
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for folder in PACKAGES.values():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder.parent).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(name: str) -> Iterator[tuple[ast.stmt, str]]:
+    """The statements of a module that import from the two packages, and the module that each reads from."""
+    path = MODULES[name]
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            if source in MODULES:
+                for alias in node.names:
+                    submodule = f"{source}.{alias.name}"
+                    yield node, submodule if submodule in MODULES else source
+
+
+GRAPH = {name: sorted({target for _, target in _imports(name)} - {name}) for name in MODULES}
+
+
+def circles(graph: dict[str, list[str]]) -> list[list[str]]:
+    """The groups of modules that reach each other (Tarjan's strongly connected components, those with two members or more)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        number[name] = lowest[name] = len(number)
+        stack.append(name)
+        for target in graph[name]:
+            if target not in number:
+                visit(target)
+            if target in stack:
+                lowest[name] = min(lowest[name], lowest[target])
+        if lowest[name] == number[name]:
+            members = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(members) > 1:
+                found.append(sorted(members))
+
+    for name in graph:
+        if name not in number:
+            visit(name)
+    return found
+
+
+def test_circles_are_found():
+    assert circles({"a": ["b"], "b": ["c"], "c": ["d"], "d": ["b"], "e": ["a", "f"], "f": []}) == [["b", "c", "d"]]
+    assert circles({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+
+
+def test_there_is_no_circle():
+    found = circles(GRAPH)
+    unknown = [members for members in found if not KNOWN_CIRCLES & set(members)]
+    assert not unknown, "\n".join(" <-> ".join(members) for members in unknown)
+    assert {name for members in found for name in members} >= KNOWN_CIRCLES, "a circle is open: take it from KNOWN_CIRCLES"
+
+
+# --- the plan -------------------------------------------------------------------------------------------
+
+
+def _rooms(name: str) -> tuple[str, str]:
+    """The package and the room of a module; the front door of a package is a room of the package's name."""
+    package, _, rest = name.partition(".")
+    room = rest.partition(".")[0] or package
+    return package, "operations" if (PACKAGES[package] / room / "formula.py").exists() else room
+
+
+def _floors(plan: str) -> dict[str, int]:
+    lines = plan.strip().splitlines()
+    return {room: floor for floor, line in enumerate(lines) for room in line.split()}
+
+
+FLOORS = {"minisegnet_kernels": _floors(KERNELS), "minisegnet": _floors(LIBRARY)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_plan_names_every_room(package):
+    assert {_rooms(name)[1] for name in MODULES if name.partition(".")[0] == package} == set(FLOORS[package])
+
+
+def test_every_import_follows_the_plan():
+    against = set()
+    for name, targets in GRAPH.items():
+        package, room = _rooms(name)
+        for target in targets:
+            of, upper = _rooms(target)
+            if (of, upper) == (package, room):
+                continue
+            climbs = FLOORS[of][upper] >= FLOORS[package][room] if of == package else package == "minisegnet_kernels"
+            if climbs:
+                against.add((".".join(name.split(".")[:2]), ".".join(target.split(".")[:2])))
+    assert against <= KNOWN_STEPS, f"a room imports from its own floor or from above: {sorted(against - KNOWN_STEPS)}"
+    assert against == KNOWN_STEPS, f"taken away, so take it from KNOWN_STEPS: {sorted(KNOWN_STEPS - against)}"
+
+
+def test_imports_are_relative_inside_a_package_and_absolute_between_the_two():
+    wrong = []
+    for name, path in MODULES.items():
+        for node, target in _imports(name):
+            relative = isinstance(node, ast.ImportFrom) and node.level > 0
+            if relative != (target.partition(".")[0] == name.partition(".")[0]):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not wrong, wrong
+
+
+# --- files and tests ------------------------------------------------------------------------------------
+
+
+def test_no_file_is_longer_than_400_lines():
+    long = {str(p.relative_to(ROOT)): n for p in MODULES.values() if (n := len(p.read_text(encoding="utf-8").splitlines())) > 400}
+    assert not long, "a file is one room: divide it"
+
+
+def test_a_folder_of_tests_is_named_like_what_it_tests():
+    folders = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/*.py")} - HELPERS
+    rooms = {_rooms(name)[1] for name in MODULES}
+    assert folders - MIRROR.keys() <= rooms, f"no room has the name of {sorted(folders - MIRROR.keys() - rooms)}"
+    for folder, subject in MIRROR.items():
+        assert (ROOT / subject).exists(), f"tests/{folder} tests {subject}, which does not exist"
+
+
+def test_every_folder_of_the_library_has_a_folder_of_tests():
+    rooms = {path.parent.name for path in PACKAGES["minisegnet"].glob("*/__init__.py")} - {"functional"}  # in tests/engine
+    untested = {room for room in rooms if not list((ROOT / "tests" / room).glob("test_*.py"))}
+    assert not untested
+
+
+def test_no_test_module_imports_another():
+    tests = {path.stem: path for path in (ROOT / "tests").rglob("test_*.py")}
+    found = []
+    for path in tests.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            names = [name for name in names if name not in KNOWN_SHARED]
+            found += [f"{path.relative_to(ROOT)} imports {name}" for name in names if name.rpartition(".")[2] in tests]
+    assert not found, found
