@@ -28,6 +28,9 @@ _SYMBOLS = {
     "nu": "variance of a channel of y, (O,)",
     "M": "N P Q, the number of values of a channel of y",
     "g": "gradient of the loss with respect to y, (N, O, P, Q)",
+    "xbar": "gradient of the loss with respect to x, (N, C, H, W)",
+    "wbar": "gradient of the loss with respect to w, (O, C/G, U, V)",
+    "bbar": "gradient of the loss with respect to b, (O,)",
     "s_h": "stride of the rows; s_w of the columns",
     "p_h": "rows of padding above; p_w columns of padding at the left",
     "d_h": "dilation of the rows; d_w of the columns",
@@ -81,7 +84,8 @@ def forward(x, w, b, *, stride, padding, dilation, groups):
 
 @equation(
     "conv2d.forward_relu",
-    tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}\Big)",
+    tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}\Big)"
+    r",\qquad x = 0 \text{ outside}",
     symbols=_symbols("x", "w", "b", "y"),
     shape=output_shape,
     operations=_operations,
@@ -106,7 +110,7 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 @equation(
     "conv2d.forward_statistics",
     tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
-    r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2",
+    r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2,\qquad x = 0 \text{ outside}",
     symbols=_symbols("x", "w", "b", "y", "M", "mu", "nu"),
     reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: what a batch normalisation behind the convolution asks first",
     shape=lambda x, w, b, **options: [output_shape(x, w, b, **options), b.shape, b.shape],
@@ -137,9 +141,9 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
     "conv2d.grad_input",
     grad_of="conv2d.forward",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{\lfloor oG/O \rfloor = \lfloor cG/C \rfloor} \; \sum_{\substack{i s_h + u d_h - p_h = k \\ j s_w + v d_w - p_w = l}}"
+    tex=r"\bar x_{n,c,k,l} = \sum_{\lfloor oG/O \rfloor = \lfloor cG/C \rfloor} \; \sum_{\substack{i s_h + u d_h - p_h = k \\ j s_w + v d_w - p_w = l}}"
     r" w_{o,\,c \bmod C/G,\,u,v}\; g_{n,o,i,j}",
-    symbols=_symbols("w", "g", "x"),
+    symbols=_symbols("w", "g", "xbar"),
     reference="Dumoulin & Visin, arXiv 1603.07285, section 4: the transposed convolution is this equation read forwards",
     shape=lambda g, w, *, input_size, groups, **options: (len(g), w.shape[1] * groups, *input_size),
     operations=lambda g, w, **options: 2 * g.size * prod(w.shape[1:]),  # each g meets C/G · U · V weights
@@ -147,47 +151,48 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, O, P, Q), (_, _, U, V), (H, W), G = g.shape, w.shape, input_size, groups
     (sh, sw), ((ph, _), (pw, _)), (dh, dw), C = stride, padding, dilation, w.shape[1] * groups
-    x = np.zeros((N, C, H, W), np.result_type(g, w))
+    xbar = np.zeros((N, C, H, W), np.result_type(g, w))
     for n, c, k, l in np.ndindex(N, C, H, W):
         for o, i, j, u, v in np.ndindex(O, P, Q, U, V):
             if o * G // O == c * G // C and i * sh + u * dh - ph == k and j * sw + v * dw - pw == l:
-                x[n, c, k, l] += w[o, c % (C // G), u, v] * g[n, o, i, j]
-    return x
+                xbar[n, c, k, l] += w[o, c % (C // G), u, v] * g[n, o, i, j]
+    return xbar
 
 
 @equation(
     "conv2d.grad_weight",
     grad_of="conv2d.forward",
     wrt="w",
-    tex=r"\frac{\partial L}{\partial w_{o,c,u,v}} = \sum_{n,i,j} g_{n,o,i,j}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}",
-    symbols=_symbols("x", "w", "g"),
+    tex=r"\bar w_{o,c,u,v} = \sum_{n,i,j} g_{n,o,i,j}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
+    r",\qquad x = 0 \text{ outside}",
+    symbols=_symbols("x", "g", "wbar"),
     shape=lambda g, x, *, kernel_size, groups, **options: (g.shape[1], x.shape[1] // groups, *kernel_size),
     operations=lambda g, x, *, kernel_size, groups, **options: 2 * g.size * (x.shape[1] // groups) * prod(kernel_size),
 )
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     (N, C, H, W), (_, O, P, Q), (U, V), G = x.shape, g.shape, kernel_size, groups
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
-    w = np.zeros((O, C // G, U, V), np.result_type(g, x))
+    wbar = np.zeros((O, C // G, U, V), np.result_type(g, x))
     for o, c, u, v in np.ndindex(O, C // G, U, V):
         for n, i, j in np.ndindex(N, P, Q):
             k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
             if 0 <= k < H and 0 <= l < W:
-                w[o, c, u, v] += g[n, o, i, j] * x[n, o * G // O * (C // G) + c, k, l]
-    return w
+                wbar[o, c, u, v] += g[n, o, i, j] * x[n, o * G // O * (C // G) + c, k, l]
+    return wbar
 
 
 @equation(
     "conv2d.grad_bias",
     grad_of="conv2d.forward",
     wrt="b",
-    tex=r"\frac{\partial L}{\partial b_o} = \sum_{n,i,j} g_{n,o,i,j}",
-    symbols={"g": _SYMBOLS["g"], "b": _SYMBOLS["b"]},
+    tex=r"\bar b_o = \sum_{n,i,j} g_{n,o,i,j}",
+    symbols={"g": _SYMBOLS["g"], "bbar": _SYMBOLS["bbar"]},
     shape=lambda g: g.shape[1:2],
     operations=lambda g: g.size,
 )
 def grad_bias(g):
     N, O, P, Q = g.shape
-    b = np.zeros(O, g.dtype)
+    bbar = np.zeros(O, g.dtype)
     for o, n, i, j in np.ndindex(O, N, P, Q):
-        b[o] += g[n, o, i, j]
-    return b
+        bbar[o] += g[n, o, i, j]
+    return bbar

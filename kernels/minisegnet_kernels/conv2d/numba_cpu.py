@@ -27,6 +27,7 @@ import numpy as np
 
 from ..jit import inline, kernel, prange, total
 from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, spill, store, zeros
+from .formula import output_shape
 
 _BAND = 1024  # about how many pixels a task computes: their sums stay in the cache
 _TASKS = 32  # work is cut into at least so many tasks if it can be; never by the number of threads
@@ -49,7 +50,7 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
 
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, O, _, _), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
-    x = np.empty((N, Cg * groups, H, W), g.dtype)
+    xbar = np.empty((N, Cg * groups, H, W), g.dtype)
     rows = _phases(U, dilation[0], stride[0], padding[0][0], H)
     columns = _phases(V, dilation[1], stride[1], padding[1][0], W)
     before = [max(0, *(-s for phase in axis for s in phase[3])) for axis in (rows, columns)]
@@ -59,13 +60,13 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     for us, k, P, up in rows:
         for vs, l, Q, across in columns:
             if not us or not vs:  # a stride wider than the kernel leaves cells that no window meets
-                x[:, :, k :: stride[0], l :: stride[1]] = 0
+                xbar[:, :, k :: stride[0], l :: stride[1]] = 0
             elif P and Q:
                 shifts = [(r + before[0]) * pitch + c + before[1] for r in up for c in across]
                 offsets = np.add.outer(channel, np.array(shifts)).ravel()
                 weights = _tile_order(w, groups, us, vs, swap=True)
-                _sum_of_lines(lines, offsets, weights, nothing, x, pitch, P, Q, k, stride[0], l, stride[1], False)
-    return x
+                _sum_of_lines(lines, offsets, weights, nothing, xbar, pitch, P, Q, k, stride[0], l, stride[1], False)
+    return xbar
 
 
 def _phases(kernel_size, dilation, stride, padding, size):
@@ -84,23 +85,22 @@ def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     lines, offsets, pitch = _input_lines(x, (P, Q), kernel_size, stride, padding, dilation, groups)
     T = len(offsets)
     slabs = _inner_products(lines, np.pad(offsets, (0, -T % COLS), mode="edge"), g, pitch)
-    w = slabs[0]
+    wbar = slabs[0]
     for slab in slabs[1:]:  # always in this order, so that the sum is the same from run to run
-        w += slab
-    return np.ascontiguousarray(w[:, : O // groups, :T]).reshape(O, -1, U, V)
+        wbar += slab
+    return np.ascontiguousarray(wbar[:, : O // groups, :T]).reshape(O, -1, U, V)
 
 
 def grad_bias(g):
-    b = np.empty(g.shape[1], g.dtype)
-    _plane_sums(g, b)
-    return b
+    bbar = np.empty(g.shape[1], g.dtype)
+    _plane_sums(g, bbar)
+    return bbar
 
 
 def _convolve(x, w, b, stride, padding, dilation, groups, relu):
-    (_, _, H, W), (O, _, U, V) = x.shape, w.shape
-    P = (H + sum(padding[0]) - dilation[0] * (U - 1) - 1) // stride[0] + 1
-    Q = (W + sum(padding[1]) - dilation[1] * (V - 1) - 1) // stride[1] + 1
-    y = np.empty((x.shape[0], O, P, Q), x.dtype)
+    U, V = w.shape[2:]
+    y = np.empty(output_shape(x, w, stride=stride, padding=padding, dilation=dilation), x.dtype)
+    P, Q = y.shape[2:]
     lines, offsets, pitch = _input_lines(x, (P, Q), (U, V), stride, padding, dilation, groups)
     _sum_of_lines(lines, offsets, _tile_order(w, groups, range(U), range(V)), b, y, pitch, P, Q, 0, 1, 0, 1, relu)
     return y
@@ -282,11 +282,11 @@ def _inner_products(lines, offsets, g, pitch):
 
 
 @kernel
-def _plane_sums(g, b):
-    for o in prange(b.size):
-        b[o] = 0
+def _plane_sums(g, bbar):
+    for o in prange(bbar.size):
+        bbar[o] = 0
         for n in range(g.shape[0]):
-            b[o] += total(g[n, o].reshape(-1))
+            bbar[o] += total(g[n, o].reshape(-1))
 
 
 @kernel

@@ -50,8 +50,8 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
     windows = _windows(x, kernel_size, stride, padding, dilation, groups)
     N, _, P, Q = g.shape
-    w = np.einsum("ngoij,ngcijuv->gocuv", g.reshape(N, groups, -1, P, Q), windows, optimize=True)
-    return w.reshape(-1, *w.shape[2:])
+    wbar = np.einsum("ngoij,ngcijuv->gocuv", g.reshape(N, groups, -1, P, Q), windows, optimize=True)
+    return wbar.reshape(-1, *wbar.shape[2:])
 
 
 def grad_bias(g):

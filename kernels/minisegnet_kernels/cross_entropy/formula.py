@@ -36,7 +36,7 @@ _PARTS = (
 )
 _LOSS = (
     r"\ell_{n,i,j} = -\sum_c w_c\,q_c\,(x_{n,c,i,j} - m - \log s),\quad"
-    r" L = \frac{1}{Z}\sum_{t_{n,i,j} \ne \text{ignored}} \ell_{n,i,j},\quad"
+    r" L = \frac{1}{Z}\sum_{t_{n,i,j} \ne \text{ignored}} \ell_{n,i,j},\quad "
 )
 _Z = r"Z = \sum_{t_{n,i,j} \ne \text{ignored}} w_{t_{n,i,j}}"
 _DIFFERENCE = r"\Big(\frac{\exp(x_{n,c,i,j} - m)}{s} \sum_k w_k\,q_k - w_c\,q_c\Big)"

@@ -17,10 +17,12 @@ _SYMBOLS = {
     "x": "input, (N, C, H, W)",
     "y": "output, (N, C, H, W)",
     "g": "gradient of the loss with respect to y, (N, C, H, W)",
-    "z": "gradient of the loss with respect to x, (N, C, H, W)",
-    "s": "what the input is divided by, before the power β, (N, C, H, W)",
+    "xbar": "gradient of the loss with respect to x, (N, C, H, W)",
+    "s": "the divisor before the power β, (N, C, H, W)",
     "Z": "number of channels in a neighbourhood (the option size)",
     "k": "the constant that keeps s away from zero",
+    "alpha": "option alpha, the weight of the squares",
+    "beta": "option beta, the power",
 }
 _SCALE = r"s_{n,c,i,j} = k + \frac{\alpha}{Z} \sum_{m = c - \lfloor Z/2 \rfloor}^{c + \lfloor (Z-1)/2 \rfloor} x_{n,m,i,j}^2"
 
@@ -32,7 +34,7 @@ def _neighbours(c, channels, before, after):
 @equation(
     "lrn.forward",
     tex=r"y_{n,c,i,j} = x_{n,c,i,j}\; s_{n,c,i,j}^{-\beta},\qquad " + _SCALE,
-    symbols={name: _SYMBOLS[name] for name in "xyskZ"},
+    symbols={name: _SYMBOLS[name] for name in ("x", "y", "s", "k", "Z", "alpha", "beta")},
     reference="Krizhevsky, Sutskever & Hinton, NIPS 2012, section 3.3; the factor 1/Z is PyTorch's",
     shape=lambda x, **options: x.shape,
     operations=lambda x, *, size, **options: (2 * size + 4) * x.size,
@@ -51,10 +53,10 @@ def forward(x, *, size, alpha, beta, k):
     "lrn.grad_input",
     grad_of="lrn.forward",
     wrt="x",
-    tex=r"z_{n,c,i,j} = \frac{\partial L}{\partial x_{n,c,i,j}} = g_{n,c,i,j}\; s_{n,c,i,j}^{-\beta} - \frac{2\alpha\beta}{Z}\; x_{n,c,i,j}"
+    tex=r"\bar x_{n,c,i,j} = g_{n,c,i,j}\; s_{n,c,i,j}^{-\beta} - \frac{2\alpha\beta}{Z}\; x_{n,c,i,j}"
     r" \sum_{m = c - \lfloor (Z-1)/2 \rfloor}^{c + \lfloor Z/2 \rfloor} g_{n,m,i,j}\; x_{n,m,i,j}\; s_{n,m,i,j}^{-\beta-1},\qquad "
     + _SCALE,
-    symbols={name: _SYMBOLS[name] for name in "zxgyskZ"},
+    symbols={name: _SYMBOLS[name] for name in ("g", "x", "xbar", "s", "k", "Z", "alpha", "beta")},
     shape=lambda g, x, **options: x.shape,
     operations=lambda g, x, *, size, **options: (4 * size + 8) * x.size,
 )
@@ -64,9 +66,9 @@ def grad_input(g, x, *, size, alpha, beta, k):
     for n, c, i, j in np.ndindex(N, C, H, W):
         for m in _neighbours(c, C, Z // 2, (Z - 1) // 2):
             s[n, c, i, j] += alpha / Z * x[n, m, i, j] ** 2
-    z = np.zeros_like(x)
+    xbar = np.zeros_like(x)
     for n, c, i, j in np.ndindex(N, C, H, W):
-        z[n, c, i, j] = g[n, c, i, j] * s[n, c, i, j] ** -beta
+        xbar[n, c, i, j] = g[n, c, i, j] * s[n, c, i, j] ** -beta
         for m in _neighbours(c, C, (Z - 1) // 2, Z // 2):  # those that have c in their neighbourhood
-            z[n, c, i, j] -= 2 * alpha * beta / Z * x[n, c, i, j] * g[n, m, i, j] * x[n, m, i, j] * s[n, m, i, j] ** (-beta - 1)
-    return z
+            xbar[n, c, i, j] -= 2 * alpha * beta / Z * x[n, c, i, j] * g[n, m, i, j] * x[n, m, i, j] * s[n, m, i, j] ** (-beta - 1)
+    return xbar

@@ -22,14 +22,14 @@ __global__ void lrn_forward(Array<const T, 4> x, Array<T, 4> y, int Z, T alpha_Z
     y(n, c, i, j) = x(n, c, i, j) * pow(scale(x, n, c, i, j, Z, alpha_Z, k), -beta);
 }
 
-// lrn.grad_input: z_{n,c,i,j} = g s^{−β} − 2αβ/Z x Σ_m g_m x_m s_m^{−β−1}, m = c − ⌊(Z−1)/2⌋ … c + ⌊Z/2⌋: those that have c in
-// their neighbourhood. Thread map: one thread = one z[n,c,i,j].
-// Reads g and x, writes z: 12 bytes an element. Each s_m is computed anew, Z² reads from caches, for want of an array of s.
+// lrn.grad_input: x̄_{n,c,i,j} = g s^{−β} − 2αβ/Z x Σ_m g_m x_m s_m^{−β−1}, m = c − ⌊(Z−1)/2⌋ … c + ⌊Z/2⌋: those that have c in
+// their neighbourhood. Thread map: one thread = one x̄[n,c,i,j].
+// Reads g and x, writes x̄: 12 bytes an element. Each s_m is computed anew, Z² reads from caches, for want of an array of s.
 template <typename T>
-__global__ void lrn_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<T, 4> z, int Z, T alpha_Z, T beta, T k) {
+__global__ void lrn_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<T, 4> xbar, int Z, T alpha_Z, T beta, T k) {
     const int number = thread_number();
-    if (number >= count(z)) return;
-    const auto [n, c, i, j] = place(z, number);
+    if (number >= count(xbar)) return;
+    const auto [n, c, i, j] = place(xbar, number);
     T sum = 0, damped = 0;
     for (int m = max(0, c - (Z - 1) / 2); m <= min(x.shape[1] - 1, c + Z / 2); ++m) {
         const T s = scale(x, n, m, i, j, Z, alpha_Z, k);
@@ -37,5 +37,5 @@ __global__ void lrn_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<T
         if (m == c) damped = term;
         sum += term * x(n, m, i, j) / s;
     }
-    z(n, c, i, j) = damped - 2 * beta * alpha_Z * x(n, c, i, j) * sum;
+    xbar(n, c, i, j) = damped - 2 * beta * alpha_Z * x(n, c, i, j) * sum;
 }

@@ -13,6 +13,6 @@ def forward(x, *, size, alpha, beta, k):
 
 
 def grad_input(g, x, *, size, alpha, beta, k):
-    z = poisoned(x, x.shape)
-    _cu.over("lrn_grad_input", z.size, g, x, z, size, alpha / size, beta, k)
-    return z
+    xbar = poisoned(x, x.shape)
+    _cu.over("lrn_grad_input", xbar.size, g, x, xbar, size, alpha / size, beta, k)
+    return xbar

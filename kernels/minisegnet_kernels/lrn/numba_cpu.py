@@ -63,14 +63,14 @@ def _forward(x, y, size, factor, beta, k):
 
 
 def grad_input(g, x, *, size, alpha, beta, k):
-    grad = np.empty_like(x)
+    xbar = np.empty_like(x)
     constants = (x.dtype.type(value) for value in (alpha / size, 2 * alpha * beta / size, beta, k))
-    _grad_input(_lines(g), _lines(x), _lines(grad), size, *constants)
-    return grad
+    _grad_input(_lines(g), _lines(x), _lines(xbar), size, *constants)
+    return xbar
 
 
 @kernel
-def _grad_input(g, x, grad, size, factor, twice, beta, k):
+def _grad_input(g, x, xbar, size, factor, twice, beta, k):
     N, C, points = x.shape
     blocks = (points + _BLOCK - 1) // _BLOCK
     for task in prange(N * blocks):
@@ -83,7 +83,7 @@ def _grad_input(g, x, grad, size, factor, twice, beta, k):
             _power(s, beta, power)
             for q in range(stop - start):
                 damped = g[n, c, start + q] * power[q]
-                grad[n, c, start + q] = damped
+                xbar[n, c, start + q] = damped
                 share[c, q] = damped * x[n, c, start + q] / s[q]
         for c in range(C):
             s[:] = 0
@@ -91,4 +91,4 @@ def _grad_input(g, x, grad, size, factor, twice, beta, k):
                 for q in range(stop - start):
                     s[q] += share[m, q]
             for q in range(stop - start):
-                grad[n, c, start + q] -= twice * x[n, c, start + q] * s[q]
+                xbar[n, c, start + q] -= twice * x[n, c, start + q] * s[q]

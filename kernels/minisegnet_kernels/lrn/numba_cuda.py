@@ -23,18 +23,18 @@ def _forward(x, y, size, factor, beta, k):
 
 
 def grad_input(g, x, *, size, alpha, beta, k):
-    z = poisoned(x, x.shape)
-    over(_grad_input, z.size, g, x, z, size, *(x.dtype.type(value) for value in (alpha / size, 2 * alpha * beta / size, beta, k)))
-    return z
+    xbar = poisoned(x, x.shape)
+    over(_grad_input, xbar.size, g, x, xbar, size, *(x.dtype.type(value) for value in (alpha / size, 2 * alpha * beta / size, beta, k)))
+    return xbar
 
 
 @kernel
-def _grad_input(g, x, z, size, factor, twice, beta, k):
-    """z = g s^−β − 2αβ/Z x Σ_m g_m x_m s_m^(−β−1), over the channels m that have c in their neighbourhood."""
+def _grad_input(g, x, xbar, size, factor, twice, beta, k):
+    """x̄ = g s^−β − 2αβ/Z x Σ_m g_m x_m s_m^(−β−1), over the channels m that have c in their neighbourhood."""
     number = cuda.grid(1)
-    if number >= z.size:
+    if number >= xbar.size:
         return
-    n, c, i, j = place(number, z.shape[1], z.shape[2], z.shape[3])
+    n, c, i, j = place(number, xbar.shape[1], xbar.shape[2], xbar.shape[3])
     total = x.dtype.type(0)
     damped = x.dtype.type(0)
     for m in range(max(0, c - (size - 1) // 2), min(x.shape[1], c + size // 2 + 1)):
@@ -43,7 +43,7 @@ def _grad_input(g, x, z, size, factor, twice, beta, k):
         if m == c:
             damped = term
         total += term * x[n, m, i, j] / s
-    z[n, c, i, j] = damped - twice * x[n, c, i, j] * total
+    xbar[n, c, i, j] = damped - twice * x[n, c, i, j] * total
 
 
 @device

@@ -34,7 +34,10 @@ _SYMBOLS = {
     "b": "bias, (C,)",
     "y": "output, (N, C, P, Q)",
     "m": "winner: place u V + v in its window of the cell that is the maximum, (N, C, P, Q)",
-    "g": "gradient of the loss with respect to y, of the shape of y",
+    "g": "gradient of the loss with respect to y, (N, C, P, Q)",
+    "xbar": "gradient of the loss with respect to x, (N, C, H, W)",
+    "wbar": "gradient of the loss with respect to w, (C, U, V)",
+    "bbar": "gradient of the loss with respect to b, (C,)",
     "U": "rows of the window; V its columns",
     "s_h": "stride of the rows; s_w of the columns",
     "p_h": "rows of padding above; p_w columns of padding at the left",
@@ -125,58 +128,58 @@ def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
     "pool2d.grad_input",
     grad_of="pool2d.forward",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; w_{c,u,v}\; g_{n,c,i,j}",
-    symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+    tex=r"\bar x_{n,c,k,l} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; w_{c,u,v}\; g_{n,c,i,j}",
+    symbols=_symbols("w", "g", "m", "xbar", *_WINDOW),
     shape=_before,
     operations=lambda g, *_, **options: 2 * g.size,
 )
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     (N, C, P, Q), (_, U, V), (H, W) = g.shape, w.shape, input_size
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
-    x = np.zeros((N, C, H, W), np.result_type(g, w))
+    xbar = np.zeros((N, C, H, W), np.result_type(g, w))
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j, u, v in np.ndindex(P, Q, U, V):
             if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == u * V + v:
-                x[n, c, k, l] += w[c, u, v] * g[n, c, i, j]
-    return x
+                xbar[n, c, k, l] += w[c, u, v] * g[n, c, i, j]
+    return xbar
 
 
 @equation(
     "pool2d.grad_weight",
     grad_of="pool2d.forward",
     wrt="w",
-    tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
-    symbols=_symbols("x", "w", "g", "m", *_WINDOW),
+    tex=r"\bar w_{c,u,v} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
+    symbols=_symbols("x", "g", "m", "wbar", *_WINDOW),
     shape=lambda g, m, x, *, kernel_size, **options: (x.shape[1], *kernel_size),
     operations=lambda g, *_, **options: 2 * g.size,
 )
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     (N, C, P, Q), (_, _, H, W), (U, V) = g.shape, x.shape, kernel_size
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
-    w = np.zeros((C, U, V), np.result_type(g, x))
+    wbar = np.zeros((C, U, V), np.result_type(g, x))
     for c, u, v in np.ndindex(C, U, V):
         for n, i, j in np.ndindex(N, P, Q):
             k, l = i * sh + u * dh - ph, j * sw + v * dw - pw
             if 0 <= k < H and 0 <= l < W and m[n, c, i, j] == u * V + v:
-                w[c, u, v] += g[n, c, i, j] * x[n, c, k, l]
-    return w
+                wbar[c, u, v] += g[n, c, i, j] * x[n, c, k, l]
+    return wbar
 
 
 @equation(
     "pool2d.grad_bias",
     grad_of="pool2d.forward",
     wrt="b",
-    tex=r"\frac{\partial L}{\partial b_c} = \sum_{n,i,j} g_{n,c,i,j}",
-    symbols=_symbols("g", "b", "y"),
+    tex=r"\bar b_c = \sum_{n,i,j} g_{n,c,i,j}",
+    symbols=_symbols("g", "bbar"),
     shape=lambda g: g.shape[1:2],
     operations=lambda g: g.size,
 )
 def grad_bias(g):
     N, C, P, Q = g.shape
-    b = np.zeros(C, g.dtype)
+    bbar = np.zeros(C, g.dtype)
     for c, n, i, j in np.ndindex(C, N, P, Q):
-        b[c] += g[n, c, i, j]
-    return b
+        bbar[c] += g[n, c, i, j]
+    return bbar
 
 
 @equation(
@@ -205,20 +208,20 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     "pool2d.grad_max",
     grad_of="pool2d.max",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}",
-    symbols=_symbols("x", "g", "m", "y", *_WINDOW),
+    tex=r"\bar x_{n,c,k,l} = \sum_{" + _MET + r"} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}",
+    symbols=_symbols("g", "m", "xbar", *_WINDOW),
     shape=_before,
     operations=lambda g, m, **options: g.size,
 )
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
     (N, C, P, Q), (U, V), (H, W) = g.shape, kernel_size, input_size
     (sh, sw), ((ph, _), (pw, _)), (dh, dw) = stride, padding, dilation
-    x = np.zeros((N, C, H, W), g.dtype)
+    xbar = np.zeros((N, C, H, W), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j, u, v in np.ndindex(P, Q, U, V):
             if i * sh + u * dh - ph == k and j * sw + v * dw - pw == l and m[n, c, i, j] == u * V + v:
-                x[n, c, k, l] += g[n, c, i, j]
-    return x
+                xbar[n, c, k, l] += g[n, c, i, j]
+    return xbar
 
 
 def _cells_that_count(outputs, input_size, kernel_size, stride, padding, count_include_pad):
@@ -259,8 +262,8 @@ def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     "pool2d.grad_average",
     grad_of="pool2d.average",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}",
-    symbols=_symbols("x", "g", "y", "a", "U", "s_h", "p_h", "k"),
+    tex=r"\bar x_{n,c,k,l} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}",
+    symbols=_symbols("g", "a", "xbar", "U", "s_h", "p_h", "k"),
     shape=_before,
     operations=lambda g, *, input_size, **options: prod(g.shape[:2]) * prod(input_size),
 )
@@ -268,12 +271,12 @@ def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_p
     (N, C, P, Q), (H, W), (U, V) = g.shape, input_size, kernel_size
     (sh, sw), ((ph, _), (pw, _)) = stride, padding
     a = _cells_that_count((P, Q), (H, W), kernel_size, stride, padding, count_include_pad)
-    x = np.zeros((N, C, H, W), g.dtype)
+    xbar = np.zeros((N, C, H, W), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j, u, v in np.ndindex(P, Q, U, V):
             if i * sh + u - ph == k and j * sw + v - pw == l:
-                x[n, c, k, l] += g[n, c, i, j] / a[i, j]
-    return x
+                xbar[n, c, k, l] += g[n, c, i, j] / a[i, j]
+    return xbar
 
 
 def _region(i, size, regions):
@@ -305,28 +308,24 @@ def adaptive_average(x, *, output_size):
     "pool2d.grad_adaptive_average",
     grad_of="pool2d.adaptive_average",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{i : k \in A_i} \sum_{j : l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad "
-    + _REGIONS,
-    symbols=_symbols("x", "g", "y", "A", "B", "k"),
+    tex=r"\bar x_{n,c,k,l} = \sum_{i : k \in A_i} \sum_{j : l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad " + _REGIONS,
+    symbols=_symbols("g", "A", "B", "xbar", "k"),
     shape=_before,
     operations=lambda g, *, input_size: prod(g.shape[:2]) * prod(input_size),
 )
 def grad_adaptive_average(g, *, input_size):
     (N, C, P, Q), (H, W) = g.shape, input_size
-    x = np.zeros((N, C, H, W), g.dtype)
+    xbar = np.zeros((N, C, H, W), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j in np.ndindex(P, Q):
             A, B = _region(i, H, P), _region(j, W, Q)
             if k in A and l in B:
-                x[n, c, k, l] += g[n, c, i, j] / (len(A) * len(B))
-    return x
+                xbar[n, c, k, l] += g[n, c, i, j] / (len(A) * len(B))
+    return xbar
 
 
 _UNPOOLED = {
-    "x": "pooled values, (N, C, P, Q)",
     "m": "where each came from: flat index k W + l in the output, (N, C, P, Q)",
-    "y": "output, (N, C, H, W)",
-    "g": "gradient of the loss with respect to y, (N, C, H, W)",
     "k": "row of the output; l its column",
 }
 
@@ -334,7 +333,7 @@ _UNPOOLED = {
 @equation(
     "pool2d.unpool",
     tex=r"y_{n,c,k,l} = \begin{cases} x_{n,c,i,j} & \text{the last } i,j \text{ in row-major order with } m_{n,c,i,j} = kW + l \\ 0 & \text{if there is none} \end{cases}",
-    symbols=_UNPOOLED,
+    symbols={"x": "pooled values, (N, C, P, Q)", "y": "output, (N, C, H, W)"} | _UNPOOLED,
     reference="Badrinarayanan, Kendall & Cipolla, TPAMI 2017 (SegNet), section 3",
     shape=lambda x, m, *, output_size: (*x.shape[:2], *output_size),
     operations=lambda x, m, *, output_size: 0,
@@ -353,17 +352,18 @@ def unpool(x, m, *, output_size):
     "pool2d.grad_unpool",
     grad_of="pool2d.unpool",
     wrt="x",
-    tex=r"\frac{\partial L}{\partial x_{n,c,i,j}} = \begin{cases} g_{n,c,k,l} & m_{n,c,i,j} = kW + l, \text{ and no later } i,j \text{ has this } m \\ 0 & \text{otherwise} \end{cases}",
-    symbols=_UNPOOLED,
+    tex=r"\bar x_{n,c,i,j} = \begin{cases} g_{n,c,k,l} & m_{n,c,i,j} = kW + l, \text{ and no later } i,j \text{ has this } m \\ 0 & \text{otherwise} \end{cases}",
+    symbols={"g": "gradient of the loss with respect to y, (N, C, H, W)", "xbar": "gradient of the loss with respect to x, (N, C, P, Q)"}
+    | _UNPOOLED,
     shape=lambda g, m: m.shape,
     operations=lambda g, m: 0,
 )
 def grad_unpool(g, m):
     (N, C, P, Q), (_, _, H, W) = m.shape, g.shape
-    x = np.zeros((N, C, P, Q), g.dtype)
+    xbar = np.zeros((N, C, P, Q), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j in reversed(list(np.ndindex(P, Q))):
             if m[n, c, i, j] == k * W + l:
-                x[n, c, i, j] = g[n, c, k, l]
+                xbar[n, c, i, j] = g[n, c, k, l]
                 break
-    return x
+    return xbar

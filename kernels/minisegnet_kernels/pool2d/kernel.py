@@ -2,7 +2,7 @@
 
 from ..cuda import Module, blocks
 from ..layout import poisoned
-from .formula import pooled_size, winner_dtype
+from .formula import pooled_shape, winner_dtype
 
 _cu = Module(__file__)
 
@@ -12,25 +12,21 @@ def _window(stride, padding, dilation=(1, 1)):
     return *stride, padding[0][0], padding[1][0], *dilation
 
 
-def _outputs(input_size, kernel_size, stride, padding, dilation, ceil_mode):
-    return tuple(pooled_size(*axis, ceil_mode) for axis in zip(input_size, kernel_size, stride, padding, dilation, strict=True))
-
-
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, w.shape[1:], stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=w.shape[1:], stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     _cu.over("pool2d_forward", y.size, x, w, b, y, m, _window(stride, padding, dilation))
     return y, m
 
 
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, kernel_size, stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     _cu.over("pool2d_max", y.size, x, y, m, *kernel_size, _window(stride, padding, dilation))
     return y, m
 
 
-def _value_and_winner(x, kernel_size, *options):
-    shape = (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, *options))
-    return poisoned(x, shape), poisoned(x, shape, winner_dtype(kernel_size))
+def _value_and_winner(x, **options):
+    shape = pooled_shape(x, **options)
+    return poisoned(x, shape), poisoned(x, shape, winner_dtype(options["kernel_size"]))
 
 
 def grad_input(g, m, w, *, input_size, stride, padding, dilation):
@@ -69,7 +65,7 @@ def _slabs(g, sums):
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    y = poisoned(x, (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)))
+    y = poisoned(x, pooled_shape(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode))
     edges = _edges(x.shape[2:], padding, count_include_pad)
     _cu.over("pool2d_average", y.size, x, y, *kernel_size, _window(stride, padding), edges)
     return y

@@ -12,7 +12,7 @@ innermost loop has no test for padding, no jump and no gap, and becomes vector c
 import numpy as np
 
 from ..jit import inline, kernel, prange, total
-from .formula import pooled_size, winner_dtype
+from .formula import pooled_shape, winner_dtype
 
 
 def _planes(a):
@@ -23,10 +23,6 @@ def _planes(a):
 def _lines(a):
     """(N, C, H, W) → (N·C, H·W): a plane in row-major order."""
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
-
-
-def _windows(input_size, kernel_size, stride, padding, dilation, ceil_mode):
-    return tuple(pooled_size(*axis, ceil_mode) for axis in zip(input_size, kernel_size, stride, padding, dilation, strict=True))
 
 
 def _at(stride, padding, dilation=(1, 1)):
@@ -55,7 +51,7 @@ def _side_by_side(line, l, count, stride, buffer):
 
 
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, kernel_size, stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     if _halves(kernel_size, stride, padding, dilation, x.shape[2:], y.shape[2:]):
         _max_2x2(_planes(x), _planes(y), _planes(m))
     else:
@@ -64,14 +60,14 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, w.shape[1:], stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=w.shape[1:], stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     _maximum(_planes(x), w, b, _planes(y), _planes(m), *w.shape[1:], *_at(stride, padding, dilation))
     return y, m
 
 
-def _value_and_winner(x, kernel_size, *options):
-    shape = (*x.shape[:2], *_windows(x.shape[2:], kernel_size, *options))
-    return np.empty(shape, x.dtype), np.empty(shape, winner_dtype(kernel_size))
+def _value_and_winner(x, **options):
+    shape = pooled_shape(x, **options)
+    return np.empty(shape, x.dtype), np.empty(shape, winner_dtype(options["kernel_size"]))
 
 
 def _halves(kernel_size, stride, padding, dilation, input_size, outputs):
@@ -141,11 +137,11 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
 
 
 def _to_winners(g, m, w, input_size, kernel_size, *options):
-    x, (steps, *layout) = np.empty((*g.shape[:2], *input_size), g.dtype), _layout(input_size, kernel_size, g.shape[2:], *options)
+    xbar, (steps, *layout) = np.empty((*g.shape[:2], *input_size), g.dtype), _layout(input_size, kernel_size, g.shape[2:], *options)
     if w is not None:
         w = np.pad(w, ((0, 0), (0, steps.size - w.shape[1])))  # a place that the window does not have weighs nothing
-    _add_to_winners(_planes(g), _planes(m), w, _planes(x), steps, *layout)
-    return x
+    _add_to_winners(_planes(g), _planes(m), w, _planes(xbar), steps, *layout)
+    return xbar
 
 
 def _layout(input_size, kernel_size, windows, stride, padding, dilation):
@@ -164,13 +160,13 @@ def _layout(input_size, kernel_size, windows, stride, padding, dilation):
 
 
 @kernel
-def _add_to_winners(g, m, w, x, steps, down, right, rows, columns, top, left):
+def _add_to_winners(g, m, w, xbar, steps, down, right, rows, columns, top, left):
     """Without weights, w is None."""
     planes, P, Q = g.shape
-    _, H, W = x.shape
+    _, H, W = xbar.shape
     last = steps.size - 1
     for t in prange(planes):
-        padded = np.zeros(rows * columns, x.dtype)
+        padded = np.zeros(rows * columns, xbar.dtype)
         for i in range(P):
             values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
@@ -178,7 +174,7 @@ def _add_to_winners(g, m, w, x, steps, down, right, rows, columns, top, left):
                 share = values[j] if w is None else w[t % w.shape[0], place] * values[j]
                 window[j * right + steps[place]] += share
         for k in range(H):
-            row, line = x[t, k], padded[(k + top) * columns + left :]
+            row, line = xbar[t, k], padded[(k + top) * columns + left :]
             for l in range(W):
                 row[l] = line[l]
 
@@ -192,7 +188,7 @@ def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
 
 
 @kernel
-def _grad_weight(g, m, x, w, steps, down, right, rows, columns, top, left):
+def _grad_weight(g, m, x, wbar, steps, down, right, rows, columns, top, left):
     planes, P, Q = g.shape
     _, H, W = x.shape
     last = steps.size - 1
@@ -206,7 +202,7 @@ def _grad_weight(g, m, x, w, steps, down, right, rows, columns, top, left):
             values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
                 place = winners[j] & last
-                w[t, place] += values[j] * window[j * right + steps[place]]
+                wbar[t, place] += values[j] * window[j * right + steps[place]]
 
 
 def grad_bias(g):
@@ -216,9 +212,9 @@ def grad_bias(g):
 
 
 @kernel
-def _grad_bias(g, b):
+def _grad_bias(g, bbar):
     for t in prange(g.shape[0]):
-        b[t] = total(g[t])
+        bbar[t] = total(g[t])
 
 
 # --- averages -------------------------------------------------------------------------------
@@ -232,10 +228,9 @@ def _count(windows, size, kernel, stride, padding, count_include_pad):
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    (N, C, H, W), ((top, _), (left, _)) = x.shape, padding
-    P, Q = _windows((H, W), kernel_size, stride, padding, (1, 1), ceil_mode)
-    axes = zip((P, Q), (H, W), kernel_size, stride, padding, strict=True)
-    y = np.empty((N, C, P, Q), x.dtype)
+    ((top, _), (left, _)) = padding
+    y = np.empty(pooled_shape(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode), x.dtype)
+    axes = zip(y.shape[2:], x.shape[2:], kernel_size, stride, padding, strict=True)
     _average(_planes(x), _planes(y), *(_count(*axis, count_include_pad) for axis in axes), *kernel_size, *stride, top, left)
     return y
 
@@ -264,18 +259,18 @@ def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_p
     ((top, _), (left, _)) = padding
     axes = zip(g.shape[2:], input_size, kernel_size, stride, padding, strict=True)
     rows, columns = (_count(*axis, count_include_pad) for axis in axes)
-    x = np.empty((*g.shape[:2], *input_size), g.dtype)
-    _grad_average(_planes(g), _planes(x), (1 / (rows[:, None] * columns)).astype(g.dtype), *kernel_size, *stride, top, left)
-    return x
+    xbar = np.empty((*g.shape[:2], *input_size), g.dtype)
+    _grad_average(_planes(g), _planes(xbar), (1 / (rows[:, None] * columns)).astype(g.dtype), *kernel_size, *stride, top, left)
+    return xbar
 
 
 @kernel
-def _grad_average(g, x, share, U, V, sh, sw, ph, pw):
+def _grad_average(g, xbar, share, U, V, sh, sw, ph, pw):
     planes, P, Q = g.shape
-    _, H, W = x.shape
+    _, H, W = xbar.shape
     for task in prange(planes * H):
         t, k = task // H, task % H
-        x[t, k] = 0
+        xbar[t, k] = 0
         for u in range(U):
             i = (k + ph - u) // sh
             if i * sh + u - ph == k and 0 <= i < P:
@@ -283,12 +278,12 @@ def _grad_average(g, x, share, U, V, sh, sw, ph, pw):
                     first, last, l = _columns(v, Q, W, sw, pw, 1)
                     values, shares = g[t, i, first:last], share[i, first:last]
                     if sw == 1:
-                        cells = x[t, k, l : l + last - first]
+                        cells = xbar[t, k, l : l + last - first]
                         for j in range(last - first):
                             cells[j] += values[j] * shares[j]
                     else:
                         for j in range(last - first):
-                            x[t, k, l + j * sw] += values[j] * shares[j]
+                            xbar[t, k, l + j * sw] += values[j] * shares[j]
 
 
 def adaptive_average(x, *, output_size):
@@ -314,15 +309,15 @@ def _adaptive_average(x, y):
 
 
 def grad_adaptive_average(g, *, input_size):
-    x = np.zeros((*g.shape[:2], *input_size), g.dtype)
-    _grad_adaptive_average(_planes(g), _planes(x))
-    return x
+    xbar = np.zeros((*g.shape[:2], *input_size), g.dtype)
+    _grad_adaptive_average(_planes(g), _planes(xbar))
+    return xbar
 
 
 @kernel
-def _grad_adaptive_average(g, x):
+def _grad_adaptive_average(g, xbar):
     planes, P, Q = g.shape
-    _, H, W = x.shape
+    _, H, W = xbar.shape
     for task in prange(planes * H):
         t, k = task // H, task % H
         for i in range(k * P // H, ((k + 1) * P + H - 1) // H):  # the regions that hold row k
@@ -331,7 +326,7 @@ def _grad_adaptive_average(g, x):
                 left, right = j * W // Q, ((j + 1) * W + Q - 1) // Q
                 share = g[t, i, j] / (rows * (right - left))
                 for l in range(left, right):
-                    x[t, k, l] += share
+                    xbar[t, k, l] += share
 
 
 # --- unpooling ------------------------------------------------------------------------------
@@ -351,18 +346,18 @@ def _unpool(x, m, y):
 
 
 def grad_unpool(g, m):
-    x = np.empty(m.shape, g.dtype)
-    _grad_unpool(_lines(g), _lines(m), _lines(x))
-    return x
+    xbar = np.empty(m.shape, g.dtype)
+    _grad_unpool(_lines(g), _lines(m), _lines(xbar))
+    return xbar
 
 
 @kernel
-def _grad_unpool(g, m, x):
-    planes, places = x.shape
+def _grad_unpool(g, m, xbar):
+    planes, places = xbar.shape
     for t in prange(planes):
         taken = np.zeros(g.shape[1], np.uint8)
         for back in range(places):  # from the last to the first: whoever comes first, stayed
             place = places - 1 - back
             cell = m[t, place]
-            x[t, place] = 0 if taken[cell] else g[t, cell]
+            xbar[t, place] = 0 if taken[cell] else g[t, cell]
             taken[cell] = 1

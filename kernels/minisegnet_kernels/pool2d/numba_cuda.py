@@ -7,11 +7,7 @@ one place. ``at`` is where a window stands: stride, padding above and at the lef
 
 from ..cuda.jit import THREADS, block_sum, cuda, device, kernel, launch, over, place
 from ..layout import poisoned
-from .formula import pooled_size, winner_dtype
-
-
-def _outputs(input_size, kernel_size, stride, padding, dilation, ceil_mode):
-    return tuple(pooled_size(*axis, ceil_mode) for axis in zip(input_size, kernel_size, stride, padding, dilation, strict=True))
+from .formula import pooled_shape, winner_dtype
 
 
 def _at(stride, padding, dilation=(1, 1)):
@@ -22,20 +18,20 @@ def _at(stride, padding, dilation=(1, 1)):
 
 
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, w.shape[1:], stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=w.shape[1:], stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     over(_forward, y.size, x, w, b, y, m, _at(stride, padding, dilation))
     return y, m
 
 
 def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    y, m = _value_and_winner(x, kernel_size, stride, padding, dilation, ceil_mode)
+    y, m = _value_and_winner(x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
     over(_max, y.size, x, y, m, *kernel_size, _at(stride, padding, dilation))
     return y, m
 
 
-def _value_and_winner(x, kernel_size, *options):
-    shape = (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, *options))
-    return poisoned(x, shape), poisoned(x, shape, winner_dtype(kernel_size))
+def _value_and_winner(x, **options):
+    shape = pooled_shape(x, **options)
+    return poisoned(x, shape), poisoned(x, shape, winner_dtype(options["kernel_size"]))
 
 
 @kernel
@@ -225,7 +221,7 @@ def _cells(start, size, low, high):
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    y = poisoned(x, (*x.shape[:2], *_outputs(x.shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode)))
+    y = poisoned(x, pooled_shape(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode))
     over(_average, y.size, x, y, *kernel_size, _at(stride, padding), _edges(x.shape[2:], padding, count_include_pad))
     return y
 

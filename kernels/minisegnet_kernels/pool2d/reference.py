@@ -7,7 +7,7 @@ out of the padded input, the cell that the offset meets in each window, an array
 
 import numpy as np
 
-from .formula import pooled_size, winner_dtype
+from .formula import pooled_shape, winner_dtype
 
 
 def forward(x, w, b, *, stride, padding, dilation, ceil_mode):
@@ -20,11 +20,11 @@ def max(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 
 def _maximum(x, w, kernel_size, stride, padding, dilation, ceil_mode):
-    windows = [pooled_size(*axis, ceil_mode) for axis in zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True)]
+    shape = pooled_shape(x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+    windows = shape[2:]
     room = _room(x.shape[2:], kernel_size, windows, stride, padding, dilation)
     padded, inside = np.pad(x, ((0, 0), (0, 0), *room)), np.pad(np.ones_like(x, shape=x.shape[2:], dtype=bool), room)
-    y = np.zeros_like(x, shape=(*x.shape[:2], *windows))
-    m = np.full_like(x, -1, shape=y.shape, dtype=np.int32)
+    y, m = np.zeros_like(x, shape=shape), np.full_like(x, -1, shape=shape, dtype=np.int32)
     for place, u, v, cells in _offsets(kernel_size, windows, stride, dilation):
         value = padded[cells] if w is None else w[:, u, v, None, None] * padded[cells]
         wins = inside[cells] & ((m < 0) | (value > y) | np.isnan(value))
@@ -42,20 +42,20 @@ def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
 
 def _to_winners(g, m, w, input_size, kernel_size, stride, padding, dilation):
     room = _room(input_size, kernel_size, g.shape[2:], stride, padding, dilation)
-    x = _padded_zeros(g, input_size, room)
+    xbar = _padded_zeros(g, input_size, room)
     for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
         share = g if w is None else w[:, u, v, None, None] * g
-        x[cells] += np.where(m == place, share, 0)
-    return _inside(x, input_size, room)
+        xbar[cells] += np.where(m == place, share, 0)
+    return _inside(xbar, input_size, room)
 
 
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     room = _room(x.shape[2:], kernel_size, g.shape[2:], stride, padding, dilation)
     padded = np.pad(x, ((0, 0), (0, 0), *room))
-    w = np.zeros_like(g, shape=(g.shape[1], *kernel_size))
+    wbar = np.zeros_like(g, shape=(g.shape[1], *kernel_size))
     for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
-        w[:, u, v] = np.where(m == place, g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)
-    return w
+        wbar[:, u, v] = np.where(m == place, g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)
+    return wbar
 
 
 def grad_bias(g):
@@ -63,10 +63,11 @@ def grad_bias(g):
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    windows = [pooled_size(*axis, 1, ceil_mode) for axis in zip(x.shape[2:], kernel_size, stride, padding, strict=True)]
+    shape = pooled_shape(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    windows = shape[2:]
     room = _room(x.shape[2:], kernel_size, windows, stride, padding, (1, 1))
     padded = np.pad(x, ((0, 0), (0, 0), *room))
-    y = np.zeros_like(x, shape=(*x.shape[:2], *windows))
+    y = np.zeros_like(x, shape=shape)
     for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
         y += padded[cells]
     return y / _count(x, x.shape[2:], windows, kernel_size, stride, padding, count_include_pad)
@@ -76,10 +77,10 @@ def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_p
     windows = g.shape[2:]
     room = _room(input_size, kernel_size, windows, stride, padding, (1, 1))
     share = g / _count(g, input_size, windows, kernel_size, stride, padding, count_include_pad)
-    x = _padded_zeros(g, input_size, room)
+    xbar = _padded_zeros(g, input_size, room)
     for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
-        x[cells] += share
-    return _inside(x, input_size, room)
+        xbar[cells] += share
+    return _inside(xbar, input_size, room)
 
 
 def _count(like, input_size, windows, kernel_size, stride, padding, count_include_pad):
@@ -102,11 +103,11 @@ def adaptive_average(x, *, output_size):
 
 
 def grad_adaptive_average(g, *, input_size):
-    x = np.zeros_like(g, shape=(*g.shape[:2], *input_size))
+    xbar = np.zeros_like(g, shape=(*g.shape[:2], *input_size))
     for i, j in np.ndindex(*g.shape[2:]):
-        region = x[_region(i, j, input_size, g.shape[2:])]  # a view: regions may share their border
+        region = xbar[_region(i, j, input_size, g.shape[2:])]  # a view: regions may share their border
         region += g[:, :, i, j, None, None] / (region.shape[2] * region.shape[3])
-    return x
+    return xbar
 
 
 def _region(i, j, input_size, output_size):
@@ -122,8 +123,8 @@ def unpool(x, m, *, output_size):
 
 def grad_unpool(g, m):
     last, planes, order = _last(m, g.shape[2] * g.shape[3])
-    x = np.where(last[planes, _lines(m)] == order, _lines(g)[planes, _lines(m)], 0)
-    return x.reshape(m.shape)
+    xbar = np.where(last[planes, _lines(m)] == order, _lines(g)[planes, _lines(m)], 0)
+    return xbar.reshape(m.shape)
 
 
 def _lines(a):
@@ -155,10 +156,10 @@ def _padded_zeros(like, input_size, room):
     return np.zeros_like(like, shape=(*like.shape[:2], *(sum(r) + size for r, size in zip(room, input_size, strict=True))))
 
 
-def _inside(x, input_size, room):
+def _inside(xbar, input_size, room):
     """The padded input without its padding."""
     (H, W), ((top, _), (left, _)) = input_size, room
-    return x[:, :, top : top + H, left : left + W].copy()
+    return xbar[:, :, top : top + H, left : left + W].copy()
 
 
 def _offsets(kernel_size, windows, stride, dilation):
