@@ -1,7 +1,7 @@
 """Write the pages of the math-to-code mapping from the registry: ``python docs/build.py``.
 
-One page an operation: each equation with its LaTeX, its symbols, and the source of every view
-with a link to its lines. A test fails while a page differs from what this writes.
+Each operation has one page. It shows each equation with its LaTeX, its symbols, and the source of every
+view with a link to its lines. A test fails while a committed page differs from what this program writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def page(operation: str) -> str:
     story = (import_module(f"minisegnet_kernels.{operation}.formula").__doc__ or "").strip()
     equations = registry.equations(operation)
     contents = "\n".join(f"- [`{e.id}`](#{_anchor(e.id)}){_purpose(e)}" for e in equations)
-    bodies = [_linked(EquationPage(e)._repr_markdown_()).replace("### ", "## ", 1) for e in equations]
+    bodies = [_fenced(_linked(EquationPage(e)._repr_markdown_())).replace("### ", "## ", 1) for e in equations]
     return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{contents}\n\n" + "\n".join(bodies)
 
 
@@ -58,6 +58,11 @@ def _purpose(e: registry.Equation) -> str:
 def _linked(markdown: str) -> str:
     """``minisegnet_kernels/conv2d/formula.py:10-20`` becomes a link to these lines."""
     return re.sub(r"`(minisegnet_kernels/[\w/.]+):(\d+)-(\d+)`", r"[`\1:\2-\3`](../../kernels/\1#L\2-L\3)", markdown)
+
+
+def _fenced(markdown: str) -> str:
+    """``$$`` becomes a fence: between dollar signs GitHub removes the backslash before punctuation, as in ``\\,`` and ``\\{``."""
+    return re.sub(r"^\$\$\n(.*?)\n\$\$$", r"```math\n\1\n```", markdown, flags=re.S | re.M)
 
 
 def _prose(docstring: str) -> str:

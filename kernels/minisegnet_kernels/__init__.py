@@ -1,9 +1,9 @@
 """Floor 1 of minisegnet: formulas on plain arrays.
 
-One package an operation. Each holds the same views of the same equations:
+Each operation is one folder, which holds everything that is known of it. Five files show the same equations:
 
 =================  ==========================================================
-``formula.py``     the equation in LaTeX and as literal loops (the oracle)
+``formula.py``     LaTeX and literal loops (the oracle), with shapes and costs
 ``reference.py``   NumPy, written to be read beside the formula
 ``numba_cpu.py``   compiled and parallel, for every laptop
 ``numba_cuda.py``  Numba CUDA
@@ -11,11 +11,11 @@ One package an operation. Each holds the same views of the same equations:
 =================  ==========================================================
 
 A function has the same name in every view, and the name is the equation's id:
-``conv2d.grad_weight`` is ``grad_weight`` in each file of ``conv2d/``. Calling
-``minisegnet_kernels.conv2d.grad_weight`` checks the arguments and runs the view
+``conv2d.grad_weight`` is ``grad_weight`` in each file of ``conv2d/``. The call
+``minisegnet_kernels.conv2d.grad_weight(...)`` checks the arguments and runs the view
 that :mod:`minisegnet_kernels.backends` selects.
 
-Nothing here knows of autograd.
+This package does not know autograd.
 """
 
 from importlib import import_module

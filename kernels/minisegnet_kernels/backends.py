@@ -87,15 +87,15 @@ class use(Switch):
 
 
 class allow_tf32(Switch):
-    """Whether float32 convolutions of the backend ``cuda`` may use the tensor cores, for good or for a ``with`` block.
+    """Allow or forbid tensor cores for float32 convolutions of the backend ``cuda``, for good or for a ``with`` block.
 
-    As in PyTorch (``torch.backends.cudnn.allow_tf32``) the answer is yes unless it is changed. Then inputs and
-    weights are rounded to TF32: 8 bits of exponent, 10 of fraction; products are added in float32. It is so in the
-    emulator too. float64 is never rounded, and neither are other operations.
+    They are allowed by default, as in PyTorch (``torch.backends.cudnn.allow_tf32``). A tensor core rounds inputs and
+    weights to TF32 (8 bits of exponent, 10 of fraction) and adds the products in float32. The emulator rounds in the
+    same way. float64 is never rounded, and no other operation uses TF32.
 
-    What that costs, measured in the emulator: of a 3 × 3 convolution of 64 channels, with normally distributed inputs
-    and weights, the largest error is 2.9e-4 of the largest output (0.7e-6 without), and the root mean square of the
-    errors is 3.0e-4 of that of the outputs (0.4e-6 without). ``python tests/support/tf32_error.py`` computes these figures.
+    The price, measured in the emulator for a 3 × 3 convolution of 64 channels with normally distributed inputs and
+    weights: the largest error is 2.9e-4 of the largest output (0.7e-6 without TF32), and the errors' root mean square is
+    3.0e-4 of the outputs' (0.4e-6 without). ``python tests/support/tf32_error.py`` computes these figures.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class allow_tf32(Switch):
 
 
 def tf32_allowed() -> bool:
-    """What was said with :class:`allow_tf32`; True if nothing was."""
+    """Whether tensor cores are allowed, see :class:`allow_tf32`."""
     return _tf32.get()
 
 

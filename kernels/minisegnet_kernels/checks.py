@@ -1,4 +1,4 @@
-"""Arguments are checked once, before any program runs, with messages that help."""
+"""Checks of arguments, once, before any program runs; each message says what was expected, what was given and what to try."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLOATS = ("float32", "float64")
 
 
 def fail(operation: str, problem: str, *, expected: str, actual: str, hint: str = "") -> NoReturn:
-    """Raise the ValueError that every operation raises, in one form."""
+    """Raise a ValueError in the one form that all operations use."""
     lines = [f"{operation}: {problem}", f"  Expected: {expected}", f"  Actual:   {actual}"]
     if hint:
         lines.append(f"  Try:      {hint}")
@@ -24,7 +24,7 @@ def shape(axes: str, array: Any) -> str:
 
 
 def rank(operation: str, name: str, array: Any, axes: str) -> None:
-    """Demand one axis for each letter of ``axes`` (``"N C H W"``)."""
+    """Check that an array has one axis for each letter of `axes`, such as ``"N C H W"``."""
     if not hasattr(array, "ndim"):
         fail(
             operation,
@@ -44,11 +44,11 @@ def rank(operation: str, name: str, array: Any, axes: str) -> None:
 
 
 def floats(operation: str, **arrays: Any) -> np.dtype:
-    """Demand that all arrays (None is skipped) have one dtype, float32 or float64; return it."""
+    """Check that all arrays have the same dtype, float32 or float64, and return it; None is skipped."""
     found = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
     actual = ", ".join(f"{name}: {dtype}" for name, dtype in found.items())
     if not set(found.values()) <= set(FLOATS):
-        fail(operation, "a dtype that has no kernel", expected="float32 or float64", actual=actual, hint="x.astype('float32')")
+        fail(operation, "there is no kernel for this dtype", expected="float32 or float64", actual=actual, hint="x.astype('float32')")
     if len(set(found.values())) > 1:
         fail(
             operation,

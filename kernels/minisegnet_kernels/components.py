@@ -1,10 +1,9 @@
 """Regions of a label map: connected components, and exact Euclidean distances to them.
 
-The distances come from one search, `nearest_objects`. A pixel's nearest pixel of an object lies in some
-column, and there it is the nearest of its column; so each column first finds its own nearest
-objects, running down and up once, and then each pixel asks the columns, from its own outwards, until none
-further away can hold anything nearer. All squared distances are whole numbers: nothing is rounded
-before the root.
+All distances come from one search, `nearest_objects`, in two passes. The first scans each column down and up, so
+that every pixel knows the two nearest objects of its own column. In the second every pixel visits the columns to its
+left and right, the nearest first, and stops when the horizontal distance alone exceeds the best distance found.
+Squared distances are integers, so nothing is rounded before the root.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import numpy as np
 
 from .jit import inline, kernel, prange
 
-_FAR = np.iinfo(np.int64).max // 4  # squared distance to what is not there; a square can be added to it
-_NOBODY = 0
+_FAR = np.iinfo(np.int64).max // 4  # the squared distance if there is no object: a square can be added without overflow
+_NOBODY = 0  # the label of the background, which is no object
 
 
 def connected_components(labels: Any, connectivity: int = 4) -> np.ndarray:
@@ -25,19 +24,19 @@ def connected_components(labels: Any, connectivity: int = 4) -> np.ndarray:
     Parameters
     ----------
     labels : integer or bool array, (H, W) or (N, H, W)
-        0 is background. Neighbours belong together if they have the same label.
+        0 is the background. Neighbouring pixels with the same label belong to the same region.
     connectivity : {4, 8}
-        Whether pixels that touch at a corner are neighbours (8).
+        8 if pixels that touch at a corner only are neighbours too.
 
     Returns
     -------
     array, int64, of the same shape
-        0 for background, else 1, 2, ... in the order of the regions' first pixels; each image begins at 1.
+        0 for the background, 1, 2, ... for the regions in the order of their first pixels; each image starts at 1.
 
     Raises
     ------
     ValueError
-        If `labels` is no map of integers, or `connectivity` is another number.
+        If `labels` is not a map of integers, or `connectivity` is neither 4 nor 8.
     """
     if connectivity not in (4, 8):
         raise ValueError(f"connected_components: connectivity is 4 or 8, not {connectivity}")
@@ -50,17 +49,18 @@ def connected_components(labels: Any, connectivity: int = 4) -> np.ndarray:
 def distance_transform(mask: Any) -> np.ndarray:
     """The Euclidean distance from each pixel to the nearest pixel outside the mask.
 
-    ``scipy.ndimage.distance_transform_edt``, exactly, but infinite where there is no outside.
+    The result equals that of ``scipy.ndimage.distance_transform_edt``, except that it is infinite if the mask
+    covers the whole image.
 
     Parameters
     ----------
     mask : integer or bool array, (H, W) or (N, H, W)
-        Outside is where it is 0.
+        0 outside the mask.
 
     Returns
     -------
     array, float64, of the same shape
-        In pixels, between centres; 0 outside.
+        In pixels, between the centres of pixels; 0 outside the mask.
     """
     return nearest_objects(np.asarray(mask) == 0, 1)[0]
 
@@ -71,14 +71,14 @@ def nearest_objects(instances: Any, count: int = 2) -> np.ndarray:
     Parameters
     ----------
     instances : integer or bool array, (H, W) or (N, H, W)
-        Ids: 0 is background, all pixels of another value are one object.
+        0 is the background; all pixels with the same other value are one object.
     count : {1, 2}
 
     Returns
     -------
     array, float64, (count, ...)
-        d1, and with ``count=2`` the distance d2 to the nearest pixel of another object than the nearest.
-        0 inside the object itself, and infinite where there is no (second) object.
+        The distance to the nearest object, which is 0 inside an object; with ``count=2`` also the distance to the
+        nearest pixel of any other object. Infinite if there is no such object.
     """
     if count not in (1, 2):
         raise ValueError(f"nearest_objects: count is 1 or 2, not {count}")
@@ -96,13 +96,13 @@ def _maps(name: str, labels: Any) -> tuple[np.ndarray, tuple[int, ...]]:
     return np.ascontiguousarray(maps, np.int64), labels.shape
 
 
-# --- connected components: a forest in which each tree is a region ------------------------------
+# --- connected components: union–find, a forest in which each tree is a region -----------------
 
 
 @inline
 def _root(parent, k):
     while parent[k] != k:
-        parent[k] = parent[parent[k]]  # halve the path for those who come later
+        parent[k] = parent[parent[k]]  # halve the path for later searches
         k = parent[k]
     return k
 
@@ -146,12 +146,12 @@ def _components(labels, found, corners):
 
 @inline
 def _closer(first, d1, second, d2, label, d):
-    """The two nearest of three: objects `first` and `second` at d1 ≤ d2, and `label` at d. No object comes twice."""
+    """The two nearest of three objects: `first` and `second` at d1 ≤ d2, and `label`, which may be one of them, at d."""
     if label == first:
         d1 = min(d, d1)
     elif d < d1:
         first, d1, second, d2 = label, d, first, d1
-    elif d < d2:  # the same as second, or another that is nearer
+    elif d < d2:  # nearer than `second`, or `second` itself
         second, d2 = label, d
     return first, d1, second, d2
 
@@ -159,12 +159,12 @@ def _closer(first, d1, second, d2, label, d):
 @kernel
 def _nearest(labels, squared, both):
     N, H, W = labels.shape
-    # The two nearest objects in the own column of each pixel, and the squared distances to them.
+    # For each pixel the two nearest objects in its column, and the squared distances to them.
     owner = np.zeros((2, N, H, W), np.int64)
     for task in prange(N * W):
         n, j = task // W, task % W
         for direction in range(2):
-            first, at1, second, at2 = _NOBODY, 0, _NOBODY, 0  # the last two objects that were met, and their last rows
+            first, at1, second, at2 = _NOBODY, 0, _NOBODY, 0  # the last two objects on the way, and the rows of their last pixels
             for step in range(H):
                 i = step if direction == 0 else H - 1 - step
                 label = labels[n, i, j]

@@ -21,10 +21,10 @@ if hasattr(os, "RTLD_DEEPBIND"):
         import numba.np.ufunc.omppool
     sys.setdlopenflags(_flags)
 
-# No "nnan" or "ninf": NaN tests, infinite values and anomaly mode must keep their meaning.
-# No "reassoc": it lets the compiler choose the order of a sum, and it chooses differently in the
-# process that compiles a kernel and in one that loads it from the cache (tests/kernels/test_reproducible.py).
-# Sums that have to be fast are written as partial sums side by side: `total`.
+# "nnan" and "ninf" are left out: tests for NaN, infinite values and the anomaly mode must keep their meaning.
+# "reassoc" is left out: it lets the compiler choose the order of a sum, and the process that compiles a kernel
+# chooses another order than one that loads it from the cache (tests/kernels/test_reproducible.py).
+# `total` is the fast sum: many partial sums side by side, in an order that is fixed here.
 _FASTMATH = {"contract", "arcp", "nsz"}
 
 _LANES = 64  # partial sums of `total`: a few registers of any processor

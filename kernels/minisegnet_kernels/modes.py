@@ -1,8 +1,8 @@
 """Modes: settings that belong to a thread and to a task, not to the process.
 
-Which program runs, whether TF32 is allowed, whether a graph is recorded: each is a `Mode`. It has a default,
-which holds in the whole process, and a value of the current context (``contextvars``): one thread or one asyncio
-task can be inside ``with no_grad():`` while another records.
+Which program runs, whether TF32 is allowed, whether a graph is recorded: each of these is a `Mode`. A mode has a default
+for the whole process, and it can have another value in a context (``contextvars``), so that one thread or asyncio
+task may be inside ``with no_grad():`` while another records.
 
 >>> level = Mode("level", 1)
 >>> with level.here(2):
@@ -25,7 +25,7 @@ _UNSET: Any = object()  # this context has no value of its own: the default of t
 
 
 class Mode(Generic[T]):
-    """One setting: a default of the process, and a value for each context that has set one.
+    """One setting: a default for the process, and a value in each context that has set one.
 
     Parameters
     ----------
@@ -43,22 +43,22 @@ class Mode(Generic[T]):
         return self.default if value is _UNSET else value
 
     def set(self, value: T) -> None:
-        """Change the value for good: inside `here` that of the current context, elsewhere the default of the process."""
+        """Change the value for good: inside a `here` block that of the context, elsewhere the default of the process."""
         if self._here.get() is _UNSET:
             self.default = value
         else:
             self._here.set(value)
 
     def here(self, value: T) -> Here:
-        """A value for a ``with`` block, or for every call of the function that it decorates, in the current context only."""
+        """Set a value, in the current context only, for a ``with`` block or for every call of a decorated function."""
         return Here(self, value)
 
 
 class Here:
     """What `Mode.here` returns: a context manager that can be entered repeatedly, and a decorator.
 
-    As a decorator it works on functions, generators, coroutines and asynchronous generators: the value holds
-    while their own code runs, and not while a generator waits for its caller.
+    As a decorator it works on functions, generators, coroutines and asynchronous generators. The value holds
+    while their own code runs; while a generator waits for its caller, it does not.
     """
 
     def __init__(self, mode: Mode, value: Any):
@@ -143,11 +143,11 @@ class Here:
 
 
 class Switch(Here):
-    """Base of switches such as ``backends.use``: a bare call acts for good, a ``with`` block for its length.
+    """Base of switches such as ``backends.use``: a bare call acts for good, a ``with`` block until its end.
 
-    A bare call is `Mode.set`. ``with use("numpy"):`` takes the bare call back and sets the value of the current
-    context only, so other threads keep theirs. Between the call and ``with`` the default of the process is
-    the new one for a few instructions; code that must not show that to other threads uses `Mode.here`.
+    A bare call is `Mode.set`. In ``with use("numpy"):`` the call sets the value too; entering the block takes that back
+    and sets the value of the current context only, so other threads keep theirs. For the few instructions in between,
+    other threads see the new default; code that must avoid this uses `Mode.here`.
     """
 
     def __init__(self, mode: Mode, value: Any):

@@ -1,17 +1,18 @@
 """A tile of vector registers, as a value in a compiled kernel.
 
-LLVM's vectoriser does not keep a block of accumulators in registers over a loop, and
-without that a convolution on a CPU is bound by loads instead of arithmetic. So the tile
-is named here. In a kernel it reads like this, for a tile of ``ROWS × COLS`` registers::
+A convolution on a CPU is limited by arithmetic only if its accumulators stay in registers over
+the whole sum; otherwise loads and stores limit it. LLVM's vectoriser does not keep a block of
+accumulators in registers, so this module makes the block, a *tile* of ``ROWS × COLS`` vector
+registers, a value of its own. In a kernel it reads like this::
 
     tile = zeros(x)
     for t in range(terms):
         tile = add_outer(tile, w, t * ROWS, x, starts, h, offset[t])   # tile[r, q] += w[r] · x[q]
 
-A register holds two *runs* of neighbouring numbers, each with a start of its own, so that
-rows that are shorter than a register fill it too. ``ROWS`` weights times ``COLS`` registers
-of pixels is chosen so that all accumulators fit in the register file: 32 registers of
-64 bytes with AVX-512, 16 of 32 bytes with AVX2, 32 of 16 with NEON.
+A register holds two *runs* of neighbouring numbers, each with its own start, so that image rows
+shorter than a register fill it too. The accumulators of ``ROWS`` weights times ``COLS`` registers
+of pixels fit in the register file: 32 registers of 64 bytes with AVX-512, 16 of 32 bytes with
+AVX2, 32 of 16 bytes with NEON.
 """
 
 import platform
@@ -51,7 +52,7 @@ def _pointer(context, builder, array_type, array, index):
 
 
 def _load(context, builder, array_type, array, index):
-    """One register with the numbers from ``array[index]`` on."""
+    """One register, loaded from ``array[index]`` and the elements behind it."""
     return _load_vector(context, builder, array_type, array, index, _register(array_type.dtype))
 
 
@@ -144,7 +145,7 @@ def add_inner(typing, tile, g, i, pitch, x, starts, h, j0, j1, j2):
 
 @intrinsic
 def store(typing, tile, rows, y, to, h, plane, b, o, relu):
-    """``y[run to[h + m], + r·plane] = tile[r, run m] + b[o + r]`` for r < rows; 0 for what is negative if `relu`."""
+    """``y[run to[h + m], + r·plane] = tile[r, run m] + b[o + r]`` for r < rows; with `relu`, negative values become 0."""
 
     def generate(context, builder, signature, arguments):
         acc, rows_value, y_value, to_value, h_value, plane_value, b_value, o_value, relu_value = arguments
@@ -159,7 +160,7 @@ def store(typing, tile, rows, y, to, h, plane, b, o, relu):
                 below = builder.mul(plane_value, ir.Constant(plane_value.type, r))
                 for q in range(COLS):
                     value = builder.fadd(builder.extract_value(acc, r * COLS + q), bias)
-                    negative = builder.fcmp_ordered("<", value, zero)  # a NaN is not, and stays
+                    negative = builder.fcmp_ordered("<", value, zero)  # False for a NaN, which stays
                     value = builder.select(rectify, builder.select(negative, zero, value), value)
                     for k, half in enumerate(halves):
                         start = builder.load(_pointer(context, builder, to, to_value, _shifted(builder, h_value, 2 * q + k)))
@@ -173,7 +174,7 @@ def store(typing, tile, rows, y, to, h, plane, b, o, relu):
 
 @intrinsic
 def spill(typing, tile, y):
-    """``y[k] =`` all numbers of the tile, row by row."""
+    """Write all numbers of the tile to y, row by row."""
 
     def generate(context, builder, signature, arguments):
         acc, y_value = arguments

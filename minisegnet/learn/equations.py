@@ -10,6 +10,7 @@ from pathlib import Path
 from minisegnet_kernels import registry
 
 _ROOT = Path(registry.__file__).parent.parent
+_GREEK = ("alpha", "beta", "gamma", "epsilon", "theta", "lambda", "mu", "nu", "rho", "tau", "eta", "ell")
 _TITLES = {
     "formula": "formula: literal loops, the oracle",
     "numpy": "NumPy",
@@ -20,7 +21,7 @@ _TITLES = {
 
 
 class EquationPage:
-    """An equation beside its code; prints as text, and in a notebook as Markdown.
+    """An equation beside its code. It prints as text; a notebook shows it as Markdown.
 
     Attributes
     ----------
@@ -37,12 +38,12 @@ class EquationPage:
 
     @property
     def missing(self) -> dict[str, str]:
-        """The views that are not there, with the reason."""
+        """The views that this equation does not have, with the reason."""
         absent = [view for view in registry.VIEWS if self.equation.source(view) is None]
         return {view: self.equation.missing.get(view, "no reason is written down") for view in absent}
 
     def place(self, view: str) -> str:
-        """``file:first-last`` of a view, the file relative to the folder of the kernels."""
+        """``file:first-last``: file, first and last line of a view; the path starts at the folder of the kernels."""
         source = self.equation.source(view)
         if source is None:
             raise ValueError(f"{self.equation.id} has no {view} view: {self.missing[view]}")
@@ -95,7 +96,7 @@ class EquationPage:
 
 
 def equation(id: str) -> EquationPage:
-    """An equation by its id, to be shown beside its code.
+    """Show an equation beside its code.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def equation(id: str) -> EquationPage:
     Raises
     ------
     ValueError
-        If there is none of that id; names the nearest.
+        If no equation has this id; the message names the nearest ids.
 
     Examples
     --------
@@ -135,7 +136,13 @@ def listing() -> str:
 
 
 def _tex(symbol: str) -> str:
-    return symbol if len(symbol) == 1 or "\\" in symbol or "_" in symbol else rf"\mathrm{{{symbol}}}"
+    r"""A symbol of the code in LaTeX: ``xbar`` → ``\bar x``, ``gammabar`` → ``\bar \gamma``, ``s_h`` stays."""
+    name, _, index = symbol.partition("_")
+    for accent in ("bar", "hat"):
+        if name.endswith(accent):
+            name = rf"\{accent} {_tex(name.removesuffix(accent))}"
+    name = rf"\{name}" if name in _GREEK else name
+    return f"{name}_{index}" if index else name
 
 
 def _cell(text: str) -> str:

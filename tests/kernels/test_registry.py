@@ -92,6 +92,26 @@ def test_symbols_of_the_loops_and_of_the_formula_are_the_same(equation):
     assert not undescribed
 
 
+@pytest.mark.parametrize("view", registry.VIEWS)
+@pytest.mark.parametrize("equation", [e for e in EQUATIONS if e.grad_of], ids=lambda e: e.id)
+def test_the_gradient_of_x_is_never_called_x(equation, view):
+    """A gradient is written to ``xbar``; in CUDA C++, where arguments declare what is written, ``Array<const T, 4>`` is only read."""
+    source = equation.source(view)
+    if view == "cuda":
+        written = set(re.findall(r"Array<(?!const )\w+, \d+>&? (\w+)", source.text))
+    else:
+        targets = [t for node in ast.walk(ast.parse(source.text)) for t in _targets(node)]
+        written = {t.id for t in targets if isinstance(t, ast.Name)}
+    assert not written & set(equation.wrt.split(", "))
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to; of ``x[i] = ...`` the array."""
+    found = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    found = [t for target in found for t in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    return [t.value if isinstance(t, ast.Subscript) else t for t in found]
+
+
 # --- names in LaTeX and names in code -------------------------------------------------------
 
 _WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mathbb|substack|begin|end)\*?\{[^{}]*\}")

@@ -1,5 +1,7 @@
 """`ms.equation`: the formula beside its code, from the registry and nowhere else."""
 
+import re
+
 import pytest
 
 import minisegnet as ms
@@ -63,3 +65,12 @@ def test_colour_only_adds_codes():
     page = ms.equation("label.argmax")
     plain = page.text(colour=True).replace("\033[1;36m", "").replace("\033[0m", "")
     assert plain == str(page) and "\033" not in str(page)
+
+
+@pytest.mark.parametrize("entry", registry.equations(), ids=lambda e: e.id)
+def test_symbols_are_shown_as_mathematics(entry):
+    """Greek letters and accents as commands, never as words: a run of letters that no backslash begins is one symbol too many."""
+    from minisegnet.learn.equations import _tex
+
+    for symbol in entry.symbols:
+        assert not re.search(r"(?<![\\A-Za-z])[A-Za-z]{2,}", _tex(symbol)), symbol
