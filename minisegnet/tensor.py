@@ -100,14 +100,24 @@ class Memory:
     ----------
     changes : int
         How often the values were changed in place.
-    shared : bool
-        Whether more than one tensor was ever made on this memory: views, `Tensor.detach`, `Tensor.data`.
     """
 
-    __slots__ = ("changes", "shared")
+    __slots__ = ("_sharers", "changes")
 
     def __init__(self) -> None:
-        self.changes, self.shared = 0, False
+        self.changes = 0
+        self._sharers: weakref.WeakValueDictionary[int, Tensor] | None = None  # from the second tensor on
+
+    def share(self, *tensors: Tensor) -> None:
+        """Note tensors that lie on this memory: a view and its origin, a tensor and its `Tensor.detach` or `Tensor.data`."""
+        self._sharers = weakref.WeakValueDictionary() if self._sharers is None else self._sharers
+        for tensor in tensors:
+            tensor._memory = self
+            self._sharers[id(tensor)] = tensor
+
+    def is_shared(self) -> bool:
+        """Whether several living tensors lie on this memory."""
+        return self._sharers is not None and len(self._sharers) > 1
 
 
 class Node:
@@ -168,8 +178,8 @@ class Tensor(Values):
 
     def __init__(self, data: Any, requires_grad: bool = False):
         if isinstance(data, Tensor):
-            self.array, self._memory = data.array, data._memory
-            self._memory.shared = True
+            self.array = data.array
+            data._memory.share(data, self)
         else:
             self.array, self._memory = as_array(data), Memory()
         self.grad: Tensor | None = None
@@ -244,8 +254,8 @@ class Tensor(Values):
         if self._requires_grad and source.dtype.kind != "f":
             raise TypeError(f"data: this tensor requires a gradient, so its values must be floating-point, not {source.dtype}")
         self._memory.changes += 1
-        self.array, self._memory = source.array, source._memory
-        self._memory.shared = True
+        self.array = source.array
+        source._memory.share(source, self)
         if self._node is not None and self.is_leaf:  # gradients arrive in the leaf's shape and dtype
             self._node.shape, self._node.dtype = self.shape, self.dtype
 
@@ -257,7 +267,14 @@ class Tensor(Values):
 
     def __reduce__(self) -> tuple:
         """What pickle and ``copy.deepcopy`` keep: a leaf. History and gradient stay behind."""
-        return _bare, (type(self),), {**vars(self), "grad": None, "_node": None, "_retains_grad": False}
+        return _bare, (type(self),), {**vars(self), "grad": None, "_memory": Memory(), "_node": None, "_retains_grad": False}
+
+    def __copy__(self) -> Tensor:
+        """A leaf on the same memory."""
+        other = _bare(type(self))
+        vars(other).update(self.__reduce__()[2])
+        self._memory.share(self, other)
+        return other
 
     # --- changes in place ----------------------------------------------------------------
 
@@ -290,13 +307,13 @@ class Tensor(Values):
             self.array[...] = result.array
             self._memory.changes += 1
             return self
-        if self._memory.shared:
+        if self._memory.is_shared():
             raise RuntimeError(
                 f"{name}: this tensor shares its memory with others (views, .detach(), .data), whose histories a recorded change would "
                 "make wrong; compute a new tensor (x = x + y instead of x += y), or work on x.clone()"
             )
         assert result._node is not None
-        self.array, self._memory, self._node = result.array, result._memory, result._node
+        self.array, self._memory, self._node = result.array, Memory(), result._node
         self._node.owner, self._requires_grad = weakref.ref(self), True
         return self
 
@@ -432,8 +449,7 @@ def _wrapped(value: Any, arguments: list[Tensor]) -> Tensor:
         memory = owner_of(value)
         for a in arguments:
             if owner_of(a.array) is memory:
-                result._memory = a._memory
-                a._memory.shared = True
+                a._memory.share(a, result)
     return result
 
 

@@ -108,6 +108,30 @@ def as_array(data: Any) -> Any:
     return array.astype(np.float32) if array.dtype == np.float64 and not hasattr(data, "dtype") else array
 
 
+def device_and_dtype(target: Any, device: str | None = None, dtype: Any = None) -> tuple[str | None, np.dtype | None]:
+    """What ``x.to(target, device=device, dtype=dtype)`` asks for: "cpu", "cuda" or None, and a dtype or None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device or dtype. Of several GPUs only the first that the process sees is used.
+    """
+    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
+        device = target
+    elif target is not None:
+        dtype = target
+    if dtype is not None:
+        try:
+            dtype = np.dtype(dtype)
+        except TypeError:
+            raise ValueError(f'{dtype!r} is neither a device ("cpu", "cuda") nor a dtype such as "float32"') from None
+    kind, _, number = (device or "").partition(":")
+    if device is not None and (kind not in ("cpu", "cuda") or number not in ("", "0")):
+        hint = "; to use another GPU, start Python with CUDA_VISIBLE_DEVICES set to its number" if kind == "cuda" else ""
+        raise ValueError(f'no device {device!r}: expected "cpu" or "cuda"{hint}')
+    return kind or None, dtype
+
+
 def owner_of(array: Any) -> Any:
     """The object that owns an array's memory: two views of one array have one owner."""
     while (base := getattr(array, "base", None)) is not None:

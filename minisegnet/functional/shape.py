@@ -14,6 +14,7 @@ import numpy as np
 from minisegnet_kernels.layout import channels_last, dense, is_channels_last, uninitialised
 
 from ..tensor import OPERATIONS, Tensor, differentiable
+from ..values import device_and_dtype
 
 
 @differentiable
@@ -137,8 +138,6 @@ def _move(a: Any, device: str) -> Any:
         return a
     if device == "cpu":
         return a.get()
-    if device != "cuda":
-        raise ValueError(f'no device {device!r}: expected "cpu" or "cuda"')
     try:
         import cupy
     except ImportError as error:
@@ -163,12 +162,9 @@ def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
     """
     if memory_format not in (None, *LAYOUTS):
         raise ValueError(f"no memory_format {memory_format!r}: choose one of {', '.join(LAYOUTS)}")
-    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
-        device = target.partition(":")[0]
-    elif target is not None:
-        dtype = target
+    device, dtype = device_and_dtype(target, device, dtype)
     if (
-        (dtype is None or np.dtype(dtype) == a.dtype)
+        (dtype is None or dtype == a.dtype)
         and (device is None or device == a.device)
         and (memory_format is None or is_contiguous(a, memory_format))
     ):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from .. import functional as F
 from ..nn import Dropout, Dropout2d, Module
+from ..nn.modes import watching
 from ..tensor import Tensor
 from .whole import scores
 
@@ -102,8 +102,7 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
     return Dropouts(mean, doubt, np.maximum(doubt - sure, 0), passes)
 
 
-@contextmanager
-def _dropping(layers: list[Any], rng: np.random.Generator) -> Iterator[None]:
+def _dropping(layers: list[Any], rng: np.random.Generator) -> AbstractContextManager[None]:
     """Inside, these layers drop in evaluation mode too, with draws from `rng`."""
 
     def drop(layer: Module, args: tuple, output: Tensor) -> Tensor:
@@ -111,9 +110,4 @@ def _dropping(layers: list[Any], rng: np.random.Generator) -> Iterator[None]:
         keep = rng.random((*x.shape[:2], 1, 1) if isinstance(layer, Dropout2d) else x.shape) >= layer.p  # type: ignore[attr-defined]
         return x * Tensor((keep / (1 - layer.p)).astype(x.dtype)).to(x.device)  # type: ignore[attr-defined]
 
-    handles = [layer.register_forward_hook(drop) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return watching(layers, drop)

@@ -54,7 +54,7 @@ def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
         model.load_state_dict(found.weights)
     except RuntimeError as error:
         raise ValueError(f"{found.path}: {error}") from error
-    model.about = found.about  # type: ignore[attr-defined]
+    model.about = found.about
     return model.eval()
 
 

@@ -94,5 +94,5 @@ def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float =
     if in_channels < 1 or num_classes < 1 or not 0 < width < math.inf:
         raise ValueError(f"in_channels, num_classes and width must be positive and finite, got {in_channels}, {num_classes}, {width}")
     network = _MODELS[name](in_channels, num_classes, width, **options)
-    network.recipe = {"name": name, "in_channels": in_channels, "num_classes": num_classes, "width": width, **options}  # type: ignore[attr-defined]
+    network.recipe = {"name": name, "in_channels": in_channels, "num_classes": num_classes, "width": width, **options}
     return network

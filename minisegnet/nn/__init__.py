@@ -12,13 +12,14 @@ from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
 from .loss import CrossEntropyLoss
 from .module import Module
 from .normalisation import BatchNorm2d, LocalResponseNorm
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d, WeightedMaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "Buffer",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from minisegnet_kernels import backends
@@ -26,7 +27,7 @@ def _convolved_and_normalised(normalise: Callable) -> Callable:
 
 
 # Neighbours in a Sequential that take fewer passes over memory together. The result is that of one
-# after the other, up to rounding. A hook on one of them, or a subclass, keeps them apart.
+# after the other, up to rounding. A hook on one of them, a subclass, or a `forward` of its own keeps them apart.
 FUSED: dict[tuple[type, ...], Callable] = {
     (Conv2d, BatchNorm2d, ReLU): _convolved_and_normalised(F.batch_norm_relu),
     (Conv2d, BatchNorm2d): _convolved_and_normalised(F.batch_norm),
@@ -41,7 +42,7 @@ def chain(x: Any, *modules: Module) -> Any:
     A `Sequential` does this to all it holds. A module that keeps its layers under names of its own,
     as the blocks of a ResNet do, calls it with those that follow each other. An `Identity` is no neighbour.
     """
-    waiting = [module for module in modules if type(module) is not Identity or module._forward_hooks]
+    waiting = [module for module in modules if type(module) is not Identity or module._hooks()]
     while waiting:
         together = next((waiting[:count] for count in (3, 2) if _are_fused(waiting[:count], x)), waiting[:1])
         first = together[0]
@@ -59,7 +60,7 @@ def _are_fused(modules: Sequence[Any], x: Any) -> bool:
 
     Those for a CPU compute the statistics of a channel, and normalise it while it is still in the cache.
     """
-    if _kinds(modules) not in FUSED or any(module._forward_hooks for module in modules):
+    if _kinds(modules) not in FUSED or any(module._hooks() or "forward" in vars(module) for module in modules):
         return False
     return _kinds(modules[:2]) != (Conv2d, BatchNorm2d) or (modules[1].uses_batch and backends.current(x.device) == "cuda")
 
@@ -85,8 +86,9 @@ class _Numbered(Module):
         setattr(self, self._named()[self._checked(index)][0], module)
 
     def append(self, module: Module) -> Any:
-        """Add a module at the end; returns the container."""
-        setattr(self, str(len(self)), module)
+        """Add a module at the end, under the first number from its length on that no module has; returns the container."""
+        name = next(name for name in map(str, count(len(self))) if not hasattr(self, name))
+        setattr(self, name, module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from ..tensor import Node, Tensor, enable_grad
 from .activation import Identity
 from .convolution import Conv2d, ConvTranspose2d
+from .modes import watching
 from .module import Module
 from .normalisation import BatchNorm2d
 from .parameter import Parameter
@@ -69,16 +70,12 @@ def _pairs(model: Module, example: Any) -> list[tuple[Any, Any]]:
             made.setdefault(output._node, []).append(module)
 
     kinds = (Conv2d, ConvTranspose2d, BatchNorm2d)
-    handles = [module.register_forward_hook(watch) for module in model.modules() if type(module) in kinds]
     like = next(model.parameters())
     data = example.array if isinstance(example, Tensor) else np.asarray(example)
-    try:
-        with enable_grad():  # the graph tells who uses what
-            image = Tensor(data.astype(like.dtype)).to(like.device).requires_grad_()
-            uses = _uses(model(image))
-    finally:
-        for handle in handles:
-            handle.remove()
+    # The graph shows which operation uses which tensor.
+    with watching([module for module in model.modules() if type(module) in kinds], watch), enable_grad():
+        image = Tensor(data.astype(like.dtype)).to(like.device).requires_grad_()
+        uses = _uses(model(image))
     calls = [module for makers in made.values() for module in makers]
     found = []
     for norm, nodes in taken.items():

@@ -8,29 +8,24 @@ neither die nor explode through the depth. ReLU kills half of a signal's power: 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
+
+from minisegnet_kernels.modes import Here, Mode
 
 from .. import random
 from ..tensor import Tensor, no_grad
 
-_draw = [True]
+_drawing: Mode[bool] = Mode("drawing", True)
 
 
-@contextmanager
-def skip() -> Iterator[None]:
-    """Leave random fills out: ``with init.skip(): model = UNet(...)``.
+def skip() -> Here:
+    """Leave random fills out, in this thread and task: ``with init.skip(): model = UNet(...)``.
 
-    Parameters that would be random stay zero. For a model whose weights are loaded next, or
-    whose parameters are only counted: zeros that nobody has touched take no memory.
+    Parameters that would be random stay zero. It is for a model whose weights are loaded next, or whose parameters are
+    only counted: zeros that nobody has touched take no memory.
     """
-    _draw.append(False)
-    try:
-        yield
-    finally:
-        _draw.pop()
+    return _drawing.here(False)
 
 
 def _fill(parameter: Tensor, values: np.ndarray) -> Tensor:
@@ -54,7 +49,7 @@ def ones_(parameter: Tensor) -> Tensor:
 
 def uniform_(parameter: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Uniform between ``a`` and ``b``."""
-    if not _draw[-1]:
+    if not _drawing.get():
         return parameter
     values = random.generator().random(parameter.shape, dtype=parameter.dtype.type)
     values *= b - a
@@ -64,7 +59,7 @@ def uniform_(parameter: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 def normal_(parameter: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Normal with this mean and standard deviation."""
-    if not _draw[-1]:
+    if not _drawing.get():
         return parameter
     values = random.generator().standard_normal(parameter.shape, dtype=parameter.dtype.type)
     values *= std

@@ -1,21 +1,23 @@
 """Modules: functions that own parameters.
 
-A module is an ordinary object whose attributes are parameters, buffers and other modules.
-Nothing is registered behind the reader's back: `Module` finds them by looking at its own
-attributes, in the order in which they were set. The path of attributes is the name,
-``down1.maxpool_conv.1.double_conv.0.weight``, and the names are PyTorch's.
+A module is an ordinary object whose attributes are parameters, buffers and other modules. There is no registry:
+`Module` finds them by their types, `Parameter`, `Buffer` and `Module`, in the order in which they were set. The path
+of attributes is the name, ``down1.maxpool_conv.1.double_conv.0.weight``, and the names are PyTorch's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from minisegnet_kernels.modes import Mode
+
+from ..hooks import RemovableHandle
 from ..tensor import Tensor, no_grad
-from .parameter import Parameter
+from ..values import device_and_dtype
+from .parameter import Buffer, Parameter
 
 
 class IncompatibleKeys(NamedTuple):
@@ -25,47 +27,51 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class RemovableHandle:
-    """What `Module.register_forward_hook` returns: ``remove()`` takes the hook away."""
-
-    _serials = count()
-
-    def __init__(self, hooks: dict[int, Callable], hook: Callable):
-        self._hooks, self._key = hooks, next(self._serials)
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
+#: For some modules, what holds in this thread and task instead of their own mode; see `nn.modes.evaluating`.
+TRAINING_HERE: Mode[dict[Module, bool]] = Mode("training", {})
+#: For some modules, the hooks that only this thread and task runs; see `nn.modes.watching`.
+HOOKS_HERE: Mode[dict[Module, tuple[Callable, ...]]] = Mode("hooks", {})
 
 
 class Module:
     """Base of all layers and networks; the counterpart of ``torch.nn.Module``.
 
-    Set parameters, buffers and other modules as attributes in ``__init__`` and write
-    ``forward``. Call the module, not ``forward``: the call runs the hooks, and completes
-    the message of a shape error with the path of the module in which it arose.
-
-    Attributes
-    ----------
-    training : bool
-        Switched by `train` and `eval`; batch normalisation and dropout look at it.
+    Set parameters, buffers and other modules as attributes in ``__init__``, and write ``forward``. Call the module, not
+    ``forward``: the call also runs the hooks, and adds to the message of a shape error the path of the module that
+    raised it.
     """
 
-    training: bool = True
-    _buffers: Mapping[str, bool] = {}  # name -> whether it belongs to the state_dict
+    _training = True
+
+    @property
+    def training(self) -> bool:
+        """Training or evaluation mode, on which batch normalisation and dropout depend; set by `train` and `eval`."""
+        return TRAINING_HERE.get().get(self, self._training)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        here = TRAINING_HERE.get()
+        if self in here:
+            here[self] = bool(mode)
+        else:
+            self._training = bool(mode)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A tensor that is assigned to a buffer becomes one, as in PyTorch; a parameter is replaced by a `Parameter` only."""
+        held = vars(self).get(name)
+        if isinstance(value, Tensor) and not isinstance(value, Parameter | Buffer):
+            if isinstance(held, Parameter):
+                raise TypeError(f"{name} is a parameter: assign nn.Parameter(...), or change its values with .data = ... or .copy_(...)")
+            if isinstance(held, Buffer):
+                value = Buffer(value, persistent=held.persistent)
+        super().__setattr__(name, value)
 
     def forward(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         output = self._located(self.forward, *args, **options)
-        for hook in list(self._forward_hooks.values()):
+        for hook in self._hooks():
             replaced = hook(self, args, output)
             output = output if replaced is None else replaced
         return output
@@ -84,7 +90,7 @@ class Module:
         return [(name, value) for name, value in vars(self).items() if isinstance(value, kind)]
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
-        """Set an attribute that moves and is saved with the module, but is not learnt.
+        """Set an attribute to a `Buffer`, or to None.
 
         Parameters
         ----------
@@ -93,8 +99,7 @@ class Module:
         persistent : bool
             Whether it belongs to the `state_dict`.
         """
-        self._buffers = {**self._buffers, name: persistent}
-        setattr(self, name, value)
+        setattr(self, name, None if value is None else Buffer(value, persistent=persistent))
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         setattr(self, name, value)
@@ -147,31 +152,28 @@ class Module:
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths; a shared one comes once, under its first name."""
-        return _once(self._tensors(prefix, recurse, lambda module: module._own(Parameter)))
+        return _once(self._tensors(prefix, recurse, Parameter))
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        return _once(self._tensors(prefix, recurse, lambda module: module._own_buffers()))
+        return _once(self._tensors(prefix, recurse, Buffer))
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def _own_buffers(self, persistent: bool = False) -> list[tuple[str, Tensor]]:
-        named = [(name, getattr(self, name)) for name, kept in self._buffers.items() if kept or not persistent]
-        return [(name, value) for name, value in named if value is not None]
-
-    def _tensors(self, prefix: str, recurse: bool, of: Callable[[Module], list]) -> Iterator[tuple[str, Any]]:
+    def _tensors(self, prefix: str, recurse: bool, kind: type) -> Iterator[tuple[str, Any]]:
         for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            yield from ((_join(path, name), value) for name, value in of(module))
+            yield from ((_join(path, name), value) for name, value in module._own(kind))
 
     # --- the state ---------------------------------------------------------------------
 
     def _state(self) -> dict[str, Tensor]:
         """Parameters and persistent buffers under every name that they have, in PyTorch's order."""
         modules = self.named_modules(remove_duplicate=False)
-        return {_join(path, name): value for path, m in modules for name, value in [*m._own(Parameter), *m._own_buffers(persistent=True)]}
+        own = lambda m: [*m._own(Parameter), *((name, buffer) for name, buffer in m._own(Buffer) if buffer.persistent)]
+        return {_join(path, name): value for path, module in modules for name, value in own(module)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """All parameters and persistent buffers by name; they share memory with the module."""
@@ -249,17 +251,34 @@ class Module:
         return self
 
     def to(self, target: Any = None, *, device: str | None = None, dtype: Any = None, memory_format: str | None = None) -> Self:
-        """Move and convert parameters and buffers: ``.to("cuda")``, ``.to("float64")``, ``.to(memory_format="channels_last")``.
+        """Move and convert parameters and buffers: ``.to("cuda")``, ``.to("float64")``.
 
-        Integer buffers keep their dtype, and only what has four axes has a layout. Move a module before an
-        optimiser takes its first step.
+        Integer buffers keep their dtype. Move a module before an optimiser takes its first step.
+
+        Parameters
+        ----------
+        target : dtype or {"cpu", "cuda"}, optional
+            A dtype or a device.
+        device, dtype : optional
+            The same by name.
+        memory_format : {"contiguous"}, optional
+
+        Raises
+        ------
+        ValueError
+            If there is no such device or dtype, or `memory_format` is "channels_last": parameters stay in the order of
+            their axes, and a network computes in the layout of its input.
+        TypeError
+            If the dtype is not a floating-point one.
         """
-        if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
-            device = target
-        elif target is not None:
-            dtype = target
-        if dtype is not None and np.dtype(dtype).kind != "f":
-            raise TypeError(f"a module can be converted to a floating-point dtype only, not to {np.dtype(dtype)}")
+        device, dtype = device_and_dtype(target, device, dtype)
+        if dtype is not None and dtype.kind != "f":
+            raise TypeError(f"a module can be converted to a floating-point dtype only, not to {dtype}")
+        if memory_format not in (None, "contiguous"):
+            raise ValueError(
+                f"Module.to(memory_format={memory_format!r}): parameters lie in the order of their axes only; a network computes in "
+                'the layout of its input, so write model(images.to(memory_format="channels_last"))'
+            )
         for value in [*self.parameters(), *self.buffers()]:
             for part in [value] if value.grad is None else [value, value.grad]:
                 part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None)
@@ -281,10 +300,14 @@ class Module:
 
     @property
     def _forward_hooks(self) -> dict[int, Callable]:
-        return vars(self).setdefault("_hooks", {})
+        return vars(self).setdefault("_hooks_of_all", {})
+
+    def _hooks(self) -> list[Callable]:
+        """The hooks to run now: those of every thread, then those of this one."""
+        return [*self._forward_hooks.values(), *HOOKS_HERE.get().get(self, ())]
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after each `forward`; what it returns replaces the output."""
+        """Call ``hook(module, args, output)`` after each `forward`, in every thread; what it returns replaces the output, unless it is None."""
         return RemovableHandle(self._forward_hooks, hook)
 
     def extra_repr(self) -> str:
