@@ -68,7 +68,8 @@ class set_grad_enabled(Here):
         return self  # the call has acted already
 
     def __call__(self, function: Callable) -> Callable:
-        self.__exit__()  # a decorator acts when the function is called, not before
+        if self._before:
+            self.__exit__()  # a decorator acts when the function is called, not before
         return super().__call__(function)
 
 
