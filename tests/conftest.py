@@ -13,12 +13,21 @@ names, with ci's cases, except what is slow; a run that names nothing is quick.
 """
 
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# As many threads as cores, and two at least: on one core, too, tests of threads mean something.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(os.cpu_count() or 1, 2)))
+THREADS = int(os.environ["NUMBA_NUM_THREADS"])
+# Processes that run side by side share the cores.
+SHARE = max(THREADS // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)), 1)
+if SHARE < THREADS:
+    os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))  # PyTorch, and NumPy's products of matrices
 
 ROOT = Path(__file__).parents[1]
 #: Which tests, and how Hypothesis draws their cases.
@@ -92,6 +101,31 @@ def pytest_terminal_summary(terminalreporter, config):
 def pytest_xdist_auto_num_workers(config):
     """``-n auto``: a process takes up to 2 GB."""
     return min(os.cpu_count() or 1, 4)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of one operation run in one process, which compiles its kernels once; other tests go file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    from minisegnet_kernels import registry
+
+    operation = re.compile(rf"(?:/test_|[\[-])({'|'.join(registry.OPERATIONS)})(?![a-z])")
+
+    class ByOperation(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            found = operation.search(nodeid)
+            return found.group(1) if found else nodeid.partition("::")[0]
+
+    return ByOperation(config, log)
+
+
+@pytest.fixture(autouse=True)
+def share_of_threads():
+    """A test may choose another number; the next one starts from its share again."""
+    import numba
+
+    numba.set_num_threads(SHARE)
 
 
 # --- what every test starts from ----------------------------------------------------------------------

@@ -25,7 +25,7 @@ operations
 minisegnet_kernels
 """
 LIBRARY = """
-version values files random
+version values files random hooks
 doctor progress
 tensor
 functional
@@ -53,10 +53,13 @@ KNOWN_STEPS = {
 #: Test modules that others still import.
 KNOWN_SHARED = {"test_ladder", "test_ladder_tf32", "test_conv2d_statistics", "test_mutation"}
 
+#: Files that may be longer than 400 lines.
+WHOLE = {"minisegnet/tensor.py": "the engine is read in one sitting"}
 #: Folders of ``tests/`` that are not named like a room, and what they test.
 MIRROR = {
     "kernels": "kernels/minisegnet_kernels",
     "cuda": "kernels/minisegnet_kernels/cuda",
+    "nullgpu": "kernels/minisegnet_kernels/cuda",
     "engine": "minisegnet/tensor.py",
     "docs": "docs",
 }
@@ -156,6 +159,7 @@ FLOORS = {"minisegnet_kernels": _floors(KERNELS), "minisegnet": _floors(LIBRARY)
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_plan_names_every_room(package):
+    """A new room needs a place in `KERNELS` or `LIBRARY`."""
     assert {_rooms(name)[1] for name in MODULES if name.partition(".")[0] == package} == set(FLOORS[package])
 
 
@@ -188,8 +192,8 @@ def test_imports_are_relative_inside_a_package_and_absolute_between_the_two():
 
 
 def test_no_file_is_longer_than_400_lines():
-    long = {str(p.relative_to(ROOT)): n for p in MODULES.values() if (n := len(p.read_text(encoding="utf-8").splitlines())) > 400}
-    assert not long, "a file is one room: divide it"
+    length = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
+    assert {name: lines for name, lines in length.items() if lines > 400 and name not in WHOLE} == {}, "a file is one room: divide it"
 
 
 def test_a_folder_of_tests_is_named_like_what_it_tests():

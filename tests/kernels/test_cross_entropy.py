@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -214,20 +213,6 @@ def test_bytes_as_targets_of_more_classes_than_a_byte_counts(backend):
         actual = cross_entropy.forward_and_grad(x, t.astype("uint8"))
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_the_number_of_threads(dtype):
-    x, t, w = drawn(0, shape=(3, 5, 61, 70), dtype=dtype)
-    before, results = numba.get_num_threads(), []
-    try:
-        for threads in sorted({1, before}):
-            numba.set_num_threads(threads)
-            loss, xbar = cross_entropy.forward_and_grad(x, t, w, label_smoothing=0.1)
-            results.append((loss.tobytes(), xbar.tobytes()))
-    finally:
-        numba.set_num_threads(before)
-    assert results[0] == results[-1]
 
 
 def test_errors_name_operation_expected_and_actual():

@@ -1,6 +1,5 @@
 """Steps of the optimisers: in place, all parameters at once, and PyTorch as a second oracle."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,21 +79,6 @@ def test_no_parameters_is_no_work():
     assert optimiser.sgd([], [], lr=0.1) is None
     assert optimiser.adam([], [], [], [], step=1) is None
     assert optimiser.rmsprop([], [], []) is None
-
-
-def test_bits_do_not_depend_on_the_number_of_threads():
-    before, results, shapes = numba.get_num_threads(), [], [(100, 71), (5,)]
-    try:
-        for threads in sorted({1, before}):
-            numba.set_num_threads(threads)
-            theta, v, m = (drawn(seed, shapes, "float32") for seed in (0, 2, 3))
-            g = drawn(1, shapes, "float32")
-            optimiser.sgd(theta, g, v, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
-            optimiser.adam(theta, g, m, [a * a for a in v], step=3, weight_decay=0.01)
-            results.append([a.tobytes() for a in (*theta, *v, *m)])
-    finally:
-        numba.set_num_threads(before)
-    assert results[0] == results[-1]
 
 
 def test_errors_name_operation_expected_and_actual():
