@@ -6,7 +6,7 @@ import pytest
 
 import minisegnet as ms
 from minisegnet.learn.equations import _ROOT, listing
-from minisegnet_kernels import registry
+from minisegnet_kernels import backends, registry
 
 IDS = [e.id for e in registry.equations()]
 
@@ -74,3 +74,50 @@ def test_symbols_are_shown_as_mathematics(entry):
 
     for symbol in entry.symbols:
         assert not re.search(r"(?<![\\A-Za-z])[A-Za-z]{2,}", _tex(symbol)), symbol
+
+
+# --- the program that a case really runs ----------------------------------------------------------------
+
+LAYER = {"x": (8, 64, 128, 128), "w": (64, 64, 3, 3), "padding": 1}
+
+
+@pytest.mark.parametrize(
+    ("id", "more", "file"),
+    [
+        ("conv2d.forward", {"gpu": (7, 5)}, "rung4_register_tile.cu"),
+        ("conv2d.forward_relu", {"gpu": (8, 0)}, "rung7_tf32_tuned.cu"),
+        ("conv2d.forward", {"dtype": "float64"}, "rung2_tile.cu"),
+        ("conv2d.grad_input", {"layout": "rows first"}, "rung6_tf32.cu"),
+        ("conv2d.grad_weight", {"stride": 2}, "rung8_tf32_grad_weight.cu"),
+    ],
+)
+def test_a_page_shows_the_program_that_its_case_runs(id, more, file):
+    with backends.allow_tf32(True):
+        page = ms.equation(id, {**LAYER, **more})
+    assert page.rung.path.name == file
+    text = page.rung.path.read_text().rstrip()
+    assert text in page.text() and text in page._repr_markdown_()
+    assert text not in ms.equation(id).text()
+
+
+def test_a_page_says_where_typical_layers_go():
+    shown = ms.equation("conv2d.forward")._repr_markdown_()
+    assert "| 3×3, 64 → 64, 128² | 4 register_tile | 7 tf32_tuned | 5 asynchronous |" in shown
+    for rung in {rung.path: rung for by_gpu in ms.equation("conv2d.forward").routes.values() for rung in by_gpu.values()}.values():
+        assert f"minisegnet_kernels/{rung.path.relative_to(registry._ROOT).as_posix()}:1-" in shown
+    assert ms.equation("activation.relu").routes == {} == ms.equation("conv2d.grad_bias").routes
+
+
+@pytest.mark.parametrize(
+    ("id", "case", "words"),
+    [
+        ("activation.relu", LAYER, "has one CUDA program"),
+        ("conv2d.grad_bias", LAYER, "has one CUDA program"),
+        ("conv2d.forward", {"x": (8, 3, 9, 9), "w": (64, 64, 3, 3)}, r"expected x \(N, C, H, W\) and w \(O, C/G, U, V\); got"),
+        ("conv2d.forward", {**LAYER, "layout": "NHWC"}, "no layout 'NHWC'; choose 'channels last'"),
+        ("conv2d.forward", {**LAYER, "w": (64, 64, 200, 3)}, "the kernel is larger than the padded input"),
+    ],
+)
+def test_a_case_that_does_not_fit_is_refused(id, case, words):
+    with pytest.raises(ValueError, match=words):
+        ms.equation(id, case)
