@@ -145,7 +145,7 @@ def test_running_statistics_converge_to_those_of_the_data():
 
 def test_errors_name_operation_expected_and_actual():
     x, one, two = np.ones((2, 3, 4, 4)), np.ones(3), np.ones(2)
-    with pytest.raises(ValueError, match=r"(?s)batch_norm\.forward: 1 value per channel.*≥ 2.*\(1, 3, 1, 1\).*inference"):
+    with pytest.raises(ValueError, match=r"(?s)batch_norm\.forward: too few values per channel.*≥ 2.*\(1, 3, 1, 1\).*inference"):
         batch_norm.forward(np.ones((1, 3, 1, 1)), one, one)
     with pytest.raises(ValueError, match=r"(?s)batch_norm\.forward_relu: beta and x do not fit.*\(C,\) = \(3,\).*\(2,\)"):
         batch_norm.forward_relu(x, one, two)

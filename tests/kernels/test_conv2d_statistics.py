@@ -181,6 +181,6 @@ def test_when_statistics_are_taken_from_the_convolution(monkeypatch):
 def test_one_value_a_channel_has_no_statistics(backend):
     x, w = np.ones((1, 2, 3, 3)), np.ones((4, 2, 3, 3))
     with backends.use(backend):
-        with pytest.raises(ValueError, match=r"(?s)conv2d\.forward_statistics: 1 value per channel.*N · P · Q ≥ 2"):
+        with pytest.raises(ValueError, match=r"(?s)conv2d\.forward_statistics: too few values per channel.*N · P · Q ≥ 2"):
             conv2d.forward_statistics(x, w)
         assert conv2d.forward_statistics(x, w, padding=1)[0].shape == (1, 4, 3, 3)

@@ -1,4 +1,4 @@
-"""Activations: the front door. Arguments are checked here, then the selected view runs.
+"""Activations: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``activation.relu``, ``activation.grad_relu``, ``activation.leaky_relu``,
 ``activation.grad_leaky_relu``. (Sigmoid and softmax are plain array arithmetic.)
@@ -13,7 +13,7 @@ __all__ = ["grad_leaky_relu", "grad_relu", "leaky_relu", "relu"]
 
 
 def relu(x):
-    """Zero for what is below zero (equation ``activation.relu``).
+    """Replace negative values by zero (equation ``activation.relu``).
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def grad_relu(g, y):
     Parameters
     ----------
     g, y : array, any shape
-        Gradient for the output, and the output: x itself need not be kept.
+        Gradient for the output, and the output itself, which replaces x here: x need not be kept.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def grad_relu(g, y):
 
 
 def leaky_relu(x, *, slope=0.01):
-    """A smaller slope for what is below zero (equation ``activation.leaky_relu``).
+    """Multiply negative values by a slope (equation ``activation.leaky_relu``).
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def grad_leaky_relu(g, x, *, slope=0.01):
     Parameters
     ----------
     g, x : array, any shape
-        Gradient for the output, and the input: with a slope of 0 or below, the output
-        does not tell on which side the input was.
+        Gradient for the output, and the input. The output would not do: with a slope of 0 or below
+        it does not determine the sign of the input.
     slope : float
 
     Returns

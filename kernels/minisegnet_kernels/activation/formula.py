@@ -1,4 +1,4 @@
-r"""Activations with a kink: what is below zero is cut off, or made small.
+r"""Activations with a kink: negative values are cut off, or multiplied by a small slope.
 
 The index i runs over all elements of an array of any shape. A bar marks the gradient of the
 loss with respect to what is under it. At zero itself the derivative is that of the lower

@@ -1,4 +1,4 @@
-"""Activations for the CPU, compiled: one sweep over flat arrays, bound by memory.
+"""Activations on the CPU, compiled by Numba: one sweep over flat arrays, limited by memory.
 
 Comparisons are written so that a NaN takes the side that keeps it.
 """

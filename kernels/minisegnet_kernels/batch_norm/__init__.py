@@ -1,9 +1,9 @@
-"""Batch normalisation: the front door. Arguments are checked here, then the selected view runs.
+"""Batch normalisation: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``batch_norm.forward``, ``batch_norm.grad_affine`` and ``batch_norm.grad_input``
-in training, each also with a ReLU behind it (``..._relu``), where the backward equations find
-out again from x which values the ReLU let through; ``batch_norm.inference``,
-``batch_norm.inference_relu`` and ``batch_norm.grad_inference`` with running statistics.
+in training; the same with a ReLU behind it (``..._relu``), whose backward equations compute from x
+again which values the ReLU let through; ``batch_norm.inference``, ``batch_norm.inference_relu`` and
+``batch_norm.grad_inference`` with running statistics.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def forward(x, gamma, beta, *, eps=1e-5):
     Raises
     ------
     ValueError
-        If a shape or a dtype does not fit, or if a channel has fewer than two values: one
-        value is its own mean, and its output would be beta whatever it is.
+        If a shape or a dtype does not fit, or if a channel has fewer than two values: a single
+        value equals its mean, and its output would always be beta.
     """
     return _train("batch_norm.forward", x, gamma, beta, eps)
 
@@ -59,7 +59,7 @@ def forward_relu(x, gamma, beta, *, eps=1e-5):
 
 
 def inference(x, mu, v, gamma, beta, *, eps=1e-5):
-    """Normalise with statistics that are given (equation ``batch_norm.inference``).
+    """Normalise with given statistics (equation ``batch_norm.inference``).
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def grad_affine(g, x, mu, rho):
 def grad_affine_relu(g, x, gamma, beta, mu, rho):
     """Gradients for scale and shift of `forward_relu` (equation ``batch_norm.grad_affine_relu``).
 
-    Arguments and results as `grad_affine`, and gamma and beta, which say where the ReLU closed.
+    Arguments and results as in `grad_affine`; gamma and beta are needed to compute where the ReLU was closed.
     """
     _check("batch_norm.grad_affine_relu", g=g, x=x, gamma=gamma, beta=beta, mu=mu, rho=rho)
     return run("batch_norm.grad_affine_relu", g, x, gamma, beta, mu, rho)
@@ -147,7 +147,7 @@ def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
 def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
     """Gradient for the input of `forward_relu` (equation ``batch_norm.grad_input_relu``).
 
-    Arguments and result as `grad_input`, with beta, and with the sums of `grad_affine_relu`.
+    Arguments and result as in `grad_input`, with beta, and with the sums from `grad_affine_relu`.
     """
     equation = "batch_norm.grad_input_relu"
     _check(equation, g=g, x=x, gamma=gamma, beta=beta, mu=mu, rho=rho, gammabar=gammabar, betabar=betabar)
@@ -174,9 +174,9 @@ def grad_inference(g, v, gamma, *, eps=1e-5):
 def update_running(mean, variance, mu, rho, *, count, momentum=0.1, eps=1e-5):
     """Move the running statistics towards those of a batch, in place.
 
-    Plain arithmetic on C values, so no equation: new = (1 − momentum) · old + momentum · batch.
-    The batch's variance is the unbiased one, as in PyTorch, although `forward` divides by the
-    biased one; it is recovered from rho.
+    new = (1 − momentum) · old + momentum · batch. This is plain arithmetic on C values and no equation.
+    As in PyTorch, the running variance takes the unbiased variance of the batch, although `forward` divides by
+    the biased one; both follow from rho.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def update_running(mean, variance, mu, rho, *, count, momentum=0.1, eps=1e-5):
     """
     if not computes():
         return
-    # The maximum is for channels of one colour, where rounding may leave a variance below zero.
+    # In a channel with equal values, rounding may leave a variance below zero: hence the maximum.
     biased = np.maximum(1 / (rho * rho) - eps, 0)
     mean += momentum * (mu - mean)
     variance += momentum * (biased * (count / (count - 1)) - variance)
@@ -204,7 +204,7 @@ def _train(equation, x, gamma, beta, eps):
     if count < 2:
         checks.fail(
             equation,
-            f"{count} value per channel: a mean and a variance need more in training mode",
+            f"too few values per channel ({count}): in training mode mean and variance need at least two",
             expected="N · H · W ≥ 2",
             actual=f"x {checks.shape('N C H W', x)}",
             hint="a larger batch or image, or inference with running statistics",

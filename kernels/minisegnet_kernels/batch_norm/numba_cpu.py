@@ -1,4 +1,4 @@
-"""Batch normalisation for the CPU, compiled.
+"""Batch normalisation on the CPU, compiled by Numba.
 
 Arithmetic is free here and memory is dear, so each kernel makes one sweep over its arrays
 and one task is one channel: its values are still in the cache when the second half of the
@@ -98,7 +98,7 @@ def _grad_input(g, x, gamma, beta, mu, rho, gammabar, betabar, floor, xbar):
 
 
 def _planes(a):
-    """(N, C, H, W) → (N, C, H W): the kernels have no use for rows and columns."""
+    """(N, C, H, W) → (N, C, H W): a plane as one line of values."""
     return a.reshape(*a.shape[:2], -1)
 
 

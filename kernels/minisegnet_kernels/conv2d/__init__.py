@@ -1,7 +1,7 @@
-"""Convolution: the front door. Arguments are checked here, then the selected view runs.
+"""Convolution: the front door. It checks the arguments and runs the selected view.
 
-Equations: ``conv2d.forward``, ``conv2d.forward_relu``, ``conv2d.forward_statistics`` (for a batch
-normalisation behind it), ``conv2d.grad_input`` (also the transposed convolution),
+Equations: ``conv2d.forward``, ``conv2d.forward_relu``, ``conv2d.forward_statistics`` (for a
+convolution in front of a batch normalisation), ``conv2d.grad_input`` (also the transposed convolution),
 ``conv2d.grad_weight``, ``conv2d.grad_bias``.
 """
 
@@ -29,8 +29,8 @@ def forward(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     b : array, (O,), optional
     stride, dilation : int or (rows, columns)
     padding : int, (rows, columns), ((top, bottom), (left, right)), "valid" or "same"
-        ``"valid"`` is none. ``"same"`` is TensorFlow's: the output has ⌈H/stride⌉ rows, and an odd cell of
-        padding goes to the bottom and the right.
+        ``"valid"``: no padding. ``"same"`` (TensorFlow's rule): the output has ⌈H/stride⌉ rows; an odd padding
+        cell goes to the bottom and right.
     groups : int
 
     Returns
@@ -53,13 +53,13 @@ def forward_relu(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 def forward_statistics(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     """Convolution, and mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
 
-    They are what a batch normalisation asks first: y goes with them to `batch_norm.inference` (or
-    ``inference_relu``), and need not be read once more for them where the convolution has them at hand.
+    A batch normalisation starts with these statistics. A program that adds them up while it has y at hand saves one
+    pass over memory; `batch_norm.inference` (or ``inference_relu``) then normalises y with them.
 
     Parameters
     ----------
     x, w, b, stride, padding, dilation, groups
-        As of `forward`.
+        As in `forward`.
 
     Returns
     -------
@@ -70,11 +70,12 @@ def forward_statistics(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=
     Raises
     ------
     ValueError
-        As `forward`; and if a channel has fewer than two values.
+        As `forward`, and if a channel has fewer than two values.
 
     Notes
     -----
-    The gradients for y are those of `forward`: what a loss owes to mu and nu is in the gradients of batch normalisation.
+    The gradients are those of `forward`, with mu and nu treated as constants: the gradient through the statistics is
+    already part of batch normalisation's gradient.
     """
     return _forward("conv2d.forward_statistics", x, w, b, stride, padding, dilation, groups)
 
@@ -112,7 +113,7 @@ def grad_input(g, w, *, input_size, stride=1, padding=0, dilation=1, groups=1):
     g : array, (N, O, P, Q)
     w : array, (O, C/G, U, V)
     input_size : (int, int)
-        H, W: the size of the result. Several sizes lead to the same P, Q when the stride is above 1.
+        H, W: the size of the result. With a stride above 1 several input sizes lead to the same P, Q.
     stride, padding, dilation, groups
         As in `forward`.
 
@@ -171,12 +172,12 @@ def grad_bias(g):
 
 
 def options(equation: str, input_size, kernel_size, stride, padding, dilation, groups) -> dict[str, Any]:
-    """Options in the form that the views take: pairs, and padding for each side.
+    """The options in the form that the views take: pairs, and the padding of each side.
 
     Raises
     ------
     ValueError
-        If one is malformed, or if the kernel is larger than the padded input.
+        If an option is malformed, or if the kernel is larger than the padded input.
     """
     stride = checks.pair(equation, "stride", stride, least=1)
     dilation = checks.pair(equation, "dilation", dilation, least=1)
@@ -224,7 +225,7 @@ def _check_count(equation, x, w, fitted):
     if count < 2:
         checks.fail(
             equation,
-            f"{count} value per channel of the output: a mean and a variance need more",
+            f"too few values per channel of the output ({count}): mean and variance need at least two",
             expected="N · P · Q ≥ 2",
             actual=f"x {checks.shape('N C H W', x)}, w {checks.shape('O C/G U V', w)}",
             hint="a larger batch or image",

@@ -1,4 +1,4 @@
-r"""Convolution, as it is written in the networks' papers and computed by every framework.
+r"""Convolution, as papers on networks write it and every framework computes it.
 
 The documented formula ``F(x,y) = Σ_i Σ_j W(i,j)·I(x+i,y+j) + B`` is `forward` with one
 channel, stride 1 and no padding. (A kernel that is not flipped is, strictly, a
@@ -112,7 +112,7 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
     tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
     r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2,\qquad x = 0 \text{ outside}",
     symbols=_symbols("x", "w", "b", "y", "M", "mu", "nu"),
-    reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: what a batch normalisation behind the convolution asks first",
+    reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: the statistics that a batch normalisation of y starts with",
     shape=lambda x, w, b, **options: [output_shape(x, w, b, **options), b.shape, b.shape],
     operations=lambda x, w, b, **options: (
         _operations(x, w, b, **options) + 4 * prod(output_shape(x, w, b, **options))

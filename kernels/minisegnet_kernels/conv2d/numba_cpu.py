@@ -5,22 +5,22 @@ Lay the padded planes of the input one after another in memory. Then the cell
 
     start(i, j) + offset(c, u, v),        start(i, j) = i · pitch + j
 
-and a convolution with stride 1 is, for all pixels of the plane,
+and a convolution with stride 1 becomes, for all pixels of the plane,
 
     y[o, start] = b[o] + Σ_t w[o, t] · x[start + offset[t]],        t = (c, u, v)
 
-a sum of shifted lines, without a test for the border: the padding lies in the lines. A
-stride s is taken out when the input is laid down: rows and columns are dealt onto s_h × s_w
-*phase* planes, each of which is walked with stride 1. So one program serves every stride,
-dilation and kernel.
+a sum of shifted lines. It needs no test for the border, because the padding lies in the lines.
+A stride s is removed when the input is laid down: its rows and columns are dealt onto s_h × s_w
+*phase* planes, and each plane is walked with stride 1. So one program serves every stride,
+dilation and kernel size.
 
 The input gradient is the same program: for each phase of the input, a sum of shifted lines
 of g. The weight gradient is the inner product of the lines of g with the shifted lines of x.
 
-The arithmetic happens in tiles of vector registers, see ``simd.py``: ROWS output channels
-times COLS registers of pixels, each filled with two *runs* of neighbouring columns. Rows of
-pixels are counted through all images, so that small images fill the registers too and share
-the weights while these are in the cache.
+The arithmetic happens in tiles of vector registers (``simd.py``): ROWS output channels times
+COLS registers of pixels, each filled with two *runs* of neighbouring columns. Rows of pixels
+are numbered through all images, so that small images fill the registers too and share the
+weights while these are in the cache.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ from ..jit import inline, kernel, prange, total
 from ..simd import COLS, REGISTER_BYTES, ROWS, add_inner, add_outer, add_sums, spill, store, zeros
 from .formula import output_shape
 
-_BAND = 1024  # about how many pixels a task computes: their sums stay in the cache
-_TASKS = 32  # work is cut into at least so many tasks if it can be; never by the number of threads
+_BAND = 1024  # pixels of a task, about: their sums stay in the cache
+_TASKS = 32  # the least number of tasks, where the work can be cut so far; it never depends on the number of threads
 
 
 def forward(x, w, b, *, stride, padding, dilation, groups):
@@ -59,7 +59,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     nothing, channel = np.zeros(Cg * groups, g.dtype), np.arange(O // groups) * height * pitch
     for us, k, P, up in rows:
         for vs, l, Q, across in columns:
-            if not us or not vs:  # a stride wider than the kernel leaves cells that no window meets
+            if not us or not vs:  # with a stride larger than the kernel, no window meets these cells
                 xbar[:, :, k :: stride[0], l :: stride[1]] = 0
             elif P and Q:
                 shifts = [(r + before[0]) * pitch + c + before[1] for r in up for c in across]
@@ -70,11 +70,11 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
 
 
 def _phases(kernel_size, dilation, stride, padding, size):
-    """For each residue of the padded axis: taps that reach it, its first cell in the input, how many, shifts of the taps."""
+    """For each residue of the padded axis: the taps that reach it, its first cell in the input, the number of its cells, the taps' shifts."""
     found = []
     for a in range(stride):
         taps = [u for u in range(kernel_size) if u * dilation % stride == a]
-        skipped = max(0, -((a - padding) // stride))  # cells of the padding, whose gradient nobody asks for
+        skipped = max(0, -((a - padding) // stride))  # padding cells, which need no gradient
         first = a - padding + skipped * stride
         found.append((taps, first, max(0, -(-(size - first) // stride)), [skipped - u * dilation // stride for u in taps]))
     return found
@@ -130,7 +130,7 @@ def _lay_down(x, groups, stride, before, size):
 
 
 def _tile_order(w, groups, us, vs, swap=False):
-    """(O, C/G, U, V) → (G, blocks, T, ROWS), in the order in which a tile meets the weights.
+    """(O, C/G, U, V) → (G, blocks, T, ROWS): the weights in the order in which a tile reads them.
 
     Rows of the product are the output channels, or the input channels if `swap`; the other
     channel and the taps `us`, `vs` are its terms t.
@@ -234,7 +234,7 @@ def _sum_of_lines(lines, offsets, w, b, y, pitch, P, Q, row0, row_step, column0,
 
 @inline
 def _places(first, last, P, runs, run, image, pitch, out_image, out_row, out_column):
-    """Where each run of pixels starts in the lines, and where it goes; rows are counted over all images."""
+    """Where each run of pixels starts in the lines, and where it is stored; rows are numbered through all images."""
     count = (last - first) * runs
     starts, to = np.zeros(count + 2 * COLS, np.int64), np.zeros(count + 2 * COLS, np.int64)
     for h in range(count):
@@ -270,7 +270,7 @@ def _inner_products(lines, offsets, g, pitch):
                 here = r * length
                 for row in range(first, last):
                     n, i = divmod(row, P)
-                    rows[here : here + Q] = g[n, group * O + block * ROWS + r, i]  # beyond Q it stays 0
+                    rows[here : here + Q] = g[n, group * O + block * ROWS + r, i]  # behind Q the row stays 0
                     here += runs * run
                 rows[here : (r + 1) * length] = 0
             for t in range(0, T, COLS):
@@ -291,7 +291,7 @@ def _plane_sums(g, bbar):
 
 @kernel
 def _moments(y, mu, nu):
-    """Mean and variance of each channel, added in float64: in float32 they would lose digits."""
+    """Mean and variance of each channel, summed in float64 to keep the digits of float32."""
     N, O, P, Q = y.shape
     for o in prange(O):
         deviations = np.empty(Q, np.float64)

@@ -1,8 +1,7 @@
 """Convolution in NumPy, written to be read beside ``formula.py``.
 
-One idea carries all of it: `_windows` shows ``x[n, c, i s + u d − p, j s + v d − p]`` as an
-array with the axes ``n g c i j u v`` without copying, so that each equation becomes one
-``einsum`` in the equation's own letters.
+`_windows` shows ``x[n, c, i s + u d − p, j s + v d − p]`` as an array with the axes
+``n g c i j u v``, without a copy. With it each equation becomes one ``einsum`` in its own letters.
 """
 
 import numpy as np
@@ -38,7 +37,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (sh, sw), ((pt, pb), (pl, pr)), (dh, dw) = stride, padding, dilation
     products = np.einsum("gocuv,ngoij->ngcuvij", _grouped(w, groups), g.reshape(N, groups, -1, P, Q), optimize=True)
     products = products.reshape(N, groups * Cg, U, V, P, Q)
-    # Room for every row that a window touches, also where the windows stop short of the input.
+    # Room for every row that a window touches, and for the rows of x that lie behind the last window.
     rows, columns = max(H + pt + pb, (P - 1) * sh + dh * (U - 1) + 1), max(W + pl + pr, (Q - 1) * sw + dw * (V - 1) + 1)
     padded = np.zeros_like(g, shape=(N, groups * Cg, rows, columns))
     for u in range(U):

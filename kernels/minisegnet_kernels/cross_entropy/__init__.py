@@ -1,7 +1,7 @@
-"""Cross-entropy: the front door. Arguments are checked here, then the selected view runs.
+"""Cross-entropy: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``cross_entropy.forward``, ``cross_entropy.grad_input``, and
-``cross_entropy.forward_and_grad``, which has both for the price of one.
+``cross_entropy.forward_and_grad``, which computes both in one sweep.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def forward(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="
     x : array, (N, C, H, W)
         Scores, before the softmax.
     t : array of integers, (N, H, W)
-        The true class of each pixel, 0 ... C − 1 or `ignore_index`. Kernels read uint8, int32 and int64 as they are;
-        of any other dtype an int64 copy is made first.
+        The true class of each pixel, 0 ... C − 1 or `ignore_index`. Kernels read uint8, int32 and int64; other
+        integers are first copied to int64.
     w : array, (C,), optional
         Weight of each class; 1 if not given.
     ignore_index : int
-        Pixels with this target are left out: of the loss, of the mean, of the gradient. Where it does not fit in
-        the dtype of t, as −100 in uint8, no pixel has it.
+        Pixels with this target are left out of the loss, of the mean and of the gradient. No pixel has a target that
+        does not fit in the dtype of t, such as −100 in uint8.
     label_smoothing : float
         The share of the target, 0 ... 1, that is spread evenly over all classes.
     reduction : {"mean", "sum", "none"}
@@ -44,14 +44,13 @@ def forward(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, reduction="
     Raises
     ------
     ValueError
-        If a shape, a dtype, an option or a target does not fit. On a GPU targets are not looked at,
-        since that would make the CPU wait: there one that is no class makes the loss NaN.
+        If a shape, a dtype, an option or a target does not fit. Targets on a GPU are not checked, because the CPU
+        would have to wait for them; a target outside 0 ... C − 1 makes the loss NaN there.
 
     Notes
     -----
-    All as in ``torch.nn.functional.cross_entropy``, with one exception: if all pixels are
-    ignored, or those that are not have weight 0 in sum, the mean is 0 and not NaN, so that a
-    crop without labels does not end a training.
+    Equals ``torch.nn.functional.cross_entropy`` with one exception. If no pixel counts, because all are ignored or
+    their weights sum to 0, the mean is 0 and not NaN, so that a crop without labels does not end a training.
     """
     x, t, w, options = _check("cross_entropy.forward", x, t, w, ignore_index, label_smoothing, reduction)
     return run("cross_entropy.forward", x, t, w, **options)
@@ -67,8 +66,8 @@ def forward_and_grad(x, t, w=None, *, ignore_index=-100, label_smoothing=0.0, re
     loss : array, () or (N, H, W)
         As `forward`.
     xbar : array, (N, C, H, W)
-        `grad_input` for g = 1. The gradient is proportional to g, so that for any other g a
-        product is left to do: ``g * xbar``, or ``g[:, None] * xbar`` with ``reduction="none"``.
+        `grad_input` for g = 1. The gradient is proportional to g: for another g it is ``g * xbar``, or
+        ``g[:, None] * xbar`` with ``reduction="none"``.
     """
     x, t, w, options = _check("cross_entropy.forward_and_grad", x, t, w, ignore_index, label_smoothing, reduction)
     return run("cross_entropy.forward_and_grad", x, t, w, **options)
@@ -115,7 +114,11 @@ def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
         )
     if t.dtype.kind not in "iu":
         checks.fail(
-            equation, "the target has no classes", expected="t of an integer dtype", actual=f"t.dtype = {t.dtype}", hint="t.astype('int64')"
+            equation,
+            "the target does not hold classes",
+            expected="t of an integer dtype",
+            actual=f"t.dtype = {t.dtype}",
+            hint="t.astype('int64')",
         )
     if w is not None and w.shape != x.shape[1:2]:
         checks.fail(equation, "weights and scores do not fit", expected=f"w (C,) = ({x.shape[1]},)", actual=f"w.shape = {tuple(w.shape)}")
@@ -132,7 +135,7 @@ def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
 
 
 def _check_target(equation, t, classes, ignore_index):
-    """On the CPU only: to look at an array on a GPU, the CPU would have to wait for it."""
+    """Only on a CPU: to check an array on a GPU the CPU would have to wait for it."""
     if device_of(t) != "cpu":
         return
     outside = t.view(f"u{t.itemsize}") >= classes  # a negative number is a huge unsigned one: one comparison for both ends
@@ -143,7 +146,7 @@ def _check_target(equation, t, classes, ignore_index):
         n, i, j = (int(index) for index in np.argwhere(outside)[0])
         checks.fail(
             equation,
-            f"a target that is no class, at pixel (n, i, j) = ({n}, {i}, {j})",
+            f"the target is not a class, at pixel (n, i, j) = ({n}, {i}, {j})",
             expected=f"0 ≤ t ≤ {classes - 1}, for the {classes} classes of x, or ignore_index = {ignore_index}",
             actual=f"t[{n}, {i}, {j}] = {int(t[n, i, j])}",
             hint="more classes, or ignore_index",

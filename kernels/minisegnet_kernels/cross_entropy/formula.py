@@ -6,8 +6,8 @@ Index letters, here and in every view::
     c  class                   k     class, where a sum over all of them stands inside
 
 The axes are N, C, H, W for the scores and N, H, W for the target. A bar marks the gradient of
-the loss with respect to what is under it. What is written L becomes ℓ itself with the
-reduction "none", and Z is 1 with "sum". Ignored pixels have no loss, no weight and no gradient.
+the loss with respect to what is under it. With the reduction "none" the result is ℓ instead of L. Z is
+1 with "sum" and "none". Ignored pixels have no loss, no weight and no gradient.
 """
 
 import numpy as np

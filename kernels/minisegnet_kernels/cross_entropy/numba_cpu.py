@@ -1,4 +1,4 @@
-"""Cross-entropy for the CPU, compiled: one kernel, one sweep over the scores, for all three equations.
+"""Cross-entropy on the CPU, compiled by Numba: one kernel, one sweep over the scores, for all three equations.
 
 A task is a block of neighbouring pixels of one image. Its exponentials are computed once:
 they are kept where the gradient will be, and scaled there while they are still in the cache.
@@ -36,7 +36,7 @@ def _exp(d):
 def _block(x, t, w, seed, each, alpha, ignored, with_grad, ell, grad, n, start, stop):
     """Loss of the pixels start ... stop − 1 of image n, and their gradient; returns the sum of the losses.
 
-    A function of its own, because a parallel loop with all this inside takes twice as long to compile.
+    A function of its own: inside the parallel loop it would take twice as long to compile.
     """
     C, size = x.shape[1], stop - start
     zero, even, all_weights = x.dtype.type(0), alpha / x.dtype.type(C), x.dtype.type(0)
@@ -104,13 +104,13 @@ def _weigh(t, w, ignored, sums):
 
 
 def _pixel_rows(a):
-    """(..., H, W) → (..., H W): the kernels have no use for rows and columns."""
+    """(..., H, W) → (..., H W): a plane as one line of pixels."""
     return a.reshape(*a.shape[:-2], -1)
 
 
 def _run(x, t, w, g, with_grad, ignore_index, label_smoothing, reduction):
     """Loss and, on request, its gradient times g, which is one number or one for each pixel."""
-    scores, labels = _pixel_rows(x), _pixel_rows(t).astype("int64", copy=False)  # one dtype: each compiles for seconds
+    scores, labels = _pixel_rows(x), _pixel_rows(t).astype("int64", copy=False)  # one dtype for all: compiling for each would take seconds
     N, _, M = scores.shape
     scale = 1.0
     if reduction == "mean":

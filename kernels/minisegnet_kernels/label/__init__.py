@@ -1,4 +1,4 @@
-"""Labelling: the front door. Arguments are checked here, then the selected view runs.
+"""Labelling: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``label.argmax``, ``label.intervals``, ``label.prototypes``: the documented formula
 ``S(x,y) = l_k if F(x,y) ∈ R_k`` for three kinds of region.
@@ -50,12 +50,12 @@ def intervals(x, regions, labels=None, *, default=None):
     ----------
     x : array, (N, H, W) or (N, 1, H, W)
     regions : sequence of (low, high), or array, (K, 2)
-        Half-open intervals low ≤ x < high, usually from low to high; ±inf is allowed. Where
-        they overlap, the first wins. Bounds are rounded to the dtype of x, and compared in it.
+        Half-open intervals low ≤ x < high; ±inf is allowed. Where intervals overlap, the first
+        wins. Bounds are rounded to the dtype of x and compared in it.
     labels : integers, (K,), optional
         Default: 0 … K − 1 as int64.
     default : int, optional
-        Label of points in no region (a NaN is in none). Without it they are an error.
+        Label of points in no region; a NaN is in no region. Without a default such points are an error.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def prototypes(x, prototypes, labels=None, *, default=None):
     labels : integers, (K,), optional
         Default: 0 … K − 1 as int64.
     default : int, optional
-        Label of points that have no finite distance to any prototype (NaN, infinity, overflow).
-        Without it they are an error.
+        Label of points without a finite distance to any prototype (NaN, infinity, overflow).
+        Without a default such points are an error.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def prototypes(x, prototypes, labels=None, *, default=None):
 
 
 def _labels(equation, labels, count, of, like):
-    """The labels as an integer array beside x: one for each region."""
+    """The labels as an integer array on the device of x, one for each region."""
     labels = np.arange(count, dtype=np.int64, like=like) if labels is None else np.asarray(labels, like=like)
     if labels.dtype.kind not in "iu":
         checks.fail(equation, "the labels are not integers", expected="an integer dtype", actual=f"labels: {labels.dtype}")
@@ -164,7 +164,7 @@ def _check_default(equation, default, labels):
 
 
 def _refuse_outside(equation, x, outside, default):
-    """Without a default, reading `outside` (on a GPU the CPU waits for it) decides."""
+    """Raise if a point lies in no region and there is no default. On a GPU the CPU waits for `outside` here."""
     if default is not None or not computes() or int(outside[0]) < 0:
         return
     n, rest = divmod(int(outside[0]), x.shape[2] * x.shape[3])

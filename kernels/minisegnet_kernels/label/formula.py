@@ -12,15 +12,15 @@ Index letters, here and in every view::
     n  image of the batch      c  channel of the input
     i, j  row and column       k  region
 
-Where regions overlap or touch, the lowest k has the point. A point in no region gets the
-default label, and its place is reported, so that the front door can refuse it.
+A point in several regions belongs to the one with the lowest k. A point in no region gets the
+default label. The place of the first such point is a result too, so that the front door can raise.
 """
 
 import numpy as np
 
 from ..registry import equation
 
-_LABELS = {"l": "labels of the regions, integers, (K,)", "S": "label map, (N, H, W)", "k": "number of a region"}
+_LABELS = {"l": "labels of the regions, integers, (K,)", "S": "label map, (N, H, W)", "k": "index of a region"}
 _OUTSIDE = {"o": "place (n H + i) W + j of the first point that lies in no region, (1,); −1 if there is none"}
 
 

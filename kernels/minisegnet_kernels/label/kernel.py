@@ -1,4 +1,4 @@
-"""The host side of ``kernel.cu``: results are made, kernels are launched."""
+"""The host side of ``kernel.cu``: makes the results and launches the kernels."""
 
 from ..cuda import Module
 from ..layout import poisoned
@@ -25,7 +25,7 @@ def prototypes(x, p, l, *, default):
 
 
 def _nowhere(like):
-    """The place of the first point in no region, before any is looked at: −1."""
+    """Room for the place of the first point in no region; −1 at the start."""
     o = poisoned(like, (1,), "int64")
     o.fill(-1)
     return o

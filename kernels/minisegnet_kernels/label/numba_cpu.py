@@ -27,13 +27,13 @@ def _write(k, l, default, S, n, start):
 
 
 def _first(outside):
-    """The first place of all blocks."""
+    """The least place that a block has found, or −1."""
     outside = outside[outside >= 0]
     return np.array([outside.min() if outside.size else -1], np.int64)
 
 
 def _blocks(images, points):
-    """Room for one place a block."""
+    """Room for one place for each block."""
     return np.full(images * -(-points // _BLOCK), -1, np.int64)
 
 
@@ -80,7 +80,7 @@ def _intervals(x, r, l, default, S, outside):
         values = x[n, start : start + count]
         k = np.full(count, -1, np.int32)
         for back in range(len(l)):
-            region = len(l) - 1 - back  # the lowest is written last, and stays
+            region = len(l) - 1 - back  # the lowest is written last and stays
             low, high = r[region, 0], r[region, 1]
             for q in range(count):
                 k[q] = region if (low <= values[q]) & (values[q] < high) else k[q]

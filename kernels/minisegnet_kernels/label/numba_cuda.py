@@ -98,7 +98,7 @@ def _prototypes(x, p, l, default, S, o):
 
 
 def _nowhere(like):
-    """The place of the first point in no region, before any is looked at: −1."""
+    """Room for the place of the first point in no region; −1 at the start."""
     o = poisoned(like, (1,), "int64")
     o.fill(-1)
     return o

@@ -26,7 +26,7 @@ def prototypes(x, p, l, *, default):
 
 
 def _nowhere(x, l, default):
-    """The map before any region is looked at: default labels, and no point inside a region."""
+    """The map to start from: default labels everywhere, no point inside a region yet."""
     return np.full_like(l, 0 if default is None else default, shape=x.shape), np.zeros_like(x, dtype=bool)
 
 

@@ -1,4 +1,4 @@
-"""Local response normalisation: the front door. Arguments are checked here, then the selected view runs.
+"""Local response normalisation: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``lrn.forward``, ``lrn.grad_input``.
 """
@@ -20,7 +20,7 @@ def forward(x, *, size, alpha=1e-4, beta=0.75, k=1.0):
     ----------
     x : array, (N, C, H, W)
     size : int
-        Channels in a neighbourhood; of an even number one more lies before than after.
+        Channels in a neighbourhood; if even, one more lies before c than after it.
     alpha, beta, k : float
         ``x / (k + alpha / size · Σ x²) ** beta``: alpha and beta at least 0, k above 0.
 
@@ -74,7 +74,7 @@ def _options(equation, size, alpha, beta, k):
     if not (math.isfinite(alpha) and math.isfinite(beta) and math.isfinite(k) and alpha >= 0 and beta >= 0 and k > 0):
         checks.fail(
             equation,
-            "an option would divide by zero or blow up",
+            "an option would make the divisor 0 or infinite",
             expected="alpha ≥ 0, beta ≥ 0, k > 0, all finite",
             actual=f"alpha = {alpha!r}, beta = {beta!r}, k = {k!r}",
         )

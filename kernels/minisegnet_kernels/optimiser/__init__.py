@@ -1,4 +1,4 @@
-"""Optimisers: the front door. Arguments are checked here, then the selected view runs.
+"""Optimisers: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``optimiser.sgd``, ``optimiser.adam``, ``optimiser.rmsprop``. All take lists of arrays, one array a
 parameter, and write their results into them; they return nothing. Parameters that took

@@ -1,4 +1,4 @@
-"""Steps of the optimisers for the CPU, compiled: one sweep over the arrays of a parameter.
+"""Steps of the optimisers on the CPU, compiled by Numba: one sweep over the arrays of a parameter.
 
 Written with NumPy, a step of Adam goes through memory a dozen times; here each value is
 loaded once and stored once. Options arrive in the dtype of the arrays, since a float64

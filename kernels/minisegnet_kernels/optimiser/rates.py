@@ -59,5 +59,5 @@ def on_device(rates: list, like: Any) -> Any:
 
 
 def only_rates() -> bool:
-    """Whether a step has written its rates and shall launch nothing."""
+    """Whether the step only writes its rates and launches nothing."""
     return _held is not None and _held.only_rates

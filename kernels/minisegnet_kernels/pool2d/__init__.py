@@ -1,14 +1,14 @@
-"""Pooling and unpooling: the front door. Arguments are checked here, then the selected view runs.
+"""Pooling and unpooling: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``pool2d.forward`` (the weighted maximum), ``pool2d.grad_input``,
 ``pool2d.grad_weight``, ``pool2d.grad_bias``, ``pool2d.max``, ``pool2d.grad_max``,
 ``pool2d.average``, ``pool2d.grad_average``, ``pool2d.adaptive_average``,
 ``pool2d.grad_adaptive_average``, ``pool2d.unpool``, ``pool2d.grad_unpool``.
 
-What all share: ``padding`` is an int, (rows, columns) or ((top, bottom), (left, right));
-``stride`` is the size of the window if not given; ``ceil_mode`` lets a last window hang over
-the end if it starts in the input or in the padding before it. Every window must hold at least
-one cell of the input. A gradient does not need ``ceil_mode``: g says how many windows there were.
+Options that all of them share: ``padding`` is an int, (rows, columns) or ((top, bottom), (left, right)).
+``stride`` is by default the size of the window. With ``ceil_mode`` a last window may hang over the end if it
+starts in the input or in the padding before it. Every window must hold at least one cell of the input.
+Gradients do not take ``ceil_mode``: the shape of g gives the number of windows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 def forward(x, w, b=None, *, stride=None, padding=0, dilation=1, ceil_mode=False):
     """Weighted maximum of each window (equation ``pool2d.forward``).
 
-    Padding takes no part. Of equal products the first in row-major order wins; a NaN wins.
+    Padding is left out. Of equal products the first in row-major order wins; a NaN wins over all numbers.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def forward(x, w, b=None, *, stride=None, padding=0, dilation=1, ceil_mode=False
     -------
     y : array, (N, C, P, Q)
     winner : uint8 array, (N, C, P, Q); int32 for windows of more than 256 cells
-        Place u V + v of the cell that won, in its window; `flat_indices` makes indices into the input of it.
+        The place u V + v in its window of the cell that won; `flat_indices` turns it into an index into the input.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def grad_input(g, winner, w, *, input_size, stride=None, padding=0, dilation=1):
 def grad_weight(g, winner, x, *, kernel_size, stride=None, padding=0, dilation=1):
     """Gradient of the weighted maximum for its weights (equation ``pool2d.grad_weight``).
 
-    g times the cell that won, added up at the offset at which it won.
+    The gradient for w[c, u, v] is the sum of g times x over the windows that the cell at (u, v) won.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def grad_weight(g, winner, x, *, kernel_size, stride=None, padding=0, dilation=1
     Returns
     -------
     array, (C, U, V)
-        Of weights that all channels share, the gradient is the sum over C.
+        If all channels share their weights, their gradient is the sum over C.
     """
     equation = "pool2d.grad_weight"
     _arguments.gradient_and_winner(equation, g, winner)
@@ -156,7 +156,7 @@ def max(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     -------
     y : array, (N, C, P, Q)
     winner : uint8 or int32 array, (N, C, P, Q)
-        As in `forward`; it is what `grad_max` takes.
+        As in `forward`; an argument of `grad_max`.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def grad_max(g, winner, *, input_size, kernel_size, stride=None, padding=0, dila
 
 
 def flat_indices(winner, *, input_size, kernel_size, stride=None, padding=0, dilation=1):
-    """Where the winners of `max` or `forward` lie in their planes of the input; it is what `unpool` takes.
+    """Where the winners of `max` or `forward` lie in their planes of the input: the indices that `unpool` takes.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def average(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     stride, padding, ceil_mode
         See the head of this module.
     count_include_pad : bool
-        Whether cells of the padding count, as zeros. What hangs over the padding never does.
+        Whether padding cells count, as zeros. Cells behind the padding, under a window that hangs over, never count.
 
     Returns
     -------
@@ -290,9 +290,9 @@ def grad_adaptive_average(g, *, input_size):
 
 
 def unpool(x, winner, *, output_size):
-    """Put pooled values back where they came from, zeros elsewhere (equation ``pool2d.unpool``).
+    """Put pooled values back where they came from, and zeros elsewhere (equation ``pool2d.unpool``).
 
-    Where several go to one cell (windows that overlapped), the last in row-major order stays.
+    If several values go to one cell, because windows overlapped, the last in row-major order stays.
 
     Parameters
     ----------
@@ -309,8 +309,8 @@ def unpool(x, winner, *, output_size):
     Raises
     ------
     ValueError
-        If shapes or dtypes do not fit, or an index lies outside the output. On a GPU the
-        indices are not looked at, since that would make the CPU wait.
+        If shapes or dtypes do not fit, or an index lies outside the output. Indices on a GPU are not
+        checked, because the CPU would have to wait for them; a kernel skips those outside.
     """
     equation = "pool2d.unpool"
     _arguments.gradient_and_winner(equation, x, winner, name="x")
@@ -331,7 +331,7 @@ def grad_unpool(g, winner):
     Returns
     -------
     array, (N, C, P, Q)
-        g at the winners; 0 for a value that a later one has covered.
+        g at the winners; 0 for a value that a later one has overwritten.
     """
     equation = "pool2d.grad_unpool"
     checks.rank(equation, "g", g, "N C H W")

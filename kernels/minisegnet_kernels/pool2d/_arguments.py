@@ -1,4 +1,4 @@
-"""Arguments of the front door of pooling, checked and brought to the form that the views take."""
+"""The front door of pooling checks its arguments here and brings them to the form that the views take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .formula import pooled_size, winner_dtype
 
 
 def options(equation, input_size, kernel_size, stride, padding, dilation, ceil_modes=(False, True), outputs=None) -> dict[str, Any]:
-    """Options in the form that the views take; `outputs` (of a gradient) must have a size that leads there."""
+    """Options in the form that the views take. For a gradient, `outputs` is its size, which some ceil_mode must explain."""
     kernel_size = checks.pair(equation, "kernel_size", kernel_size, least=1)
     stride = kernel_size if stride is None else checks.pair(equation, "stride", stride, least=1)
     dilation = checks.pair(equation, "dilation", dilation, least=1)
@@ -118,7 +118,7 @@ def indices(equation, winner, size):
 
 
 def _in_range(equation, winner, end, condition, whole, hint):
-    """On a GPU nobody looks, since that would make the CPU wait; the kernels leave out what lies outside."""
+    """Only on a CPU: to check an array on a GPU the CPU would have to wait for it. There the kernels skip winners outside."""
     if device_of(winner) == "cpu" and winner.size and (winner.min() < 0 or winner.max() >= end):
         wrong = winner[(winner < 0) | (winner >= end)][0]
         checks.fail(equation, f"a winner lies outside of {whole}", expected=f"0 ≤ {condition}", actual=f"winner = {wrong}", hint=hint)

@@ -1,4 +1,4 @@
-"""The host side of ``kernel.cu``: results are made, kernels are launched."""
+"""The host side of ``kernel.cu``: makes the results and launches the kernels."""
 
 from ..cuda import Module, blocks
 from ..layout import poisoned

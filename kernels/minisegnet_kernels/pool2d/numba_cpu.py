@@ -1,12 +1,12 @@
 """Pooling on the CPU, compiled by Numba.
 
-Thread map: one task = one row of the output (one row of the input for the gradient of an
-average), or one plane where a gradient runs through its winners in order. A task alone writes
-what it writes, so nothing depends on the number of threads.
+Thread map: one task = one row of the output, or one row of the input for the gradient of an
+average, or one plane for a gradient that follows the winners in order. No two tasks write to the
+same place, so the result does not depend on the number of threads.
 
-A row is computed one offset (u, v) at a time, over all j at which the offset meets the input
-(`_columns`). The cells that it meets are first brought side by side (`_side_by_side`), so that the
-innermost loop has no test for padding, no jump and no gap, and becomes vector code.
+A task computes its row one offset (u, v) at a time, for all j at which the offset meets the input
+(`_columns`). It first copies the cells that the offset meets side by side (`_side_by_side`). The
+innermost loop then has no test for padding and no gaps, and becomes vector code.
 """
 
 import numpy as np
@@ -125,7 +125,7 @@ def _maximum(x, w, b, y, m, U, V, sh, sw, ph, pw, dh, dw):
                 y[t, i, j] += b[t % b.size]
 
 
-# --- its gradients: one task follows the winners of a plane in row-major order --------------
+# --- gradients of the maximum: one task follows the winners of a plane in row-major order ---
 
 
 def grad_max(g, m, *, input_size, kernel_size, stride, padding, dilation):
@@ -139,17 +139,16 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
 def _to_winners(g, m, w, input_size, kernel_size, *options):
     xbar, (steps, *layout) = np.empty((*g.shape[:2], *input_size), g.dtype), _layout(input_size, kernel_size, g.shape[2:], *options)
     if w is not None:
-        w = np.pad(w, ((0, 0), (0, steps.size - w.shape[1])))  # a place that the window does not have weighs nothing
+        w = np.pad(w, ((0, 0), (0, steps.size - w.shape[1])))  # places behind the window get the weight 0
     _add_to_winners(_planes(g), _planes(m), w, _planes(xbar), steps, *layout)
     return xbar
 
 
 def _layout(input_size, kernel_size, windows, stride, padding, dilation):
-    """A padded plane with room for every place of every window: a winner needs no test for where it lies.
+    """The layout of a padded plane that has room for every place of every window, so that a winner needs no test for its position.
 
-    Returns how far each place u V + v lies from the beginning of its window, and a window from
-    the one above and from the one before; then rows and columns of the plane, and how many of
-    each come before the input.
+    Returns the distance of each place u V + v from the start of its window, of a window from the one above and
+    from the one before; then the numbers of rows and columns of the plane, and of those before the input.
     """
     (U, V), (dh, dw), before = kernel_size, dilation, [p[0] for p in padding]
     axes = zip(before, input_size, windows, stride, kernel_size, dilation, strict=True)
@@ -181,7 +180,7 @@ def _add_to_winners(g, m, w, xbar, steps, down, right, rows, columns, top, left)
 
 def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     steps, *layout = _layout(x.shape[2:], kernel_size, g.shape[2:], stride, padding, dilation)
-    planes = np.zeros((*g.shape[:2], steps.size))  # one part a plane, added in order
+    planes = np.zeros((*g.shape[:2], steps.size))  # one part for each plane, added in order
     _grad_weight(_planes(g), _planes(m), _planes(x), _planes(planes), steps, *layout)
     U, V = kernel_size
     return planes[..., : U * V].sum(axis=0).astype(g.dtype).reshape(-1, U, V)
@@ -356,7 +355,7 @@ def _grad_unpool(g, m, xbar):
     planes, places = xbar.shape
     for t in prange(planes):
         taken = np.zeros(g.shape[1], np.uint8)
-        for back in range(places):  # from the last to the first: whoever comes first, stayed
+        for back in range(places):  # from the last to the first: the first one met here is the one that stayed
             place = places - 1 - back
             cell = m[t, place]
             xbar[t, place] = 0 if taken[cell] else g[t, cell]

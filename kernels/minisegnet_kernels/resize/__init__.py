@@ -1,4 +1,4 @@
-"""Resizing: the front door. Arguments are checked here, then the selected view runs.
+"""Resizing: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``resize.bilinear``, ``resize.grad_bilinear``, ``resize.nearest``, ``resize.grad_nearest``.
 """

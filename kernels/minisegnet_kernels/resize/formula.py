@@ -43,9 +43,9 @@ def _original(g, *, input_size, **options):
 def coordinate(i, size, target, align_corners):
     """Where position i of an axis with `target` pixels lies on an axis with `size` pixels.
 
-    Pixels are squares with their centre at i. With `align_corners` the centres of the first and
-    of the last pixel stay in place; without it the outer edges do, and coordinates outside of
-    the outermost centres are moved onto these.
+    Pixels are squares with their centre at i. With `align_corners` the centres of the first and the
+    last pixel stay in place. Without it the outer edges stay in place, and a coordinate beyond the
+    outermost centre is moved onto it.
     """
     if align_corners:
         return i * (size - 1) / (target - 1) if target > 1 else 0.0

@@ -1,4 +1,4 @@
-"""The host side of ``kernel.cu``: results are made, kernels are launched."""
+"""The host side of ``kernel.cu``: makes the results and launches the kernels."""
 
 from ..cuda import Module
 from ..layout import poisoned
@@ -39,7 +39,7 @@ def _axes(input_size, output_size, align_corners):
 
 
 def _axis(size, target, align_corners):
-    """step, offset, unit, size. What has only one pixel is moved onto 0, whatever the step; that is never 0."""
+    """step, offset, unit, size. On an axis with one pixel every coordinate is moved onto 0, so any step but 0 will do."""
     if align_corners:
         return max(size - 1, 1), 0, max(target - 1, 1), size
     return 2 * size, size - target, 2 * target, size

@@ -1,4 +1,4 @@
-"""Resizing for the CPU, compiled: one kernel for all four equations.
+"""Resizing on the CPU, compiled by Numba: one kernel for all four equations.
 
 Each is a sum over a few rows and a few columns with known weights. These are looked up in
 tables, made once for each pair of sizes: entry (a, i) is the a-th source row that target row i
@@ -72,7 +72,7 @@ def _picks_turned(size, target, dtype):
 
 
 def _between(low, high):
-    """Table of the positions low ... high − 1, filled up with the position of the first, and what is no filling."""
+    """For each output the input positions low ... high − 1, padded to one length by repeating the first, and a mask of the real ones."""
     offsets = np.arange(max((high - low).max(), 1))[:, None]
     taken = low + offsets < high
     return np.where(taken, low + offsets, np.minimum(low, max(high.max() - 1, 0))), taken
