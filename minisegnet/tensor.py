@@ -12,15 +12,14 @@ becomes when values are arrays, graphs are large, and mistakes have to be notice
 
   read from left to right: a row vector times a Jacobian at each step, so that no Jacobian is ever built.
 
-Changes in place (``x += y``, ``x[0] = y``, ``x.zero_()``) end in :meth:`Tensor._become`. They are counted, and
-`backward` refuses a graph that needs values which are gone.
+Changes in place (``x += y``, ``x[0] = y``, ``x.zero_()``) are in ``functional/in_place.py``. They are counted, and
+`backward` refuses a graph that was computed from values which are gone.
 """
 
 from __future__ import annotations
 
 import heapq
 import inspect
-import sys
 import weakref
 from collections.abc import Callable
 from functools import wraps
@@ -29,96 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.modes import Here, Mode
-
+from . import recording
 from .hooks import RemovableHandle
-from .values import Values, as_array, has_nan, owner_of, rank_of
+from .recording import detect_anomaly, enable_grad, is_grad_enabled, no_grad, observed, set_grad_enabled  # noqa: F401
+from .values import Memory, Values, as_array, has_nan, owner_of
 
 _serials = count()
-_recording: Mode[bool] = Mode("recording", True)
-_anomaly: Mode[bool] = Mode("anomaly", False)
-_observer: Mode[Callable | None] = Mode("observer", None)
-
-
-def no_grad(function: Callable | None = None) -> Any:
-    """Compute without remembering how: ``with no_grad(): ...``, ``@no_grad()`` or ``@no_grad``; in this thread and task only."""
-    here = _recording.here(False)
-    return here if function is None else here(function)
-
-
-def enable_grad(function: Callable | None = None) -> Any:
-    """Undo an enclosing `no_grad`; used in the same ways."""
-    here = _recording.here(True)
-    return here if function is None else here(function)
-
-
-class set_grad_enabled(Here):
-    """Record or not: a bare call from now on in this thread and task, ``with set_grad_enabled(flag):`` for a block.
-
-    Parameters
-    ----------
-    mode : bool
-    """
-
-    def __init__(self, mode: bool):
-        super().__init__(_recording, bool(mode))
-        super().__enter__()
-
-    def __enter__(self) -> set_grad_enabled:
-        return self  # the call has acted already
-
-    def __call__(self, function: Callable) -> Callable:
-        if self._before:
-            self.__exit__()  # a decorator acts when the function is called, not before
-        return super().__call__(function)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are recorded in this thread and task."""
-    return _recording.get()
-
-
-def detect_anomaly() -> Here:
-    """Find the first NaN: inside, every operation and every gradient is tested (slow).
-
-    Raises
-    ------
-    FloatingPointError
-        By the operation that makes the first NaN; the message names it and the line that called it.
-    """
-    return _anomaly.here(True)
-
-
-def observed(observer: Callable[[Callable, tuple, dict, tuple], None]) -> Here:
-    """Inside, ``observer(function, args, options, results)`` is called after every differentiable function, in order."""
-    return _observer.here(observer)
-
-
-class Memory:
-    """What all tensors on the same memory share.
-
-    Attributes
-    ----------
-    changes : int
-        How often the values were changed in place.
-    """
-
-    __slots__ = ("_sharers", "changes")
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self._sharers: weakref.WeakValueDictionary[int, Tensor] | None = None  # from the second tensor on
-
-    def share(self, *tensors: Tensor) -> None:
-        """Note tensors that lie on this memory: a view and its origin, a tensor and its `Tensor.detach` or `Tensor.data`."""
-        self._sharers = weakref.WeakValueDictionary() if self._sharers is None else self._sharers
-        for tensor in tensors:
-            tensor._memory = self
-            self._sharers[id(tensor)] = tensor
-
-    def is_shared(self) -> bool:
-        """Whether several living tensors lie on this memory."""
-        return self._sharers is not None and len(self._sharers) > 1
 
 
 class Node:
@@ -277,47 +192,6 @@ class Tensor(Values):
         self._memory.share(self, other)
         return other
 
-    # --- changes in place ----------------------------------------------------------------
-
-    def _check_change(self, name: str) -> None:
-        """Refuse a change in place that no gradient could be right for."""
-        if self.is_leaf and self._requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                f"{name}: a leaf that requires a gradient is changed in place, and its gradient would be for other values; "
-                "write inside ms.no_grad(), change x.data, or compute a new tensor"
-            )
-
-    def _become(self, result: Tensor, name: str) -> Tensor:
-        """Take over what a function made of this tensor: the end of every change in place.
-
-        If the function was recorded, the tensor takes over its values and its history; the old values live on in
-        the pullbacks that need them. Otherwise the memory is overwritten and the change counted.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the result has another shape, or a kind of numbers that the tensor cannot hold.
-        RuntimeError
-            If the function was recorded and other tensors share the memory: their histories would be wrong.
-        """
-        if result.shape != self.shape:
-            raise ValueError(f"{name}: the result has shape {result.shape}, and the tensor that is changed has {self.shape}")
-        if rank_of(result.dtype) > rank_of(self.dtype):
-            raise TypeError(f"{name}: a result of {result.dtype} cannot be stored in a tensor of {self.dtype}; write x = x.to(...) first")
-        if not result._requires_grad:
-            self.array[...] = result.array
-            self._memory.changes += 1
-            return self
-        if self._memory.is_shared():
-            raise RuntimeError(
-                f"{name}: this tensor shares its memory with others (views, .detach(), .data), whose histories a recorded change would "
-                "make wrong; compute a new tensor (x = x + y instead of x += y), or work on x.clone()"
-            )
-        assert result._node is not None
-        self.array, self._memory, self._node = result.array, Memory(), result._node
-        self._node.owner, self._requires_grad = weakref.ref(self), True
-        return self
-
     # --- gradients ---------------------------------------------------------------------
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -380,7 +254,7 @@ class Tensor(Values):
                 if source is None or product is None:
                     continue
                 share = _fit(product(), source)
-                if _anomaly.get() and has_nan(share):
+                if recording.ANOMALY.get() and has_nan(share):
                     raise FloatingPointError(f"the gradient of {node.name} made a NaN; it was called at {node.where}")
                 if source in pending:
                     pending[source] = pending[source] + share  # a value used twice: its influences add up
@@ -426,17 +300,17 @@ def differentiable(function: Callable) -> Callable:
             tensors = [a for a in tensors if id(a.array) not in overwritten]
         value, constants = (value[0], value[1:]) if isinstance(value, tuple) else (value, ())
         result = _wrapped(value, tensors)
-        if _anomaly.get() and has_nan(value):
-            raise FloatingPointError(f"{function.__name__} made a NaN; it was called at {_caller()}")
-        if _recording.get() and result.dtype.kind == "f":
+        if recording.ANOMALY.get() and has_nan(value):
+            raise FloatingPointError(f"{function.__name__} made a NaN; it was called at {recording.caller()}")
+        if recording.RECORDING.get() and result.dtype.kind == "f":
             nodes = tuple(_node_of(a) if isinstance(a, Tensor) and a._requires_grad else None for a in args)
             if any(nodes):
                 result._requires_grad = True
                 result._node = Node(result, function.__name__, nodes, pullback)
                 result._node.versions = [(a._memory, a._memory.changes, a.shape) for a in tensors]
-                result._node.where = _caller() if _anomaly.get() else ""
+                result._node.where = recording.caller() if recording.ANOMALY.get() else ""
         results = (result, *(_wrapped(constant, tensors) for constant in constants))
-        if observer := _observer.get():
+        if observer := recording.OBSERVER.get():
             observer(function, args, options, results)
         return results if constants else result
 
@@ -522,12 +396,3 @@ def _array(value: Any) -> Any:
 
 def _bare(kind: Any) -> Any:
     return kind.__new__(kind)
-
-
-def _caller() -> str:
-    """File and line of the first frame outside this package."""
-    package = __name__.partition(".")[0]
-    frame: Any = sys._getframe(1)
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown line"

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+
+class Memory:
+    """What all tensors on the same memory share.
+
+    Attributes
+    ----------
+    changes : int
+        How often the values were changed in place.
+    """
+
+    __slots__ = ("_sharers", "changes")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._sharers: weakref.WeakValueDictionary[int, Values] | None = None  # from the second tensor on
+
+    def share(self, *tensors: Values) -> None:
+        """Note tensors that lie on this memory: a view and its origin, a tensor and its its ``detach()`` or ``data``."""
+        self._sharers = weakref.WeakValueDictionary() if self._sharers is None else self._sharers
+        for tensor in tensors:
+            tensor._memory = self
+            self._sharers[id(tensor)] = tensor
+
+    def is_shared(self) -> bool:
+        """Whether several living tensors lie on this memory."""
+        return self._sharers is not None and len(self._sharers) > 1
 
 
 class Values:
@@ -17,6 +45,7 @@ class Values:
     """
 
     array: Any
+    _memory: Memory
     _requires_grad = False
     __getitem__: Any
 

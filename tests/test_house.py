@@ -25,7 +25,7 @@ operations
 minisegnet_kernels
 """
 LIBRARY = """
-version values files random hooks
+version values files random hooks recording
 backend doctor progress
 tensor
 functional

@@ -1,19 +1,21 @@
 """Changes in place: each is the twin of a pure function, ``x.add_(y)`` of ``add(x, y)``.
 
-A twin computes what its pure function computes, and the tensor becomes the result (`Tensor._become`): its memory is
-overwritten, or, where the change is recorded, it takes over values and history, so that gradients are those of the
-pure function. `Tensor`'s ``x += y`` and ``x[key] = y`` are twins too. Names and arguments are PyTorch's.
+A twin computes what its pure function computes, and the tensor becomes the result: its memory is overwritten, or,
+where the change is recorded, it takes over values and history, so that its gradients are those of the pure function.
+The operators ``x += y`` and ``x[key] = y`` are twins too. Names and arguments are PyTorch's.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from ..tensor import OPERATIONS, Tensor, differentiable
+from ..tensor import OPERATIONS, Tensor, differentiable, is_grad_enabled
+from ..values import Memory, rank_of
 from . import arithmetic as pure
 from .shape import array_key, to
 
@@ -23,14 +25,50 @@ def in_place(name: str, function: Callable) -> Callable:
 
     @wraps(function)
     def change(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
-        tensor._check_change(name)
+        if tensor.is_leaf and tensor.requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                f"{name}: a leaf that requires a gradient is changed in place, and its gradient would be for other values; "
+                "write inside ms.no_grad(), change x.data, or compute a new tensor"
+            )
         result = function(tensor, *args, **options)
         narrow = tensor.dtype.kind == result.dtype.kind == "f"  # float64 into float32; other kinds are refused or fit as they are
-        return tensor._become(to(result, tensor.dtype) if narrow else result, name)
+        return _become(tensor, to(result, tensor.dtype) if narrow else result, name)
 
     change.__name__ = change.__qualname__ = name
     change.__doc__ = f"`{function.__name__}`, in place; returns the tensor itself."
     return change
+
+
+def _become(tensor: Tensor, result: Tensor, name: str) -> Tensor:
+    """Give a tensor the values of a result that was computed from it; if that was recorded, the history too.
+
+    A recorded result brings memory of its own: the old values live on in the pullbacks that need them. Otherwise the
+    tensor's memory is overwritten and the change counted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the result has another shape, or a kind of numbers that the tensor cannot hold.
+    RuntimeError
+        If the result was recorded and other tensors share the memory: their histories would be wrong.
+    """
+    if result.shape != tensor.shape:
+        raise ValueError(f"{name}: the result has shape {result.shape}, and the tensor that is changed has {tensor.shape}")
+    if rank_of(result.dtype) > rank_of(tensor.dtype):
+        raise TypeError(f"{name}: a result of {result.dtype} cannot be stored in a tensor of {tensor.dtype}; write x = x.to(...) first")
+    if not result.requires_grad:
+        tensor.array[...] = result.array
+        tensor._memory.changes += 1
+        return tensor
+    if tensor._memory.is_shared():
+        raise RuntimeError(
+            f"{name}: this tensor shares its memory with others (views, .detach(), .data), whose histories a recorded change would "
+            "make wrong; compute a new tensor (x = x + y instead of x += y), or work on x.clone()"
+        )
+    assert result._node is not None
+    tensor.array, tensor._memory, tensor._node = result.array, Memory(), result._node
+    tensor._node.owner, tensor._requires_grad = weakref.ref(tensor), True
+    return tensor
 
 
 def _add(a: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
