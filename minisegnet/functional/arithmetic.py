@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minisegnet_kernels.arrays import elementwise
+
 from ..tensor import OPERATIONS, Tensor, differentiable
 
 # --- dtypes -----------------------------------------------------------------------------------
@@ -44,24 +46,28 @@ def floating(a):
 
 
 @differentiable
+@elementwise
 def add(a, b):
     a, b = promoted(a, b)
     return a + b, lambda g: (lambda: g, lambda: g)
 
 
 @differentiable
+@elementwise
 def sub(a, b):
     a, b = promoted(a, b)
     return a - b, lambda g: (lambda: g, lambda: -g)
 
 
 @differentiable
+@elementwise
 def mul(a, b):
     a, b = promoted(a, b)
     return a * b, lambda g: (lambda: g * b, lambda: g * a)
 
 
 @differentiable
+@elementwise
 def div(a, b):
     a, b = promoted(a, b)
     y = a / b
@@ -71,6 +77,7 @@ def div(a, b):
 
 
 @differentiable
+@elementwise
 def pow(a, b):
     a, b = promoted(a, b)
     y = a**b
@@ -79,11 +86,13 @@ def pow(a, b):
 
 
 @differentiable
+@elementwise
 def neg(a):
     return -a, lambda g: (lambda: -g,)
 
 
 @differentiable
+@elementwise
 def exp(a):
     a = floating(a)
     y = np.exp(a)
@@ -91,12 +100,14 @@ def exp(a):
 
 
 @differentiable
+@elementwise
 def log(a):
     a = floating(a)
     return np.log(a), lambda g: (lambda: g / a,)
 
 
 @differentiable
+@elementwise
 def sqrt(a):
     a = floating(a)
     y = np.sqrt(a)
@@ -104,11 +115,13 @@ def sqrt(a):
 
 
 @differentiable
+@elementwise
 def abs(a):
     return np.abs(a), lambda g: (lambda: g * np.sign(a),)
 
 
 @differentiable
+@elementwise
 def sigmoid(a):
     a = floating(a)
     y = (np.tanh(a / 2) + 1) / 2  # no overflow for large negative a
@@ -116,6 +129,7 @@ def sigmoid(a):
 
 
 @differentiable
+@elementwise
 def tanh(a):
     a = floating(a)
     y = np.tanh(a)
@@ -123,6 +137,7 @@ def tanh(a):
 
 
 @differentiable
+@elementwise
 def clip(a, min=None, max=None):
     a, min, max = promoted(a, min, max)
 
@@ -133,6 +148,7 @@ def clip(a, min=None, max=None):
 
 
 @differentiable
+@elementwise
 def maximum(a, b):
     """The larger of two; at a tie each gets half of the gradient."""
     a, b = promoted(a, b)
@@ -140,6 +156,7 @@ def maximum(a, b):
 
 
 @differentiable
+@elementwise
 def where(condition, a, b):
     """``a`` where the condition holds, ``b`` elsewhere."""
     a, b = promoted(a, b)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minisegnet_kernels import checks
 from minisegnet_kernels import conv2d as kernels
+from minisegnet_kernels.activation import grad_relu
 
 from ..tensor import differentiable
 
@@ -45,15 +48,15 @@ def conv2d_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, group
     """``relu(conv2d(...))`` in one pass (equation ``conv2d.forward_relu``); arguments as `conv2d`."""
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     y = kernels.forward_relu(input, weight, bias, **options)
-    return y, lambda g: _products(g * (y > 0), input, weight, bias, options)
+    return y, lambda g: _products(grad_relu(g, y), input, weight, bias, options)
 
 
 @differentiable
 def conv2d_statistics(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """`conv2d`, with mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
+    """`conv2d`, and the mean and biased variance of each channel of its output (equation ``conv2d.forward_statistics``).
 
-    For a batch normalisation behind it, which takes them as `batch_mean` and `batch_var` and needs no pass of its own.
-    Both are (O,) and constants: what a loss owes to them is in the gradient of `batch_norm`. Arguments as `conv2d`.
+    A batch normalisation that follows takes them as `batch_mean` and `batch_var` and need not read the output for them.
+    Both are (O,) and treated as constants: the gradient through them is already part of `batch_norm`'s. Arguments as `conv2d`.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     results = kernels.forward_statistics(input, weight, bias, **options)
@@ -80,8 +83,8 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     stride, padding, dilation, groups
         Those of the convolution whose gradient this is.
     output_padding : int or (int, int)
-        Rows and columns added at the bottom and right, since several sizes of input lead a
-        strided convolution to the same P, Q.
+        Rows and columns added at the bottom and right. Several sizes of input give a strided convolution the same
+        P, Q; this chooses among them. It has to be less than the stride or less than the dilation.
 
     Returns
     -------
@@ -120,17 +123,30 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
             expected="less than the stride or the dilation",
             actual=f"{output_padding}, stride {s}, dilation {d}",
         )
-    size = [(n - 1) * s[a] - 2 * p[a] + d[a] * (weight.shape[2 + a] - 1) + extra[a] + 1 for a, n in enumerate(input.shape[2:])]
-    options = {"stride": s, "padding": p, "dilation": d, "groups": groups}
+    least = [(n - 1) * s[a] - 2 * p[a] + d[a] * (weight.shape[2 + a] - 1) + 1 for a, n in enumerate(input.shape[2:])]
+    # A convolution reaches P, Q from up to s − 1 more rows than the least. For more of them its padding at the end
+    # shrinks, and the rows after that are met by no element of the kernel.
+    met = [min(e, p[a] + s[a] - 1) for a, e in enumerate(extra)]
+    size = tuple(n + e for n, e in zip(least, met, strict=True))
+    options = {
+        "stride": s,
+        "padding": tuple((p[a], p[a] if e < s[a] else max(p[a] - e, 0)) for a, e in enumerate(met)),
+        "dilation": d,
+        "groups": groups,
+    }
     y = kernels.grad_input(input, weight, input_size=size, **options)
-    if bias is not None:
+    if met != list(extra):
+        y = np.pad(y, ((0, 0), (0, 0), *((0, e - m) for e, m in zip(extra, met, strict=True))))
+    has_bias, kernel_size = bias is not None, weight.shape[2:]
+    if has_bias:
         y += bias[:, None, None]
 
     def pullback(g):
+        reached = g[:, :, : size[0], : size[1]]
         return (
-            lambda: kernels.forward(g, weight, **options),
-            lambda: kernels.grad_weight(input, g, kernel_size=weight.shape[2:], **options),
-            None if bias is None else lambda: kernels.grad_bias(g),
+            lambda: kernels.forward(reached, weight, **options),
+            lambda: kernels.grad_weight(input, reached, kernel_size=kernel_size, **options),
+            (lambda: kernels.grad_bias(g)) if has_bias else None,
         )
 
     return y, pullback

@@ -13,16 +13,18 @@ from ..tensor import Tensor, differentiable
 @differentiable
 def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+    size = input.shape[2:]  # not `input` itself in the pullback: nothing keeps an array for its shape
     y, winner = kernels.max(input, **window, ceil_mode=ceil_mode)
-    outputs = (y, kernels.flat_indices(winner, input_size=input.shape[2:], **window)) if return_indices else y
-    return outputs, lambda g: (lambda: kernels.grad_max(g, winner, input_size=input.shape[2:], **window),)
+    outputs = (y, kernels.flat_indices(winner, input_size=size, **window)) if return_indices else y
+    return outputs, lambda g: (lambda: kernels.grad_max(g, winner, input_size=size, **window),)
 
 
 @differentiable
 def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode, return_indices):
     window = {"stride": stride, "padding": padding, "dilation": dilation}
     y, winner = kernels.forward(input, weight, bias, **window, ceil_mode=ceil_mode)
-    whole = {"kernel_size": weight.shape[-2:], **window}
+    whole, size = {"kernel_size": weight.shape[-2:], **window}, input.shape[2:]
+    has_bias = bias is not None
 
     def grad_weight(g):
         full = kernels.grad_weight(g, winner, input, **whole)
@@ -30,12 +32,12 @@ def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode
 
     def pullback(g):
         return (
-            lambda: kernels.grad_input(g, winner, weight, input_size=input.shape[2:], **window),
+            lambda: kernels.grad_input(g, winner, weight, input_size=size, **window),
             lambda: grad_weight(g),
-            None if bias is None else lambda: kernels.grad_bias(g),
+            (lambda: kernels.grad_bias(g)) if has_bias else None,
         )
 
-    return (y, kernels.flat_indices(winner, input_size=input.shape[2:], **whole)) if return_indices else y, pullback
+    return (y, kernels.flat_indices(winner, input_size=size, **whole)) if return_indices else y, pullback
 
 
 def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, weight=None, bias=None):
@@ -134,8 +136,9 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     Tensor, (N, C, P, Q)
     """
     window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "count_include_pad": count_include_pad}
+    size = input.shape[2:]
     y = kernels.average(input, **window, ceil_mode=ceil_mode)
-    return y, lambda g: (lambda: kernels.grad_average(g, input_size=input.shape[2:], **window),)
+    return y, lambda g: (lambda: kernels.grad_average(g, input_size=size, **window),)
 
 
 @differentiable
@@ -152,5 +155,6 @@ def adaptive_avg_pool2d(input, output_size):
     -------
     Tensor, (N, C, P, Q)
     """
+    size = input.shape[2:]
     y = kernels.adaptive_average(input, output_size=output_size)
-    return y, lambda g: (lambda: kernels.grad_adaptive_average(g, input_size=input.shape[2:]),)
+    return y, lambda g: (lambda: kernels.grad_adaptive_average(g, input_size=size),)

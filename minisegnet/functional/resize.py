@@ -6,19 +6,23 @@ import numpy as np
 
 from minisegnet_kernels import checks
 from minisegnet_kernels import resize as kernels
+from minisegnet_kernels.arrays import scatter
+from minisegnet_kernels.layout import uninitialised
 
 from ..tensor import Tensor, differentiable
 
 
 @differentiable
 def _bilinear(input, size, align_corners):
+    before = input.shape[2:]
     y = kernels.bilinear(input, output_size=size, align_corners=align_corners)
-    return y, lambda g: (lambda: kernels.grad_bilinear(g, input_size=input.shape[2:], align_corners=align_corners),)
+    return y, lambda g: (lambda: kernels.grad_bilinear(g, input_size=before, align_corners=align_corners),)
 
 
 @differentiable
 def _nearest(input, size):
-    return kernels.nearest(input, output_size=size), lambda g: (lambda: kernels.grad_nearest(g, input_size=input.shape[2:]),)
+    before = input.shape[2:]
+    return kernels.nearest(input, output_size=size), lambda g: (lambda: kernels.grad_nearest(g, input_size=before),)
 
 
 def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
@@ -73,13 +77,16 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
 @differentiable
 def _constant_pad(input, before, size, value):
     # Positions in the output are positions in the input plus `before`; what falls outside is cropped.
-    outer = tuple(slice(max(b, 0), max(min(b + n, p), 0)) for b, n, p in zip(before, input.shape, size, strict=True))
+    shape = input.shape
+    outer = tuple(slice(max(b, 0), max(min(b + n, p), 0)) for b, n, p in zip(before, shape, size, strict=True))
     inner = tuple(slice(o.start - b, o.stop - b) for o, b in zip(outer, before, strict=True))
-    y = np.full_like(input, value, shape=size)
+    y = uninitialised(input, size)
+    y[...] = value
     y[outer] = input[inner]
 
     def grad(g):
-        back = np.zeros_like(input)
+        back = uninitialised(g, shape)
+        back[...] = 0
         back[inner] = g[outer]
         return back
 
@@ -87,31 +94,39 @@ def _constant_pad(input, before, size, value):
 
 
 @differentiable
-def _take_pad(input, rows, columns):
+def _mirrored_pad(input, places):
+    """Along each axis k the elements at ``places[k]``, some of them several times."""
+    shape = input.shape
+
     def grad(g):
-        """Cells that appear several times in the output add up: first over columns, then over rows."""
-        across = np.zeros_like(g, shape=(*g.shape[:3], input.shape[3]))
-        np.add.at(across, (..., columns), g)
-        back = np.zeros_like(input)
-        np.add.at(back, (slice(None), slice(None), rows), across)
-        return back
+        """What comes back for an element that was used several times adds up, one axis after the other."""
+        for axis, (index, length) in enumerate(zip(places, shape, strict=True)):
+            if index is not None:
+                back = np.zeros_like(g, shape=(length, *g.shape[:axis], *g.shape[axis + 1 :]))
+                scatter(np.add, back, np.asarray(index, like=g), np.moveaxis(g, axis, 0))
+                g = np.moveaxis(back, 0, axis)
+        return g
 
-    return input[:, :, rows[:, None], columns], lambda g: (lambda: grad(g),)
+    y = input
+    for axis, index in enumerate(places):
+        y = y if index is None else np.take(y, np.asarray(index, like=y), axis=axis)
+    return y, lambda g: (lambda: grad(g),)
 
 
-def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float | None = None) -> Tensor:
     """Add a border (or, with negative numbers, crop one).
 
     Parameters
     ----------
     input : Tensor
-        Any axes for "constant"; (N, C, H, W) for the others.
+        Any shape.
     pad : tuple of int
-        ``(left, right)``, ``(left, right, top, bottom)``, ...: from the last axis forward.
-    mode : {"constant", "reflect", "replicate"}
-        "reflect" mirrors at the border pixel, which is not repeated.
-    value : float
-        Of the border, for "constant".
+        ``(left, right)``, ``(left, right, top, bottom)``, ...: from the last axis forward, any number of axes.
+    mode : {"constant", "reflect", "replicate", "circular"}
+        "reflect" mirrors at the border element, which is not repeated; "replicate" repeats the border element;
+        "circular" continues at the other end.
+    value : float, optional
+        Of the border, for "constant"; 0 if not given.
 
     Returns
     -------
@@ -120,7 +135,7 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float = 0.0) -
     Raises
     ------
     ValueError
-        If the widths do not fit the input.
+        If the widths do not fit the input, or `value` is given for another mode than "constant".
     """
     pad = tuple(int(p) for p in pad)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
@@ -131,22 +146,32 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float = 0.0) -
             actual=f"pad = {pad}",
         )
     pairs = [(0, 0)] * (input.ndim - len(pad) // 2) + [pad[k : k + 2] for k in range(len(pad) - 2, -1, -2)]
-    size = tuple(n + a + b for n, (a, b) in zip(input.shape, pairs, strict=True))
-    if min(size) < 1:
-        checks.fail("pad", "nothing would be left", expected="sizes ≥ 1", actual=f"{input.shape} with pad = {pad} → {size}")
+    shape = input.shape
+    size = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
+    if min(size, default=0) < 0:
+        checks.fail("pad", "more is cropped than there is", expected="sizes ≥ 0", actual=f"{shape} with pad = {pad} → {size}")
     if mode == "constant":
-        return _constant_pad(input, tuple(before for before, _ in pairs), size, value)
-    if mode not in ("reflect", "replicate"):
-        checks.fail("pad", "unknown mode", expected='"constant", "reflect" or "replicate"', actual=repr(mode))
-    checks.rank("pad", "input", input, "N C H W")
-    if min(pad) < 0 or len(pad) > 4 or (mode == "reflect" and any(max(p) >= n for p, n in zip(pairs, input.shape, strict=True) if max(p))):
-        checks.fail(
-            "pad",
-            "the widths do not fit",
-            expected="rows and columns only, not negative, and for reflect less than the image",
-            actual=f"{input.shape}, pad = {pad}",
-        )
-    rows, columns = (
-        np.pad(np.arange(n), p, mode="reflect" if mode == "reflect" else "edge") for n, p in zip(input.shape[2:], pairs[2:], strict=True)
-    )
-    return _take_pad(input, rows, columns)
+        return _constant_pad(input, tuple(before for before, _ in pairs), size, 0.0 if value is None else value)
+    if mode not in ("reflect", "replicate", "circular"):
+        checks.fail("pad", "unknown mode", expected='"constant", "reflect", "replicate" or "circular"', actual=repr(mode))
+    if value is not None:
+        checks.fail("pad", f"mode {mode!r} takes its values from the input", expected="no value", actual=f"value = {value}")
+    for n, pair in zip(shape, pairs, strict=True):
+        if (mode == "reflect" and max(pair) >= max(n, 1)) or (mode == "circular" and max(pair) > n) or (n == 0 and max(pair) > 0):
+            allowed = {"reflect": "less than the length of its axis", "circular": "at most the length of its axis"}.get(
+                mode, "an axis that is not empty"
+            )
+            checks.fail("pad", f"the widths do not fit mode {mode!r}", expected=f"each width {allowed}", actual=f"{shape}, pad = {pad}")
+    return _mirrored_pad(input, [_places(n, pair, mode) if pair != (0, 0) else None for n, pair in zip(shape, pairs, strict=True)])
+
+
+def _places(length: int, pair: tuple[int, int], mode: str) -> np.ndarray:
+    """Which element stands at each place of a padded axis."""
+    before, after = pair
+    place = np.arange(-before, length + after)
+    if mode == "reflect":
+        return length - 1 - np.abs(length - 1 - np.abs(place))
+    if mode == "replicate":
+        return np.clip(place, 0, length - 1)
+    first = max(-before, 0)  # of the elements that are left after cropping, which are what repeats
+    return first + (place - first) % (length - first + min(after, 0))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet_kernels.arrays import scatter
 from minisegnet_kernels.layout import channels_last, dense, is_channels_last, uninitialised
 
 from ..tensor import OPERATIONS, Tensor, differentiable
@@ -19,7 +20,8 @@ from ..values import device_and_dtype
 
 @differentiable
 def _reshape(a, shape):
-    return a.reshape(shape), lambda g: (lambda: g.reshape(a.shape),)
+    before = a.shape
+    return a.reshape(shape), lambda g: (lambda: g.reshape(before),)
 
 
 def _one_or_many(values: tuple) -> tuple:
@@ -65,13 +67,15 @@ def unsqueeze(a: Tensor, dim: int) -> Tensor:
 @differentiable
 def index(a, key):
     basic = all(isinstance(k, (int, slice, type(None), type(Ellipsis))) for k in (key if isinstance(key, tuple) else (key,)))
+    shape = a.shape
 
     def grad(g):
-        back = np.zeros_like(a)
+        back = np.zeros_like(g, shape=shape)
         if basic:
             back[key] = g
         else:  # an element may be taken several times
-            np.add.at(back, key, g)
+            taken = np.arange(back.size, like=g).reshape(shape)[key]
+            scatter(np.add, back.reshape(-1), taken.reshape(-1), g.reshape(-1))
         return back
 
     return a[key], lambda g: (lambda: grad(g),)
@@ -97,7 +101,7 @@ def _cat(*arrays, dim):
     )
     for k, a in enumerate(arrays):
         joined[along(k)] = a
-    return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(arrays)))
+    return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(edges) - 1))
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -119,14 +123,14 @@ LAYOUTS = ("contiguous", "channels_last")
 
 @differentiable
 def _to(a, dtype, device, memory_format):
-    y = a
-    if device is not None and device != _device(a):
+    y, before = a, _device(a)
+    if device is not None and device != before:
         y = _move(a, device)
     if dtype is not None:
         y = y.astype(dtype, copy=False)
     if memory_format is not None:
         y = channels_last(y) if memory_format == "channels_last" else dense(y)
-    return y, lambda g: (lambda: _move(g, _device(a)),)
+    return y, lambda g: (lambda: _move(g, before),)
 
 
 def _device(a: Any) -> str:

@@ -37,6 +37,13 @@ CASES = {
     "conv2d relu": (lambda F, x, w, b: F.relu(F.conv2d(x, w, b, padding=1)), [IMAGE, (3, 4, 3, 3), (3,)]),
     "conv_transpose2d": (lambda F, x, w, b: F.conv_transpose2d(x, w, b, 2), [IMAGE, (4, 3, 2, 2), (3,)]),
     "conv_transpose2d options": (lambda F, x, w: F.conv_transpose2d(x, w, None, (3, 2), (1, 0), (2, 1), 2, (1, 2)), [IMAGE, (4, 3, 3, 2)]),
+    **{
+        f"conv_transpose2d output_padding {extra} of stride {s}, padding {p}, dilation {d}": (
+            lambda F, x, w, b, options=(s, p, extra, 1, d): F.conv_transpose2d(x, w, b, *options),
+            [(2, 3, 4, 3), (3, 2, 2, 3), (2,)],
+        )
+        for s, p, extra, d in [(1, 0, 1, 2), (2, 1, 2, 3), (2, 2, 3, 4), (1, 1, 3, 4), (1, (0, 2), (2, 1), 3)]
+    },
     "max_pool2d": (lambda F, x: F.max_pool2d(x, 2), [IMAGE]),
     "max_pool2d options": (lambda F, x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), (1, 2), True), [IMAGE]),
     "max_unpool2d": (lambda F, x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=(7, 6)), [IMAGE]),
@@ -63,6 +70,13 @@ CASES = {
     "pad": (lambda F, x: F.pad(x, (1, 2, 0, 3), value=1.5), [IMAGE]),
     "pad channels": (lambda F, x: F.pad(x, (0, 0, 0, 0, 1, 1)), [IMAGE]),
     "crop": (lambda F, x: F.pad(x, (-1, -2, 2, -1)), [IMAGE]),
+    "pad every axis": (lambda F, x: F.pad(x, (1, 0, 2, 1, 0, 1, 2, -1), value=-1.0), [IMAGE]),
+    "pad to nothing": (lambda F, x: F.pad(x, (-3, -3)), [IMAGE]),
+    "pad circular": (lambda F, x: F.pad(x, (6, 3, 2, 7), mode="circular"), [IMAGE]),
+    "pad circular cropped": (lambda F, x: F.pad(x, (-2, 3, 2, -1), mode="circular"), [IMAGE]),
+    "pad reflect cropped": (lambda F, x: F.pad(x, (-4, 3, 2, -1), mode="reflect"), [IMAGE]),
+    "pad reflect a sequence": (lambda F, x: F.pad(x, (2, 3), mode="reflect"), [(2, 3, 5)]),
+    "pad replicate a volume": (lambda F, x: F.pad(x, (1, 2, 3, 0, 2, 2), mode="replicate"), [(2, 1, 2, 3, 4)]),
     "pad reflect": (lambda F, x: F.pad(x, (5, 3, 2, 6), mode="reflect"), [IMAGE]),
     "pad replicate": (lambda F, x: F.pad(x, (5, 3, 2, 8), mode="replicate"), [IMAGE]),
 }
@@ -188,8 +202,12 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
         (lambda x: F.interpolate(x), "exactly one"),
         (lambda x: F.interpolate(x, 4, mode="cubic"), "cubic"),
         (lambda x: F.pad(x, (1,)), "pairs"),
-        (lambda x: F.pad(x, (7, 0), mode="reflect"), "less than the image"),
-        (lambda x: F.pad(x, (-3, -3)), "nothing would be left"),
+        (lambda x: F.pad(x, (7, 0), mode="reflect"), "less than the length of its axis"),
+        (lambda x: F.pad(x, (7, 0), mode="circular"), "at most the length of its axis"),
+        (lambda x: F.pad(x, (1, 0), mode="circular", value=1.0), "no value"),
+        (lambda x: F.pad(x, (-3, -4)), "more is cropped"),
+        (lambda x: F.conv_transpose2d(x, Tensor(np.ones((4, 2, 2, 2))), padding=((1, 1), (0, 0))), r"padding(?s:.)*\(\(1, 1\), \(0, 0\)\)"),
+        (lambda x: F.max_pool2d(x, float("nan")), "kernel_size"),
         (lambda x: F.batch_norm(x, None, None), "statistics"),
         (lambda x: F.batch_norm(x[:1, :, :1, :1], None, None, training=True), "batch_norm"),
         (lambda x: F.cross_entropy(x, np.full((2, 7, 6), 4)), r"not a class(?s:.)*0 ≤ t ≤ 3"),

@@ -7,6 +7,7 @@ out of the padded input, the cell that the offset meets in each window, an array
 
 import numpy as np
 
+from ..arrays import scatter
 from .formula import pooled_shape, winner_dtype
 
 
@@ -141,7 +142,7 @@ def _last(m, size):
     planes = np.arange(m.shape[0] * m.shape[1], like=m)[:, None]
     order = np.broadcast_to(np.arange(places, like=m), (planes.size, places))
     last = np.full_like(m, -1, shape=(planes.size, size))
-    np.maximum.at(last, (planes, _lines(m)), order)
+    scatter(np.maximum, last.reshape(-1), (planes * size + _lines(m)).reshape(-1), order.reshape(-1))
     return last, planes, order
 
 

@@ -1,0 +1,67 @@
+"""Array arithmetic that NumPy and CuPy share: layouts survive, and scattered values are combined in a fixed order."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisegnet_kernels.arrays import _scatter_in_pairs, alike, elementwise, scatter
+from minisegnet_kernels.layout import channels_last, is_channels_last
+
+SHAPE = (2, 3, 4, 5)
+
+
+def rows_first(function):
+    """What CuPy's element-wise functions do: the result lies rows first, whatever the operands' layout."""
+    return lambda *operands: np.ascontiguousarray(function(*operands))
+
+
+def drawn(shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@pytest.mark.parametrize("other", [SHAPE, (3, 1, 1), (5,), (1, 1, 4, 1), ()], ids=str)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_result_lies_channels_last_as_its_operand_does(other, first):
+    a, b = channels_last(drawn()), drawn(other, 1)
+    operands = (a, b) if first else (b, a)
+    y = alike(rows_first(np.subtract), *operands)
+    assert is_channels_last(y)
+    np.testing.assert_array_equal(y, np.subtract(*operands))
+
+
+def test_rows_first_stays_rows_first_and_numbers_and_small_arrays_pass():
+    assert alike(np.add, drawn(), 1).flags.c_contiguous
+    assert alike(np.add, drawn((3,)), 1).shape == (3,)
+    np.testing.assert_array_equal(alike(np.add, channels_last(drawn()), drawn((2, *SHAPE))), channels_last(drawn()) + drawn((2, *SHAPE)))
+
+
+def test_gradients_of_an_elementwise_function_lie_as_the_operands():
+    function = elementwise(lambda a, b: (rows_first(np.multiply)(a, b), lambda g: (lambda: rows_first(np.multiply)(g, b), None)))
+    a, b, g = channels_last(drawn()), drawn((3, 1, 1), 1), drawn(seed=2)
+    y, pullback = function(a, b)
+    product, none = pullback(g)
+    assert none is None and is_channels_last(y) and is_channels_last(product())
+    np.testing.assert_array_equal(product(), g * b)
+    np.testing.assert_array_equal(y, a * b)
+
+
+@given(
+    rows=st.integers(1, 8),
+    count=st.integers(0, 40),
+    seed=st.integers(0, 2**32 - 1),
+    width=st.sampled_from([(), (3,)]),
+    combine=st.sampled_from([np.add, np.maximum]),
+)
+def test_both_ways_to_scatter_agree_and_leave_their_arguments_alone(rows, count, seed, width, combine):
+    rng = np.random.default_rng(seed)
+    index, values, into = rng.integers(0, rows, count), rng.integers(-9, 9, (count, *width)), rng.integers(-9, 9, (rows, *width))
+    expected = into.copy()
+    for k, value in zip(index, values, strict=True):
+        expected[k] = combine(expected[k], value)
+    for way in (scatter, _scatter_in_pairs):
+        result, kept = into.copy(), (index.copy(), values.copy())
+        way(combine, result, index, values)
+        np.testing.assert_array_equal(result, expected)
+        np.testing.assert_array_equal(index, kept[0])
+        np.testing.assert_array_equal(values, kept[1])
