@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet_kernels.arrays import alike
+
 from . import recording
 from .hooks import RemovableHandle
 from .recording import detect_anomaly, enable_grad, is_grad_enabled, no_grad, observed, set_grad_enabled  # noqa: F401
@@ -113,6 +115,11 @@ class Tensor(Values):
     __truediv__, __rtruediv__, __itruediv__ = _operator("div")
     __pow__, __rpow__, __ipow__ = _operator("pow")
     __matmul__, __rmatmul__, __imatmul__ = _operator("matmul")
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _operator("floor_divide")
+    __mod__, __rmod__, __imod__ = _operator("remainder")
+    __and__, __rand__, __iand__ = _operator("bitwise_and")
+    __or__, __ror__, __ior__ = _operator("bitwise_or")
+    __xor__, __rxor__, __ixor__ = _operator("bitwise_xor")
 
     def __getitem__(self, key: Any) -> Tensor:
         return OPERATIONS["getitem"](self, key)
@@ -257,7 +264,7 @@ class Tensor(Values):
                 if recording.ANOMALY.get() and has_nan(share):
                     raise FloatingPointError(f"the gradient of {node.name} made a NaN; it was called at {node.where}")
                 if source in pending:
-                    pending[source] = pending[source] + share  # a value used twice: its influences add up
+                    pending[source] = alike(np.add, pending[source], share)  # a value used twice: its influences add up
                 else:
                     pending[source] = share
                     heapq.heappush(newest, (-source.serial, source))

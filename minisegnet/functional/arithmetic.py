@@ -1,19 +1,20 @@
-"""Arithmetic on tensors, as a table of values and pullbacks, and with it the operators of `Tensor`.
+"""Arithmetic on tensors: values and their pullbacks, and with them the operators of `Tensor`.
 
-These are no equations of the registry: each is one function of the array's own module
-(NumPy or CuPy). Names and arguments are PyTorch's. Where a pullback returns a gradient in
-the shape of a broadcast, the engine sums it back.
+Each function is one of the array's own module (NumPy or CuPy), so none is an equation of the registry. Names and
+arguments are PyTorch's. Where a pullback returns a gradient in the shape of a broadcast, the engine sums it back.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.arrays import elementwise
+from minisegnet_kernels.arrays import alike, elementwise
 
-from ..tensor import OPERATIONS, Tensor, differentiable
+from ..tensor import OPERATIONS, Tensor, _array, differentiable
 
 # --- dtypes -----------------------------------------------------------------------------------
 
@@ -45,24 +46,32 @@ def floating(a):
 # --- element by element --------------------------------------------------------------------
 
 
-@differentiable
-@elementwise
-def add(a, b):
-    a, b = promoted(a, b)
-    return a + b, lambda g: (lambda: g, lambda: g)
+def _is_array(operand):
+    return hasattr(operand, "dtype")
 
 
 @differentiable
 @elementwise
-def sub(a, b):
+def add(a, b, *, alpha=1):
+    """``a + alpha · b``."""
     a, b = promoted(a, b)
-    return a - b, lambda g: (lambda: g, lambda: -g)
+    return a + (b if alpha == 1 else alpha * b), lambda g: (lambda: g, lambda: g if alpha == 1 else alpha * g)
+
+
+@differentiable
+@elementwise
+def sub(a, b, *, alpha=1):
+    """``a − alpha · b``."""
+    a, b = promoted(a, b)
+    return a - (b if alpha == 1 else alpha * b), lambda g: (lambda: g, lambda: -alpha * g)
 
 
 @differentiable
 @elementwise
 def mul(a, b):
     a, b = promoted(a, b)
+    if not _is_array(b):  # then nobody asks for its gradient, which is all that `a` would be kept for
+        return a * b, lambda g: (lambda: g * b,)
     return a * b, lambda g: (lambda: g * b, lambda: g * a)
 
 
@@ -79,10 +88,16 @@ def div(a, b):
 @differentiable
 @elementwise
 def pow(a, b):
+    """``a ** b``. At b = 0 the gradient for a is 0, and at a = 0 the gradient for b, although a^(b − 1) and ln a are infinite there."""
     a, b = promoted(a, b)
     y = a**b
-    # At b = 0, and at a = 0, the gradient is 0, although a^(b − 1) or ln a is infinite there.
-    return y, lambda g: (lambda: g * b * a ** (b - 1 + (b == 0)), lambda: g * y * np.log(a + ((a == 0) & (b >= 0))))
+    if not _is_array(b):
+        return y, (lambda g: (lambda: g * b * a ** (b - 1),)) if b != 0 else (lambda g: (lambda: np.zeros_like(g),))
+    if not _is_array(a) and a != 0:
+        return y, lambda g: (None, lambda: g * y * math.log(a) if a > 0 else g * math.nan)
+    for_base = lambda g: g * b * a ** (b - 1 + (b == 0))
+    for_power = lambda g: g * y * np.log(a + ((a == 0) & (b >= 0)))
+    return y, lambda g: (lambda: for_base(g), lambda: for_power(g))
 
 
 @differentiable
@@ -139,12 +154,26 @@ def tanh(a):
 @differentiable
 @elementwise
 def clip(a, min=None, max=None):
+    """The nearest value that is at least `min` and at most `max`, numbers or tensors; where min > max, it is max.
+
+    A bound that is a tensor gets the gradient where it is the result.
+    """
+    if min is None and max is None:
+        raise ValueError("clip: give min, max or both")
     a, min, max = promoted(a, min, max)
+    y = a
+    y = y if min is None else np.maximum(y, min)
+    y = y if max is None else np.minimum(y, max)
+    least, most = (-math.inf if min is None else min), (math.inf if max is None else max)
 
-    def inside():
-        return (True if min is None else a >= min) & (True if max is None else a <= max)
+    def pullback(g):
+        return (
+            lambda: np.where((a >= least) & (a <= most), g, 0),
+            lambda: np.where((a < least) & (least < most), g, 0),
+            lambda: np.where((a > most) | (most < least), g, 0),
+        )
 
-    return np.clip(a, min, max), lambda g: (lambda: g * inside(),)
+    return y, pullback
 
 
 @differentiable
@@ -157,104 +186,119 @@ def maximum(a, b):
 
 @differentiable
 @elementwise
+def minimum(a, b):
+    """The smaller of two; at a tie each gets half of the gradient."""
+    a, b = promoted(a, b)
+    return np.minimum(a, b), lambda g: (lambda: g * ((a < b) + 0.5 * (a == b)), lambda: g * ((b < a) + 0.5 * (a == b)))
+
+
+@differentiable
+@elementwise
 def where(condition, a, b):
     """``a`` where the condition holds, ``b`` elsewhere."""
     a, b = promoted(a, b)
     return np.where(condition, a, b), lambda g: (None, lambda: np.where(condition, g, 0), lambda: np.where(condition, 0, g))
 
 
-# --- sums over axes ------------------------------------------------------------------------
+@differentiable
+@elementwise
+def masked_fill(a, mask, value):
+    """``a``, and `value` where the mask holds. The dtype stays that of `a`.
 
+    Parameters
+    ----------
+    a : Tensor
+    mask : Tensor of bool
+        Broadcast against `a`.
+    value : number, or Tensor without axes
 
-def _axes(dim):
-    """NumPy wants several axes as a tuple; PyTorch takes a list too."""
-    return tuple(dim) if isinstance(dim, list) else dim
-
-
-def _back_over(g, shape, dim):
-    """A gradient of a reduction, with the reduced axes put back as 1."""
-    axes = range(len(shape)) if dim is None else [d % len(shape) for d in ([dim] if np.isscalar(dim) else dim)]
-    return g.reshape([1 if a in axes else size for a, size in enumerate(shape)])
+    Raises
+    ------
+    ValueError
+        If the mask is not of bool, or the value has axes.
+    TypeError
+        If `a` cannot hold the value: a fraction among integers.
+    """
+    if mask.dtype != bool or np.ndim(value):
+        raise ValueError(f"masked_fill: expected a mask of bool and one value, got {mask.dtype} and a value of shape {np.shape(value)}")
+    if a.dtype.kind != "f" and getattr(value, "dtype", np.dtype(type(value))).kind == "f" and value != int(value):
+        raise TypeError(f"masked_fill: a tensor of {a.dtype} cannot hold {value}")
+    y = np.where(mask, np.asarray(value, like=a).astype(a.dtype), a)
+    return y, lambda g: (lambda: np.where(mask, 0, g), None, lambda: np.where(mask, g, 0))
 
 
 @differentiable
-def sum(a, dim=None, keepdim=False):
-    dim = _axes(dim)
-    y = a.sum(axis=dim, keepdims=keepdim)
-    return y, lambda g: (lambda: np.broadcast_to(_back_over(g, a.shape, dim), a.shape),)
+@elementwise
+def remainder(a, b):
+    """``a − ⌊a / b⌋ · b``, with the sign of b (``%``)."""
+    a, b = promoted(a, b)
+    return a % b, lambda g: (lambda: g, lambda: -g * np.floor_divide(a, b))
 
 
-@differentiable
-def mean(a, dim=None, keepdim=False):
-    dim = _axes(dim)
-    y = a.mean(axis=dim, keepdims=keepdim, dtype=a.dtype if a.dtype.kind == "f" else np.float32)
-    share = y.size / a.size if a.size else 0.0
-    return y, lambda g: (lambda: np.broadcast_to(_back_over(g * share, a.shape, dim), a.shape),)
-
-
-class MaxResult(NamedTuple):
-    """What ``x.max(dim)`` returns."""
-
-    values: Tensor
-    indices: Tensor
-
-
-@differentiable
-def amax(a, dim=None, keepdim=False):
-    """The largest value over all axes or some; equal ones share the gradient."""
-    dim = _axes(dim)
-    y = a.max(axis=dim, keepdims=keepdim)
-
-    def pullback(g):
-        winners = a == _back_over(y, a.shape, dim)
-        return (lambda: winners * (_back_over(g, a.shape, dim) / winners.sum(axis=dim, keepdims=True)),)
-
-    return y, pullback
-
-
-@differentiable
-def _max_along(a, dim, keepdim):
-    winner = np.expand_dims(a.argmax(axis=dim), dim)
-    y = np.take_along_axis(a, winner, axis=dim)
-
-    def grad(g):
-        back = np.zeros_like(a)
-        np.put_along_axis(back, winner, g.reshape(y.shape), axis=dim)
-        return back
-
-    outputs = (y, winner) if keepdim else (y.squeeze(dim), winner.squeeze(dim))
-    return outputs, lambda g: (lambda: grad(g),)
-
-
-def max(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The largest value, or ``(values, indices)`` along one axis, as in PyTorch."""
-    return amax(a) if dim is None else MaxResult(*_max_along(a, dim, keepdim))
-
-
-def argmax(a: Tensor, dim: int | None = None) -> Tensor:
-    """Index of the largest value; the first on ties. Not differentiable."""
-    return Tensor(a.array.argmax(axis=dim))
+# --- products of matrices, comparisons, operators -------------------------------------------
 
 
 @differentiable
 def matmul(a, b):
+    """``a @ b``: products of matrices, in batches if there are more axes. A vector is a row on the left, a column on the right.
+
+    Raises
+    ------
+    ValueError
+        If the inner lengths differ, or an argument is a number.
+    """
     a, b = promoted(a, b)
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-        raise ValueError(f"matmul: expected (..., n, k) @ (..., k, m), got {a.shape} @ {b.shape}")
-    return a @ b, lambda g: (lambda: g @ b.swapaxes(-1, -2), lambda: a.swapaxes(-1, -2) @ g)
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
+        raise ValueError(f"matmul: expected (..., n, k) @ (..., k, m), (k,) @ (..., k, m) or (..., n, k) @ (k,), got {a.shape} @ {b.shape}")
+    row, column = a.ndim == 1, b.ndim == 1
+    left, right = a[None] if row else a, b[:, None] if column else b
+    added = (-2,) * row + (-1,) * column  # the axes of the product that a vector does not have
+
+    def fits(share, vector, axis):  # an operand that was a vector gets the sum over the batch, as a vector
+        return share.sum(axis=(*range(share.ndim - 2), axis)) if vector else share
+
+    def pullback(g):
+        g = np.expand_dims(g, added) if added else g
+        return lambda: fits(g @ right.swapaxes(-1, -2), row, -2), lambda: fits(left.swapaxes(-1, -2) @ g, column, -1)
+
+    return (left @ right).squeeze(added) if added else left @ right, pullback
 
 
-def _compare(name: str) -> Any:
-    def compare(a: Tensor, b: Any) -> Tensor:
-        return Tensor(getattr(a.array, name)(b.array if isinstance(b, Tensor) else b))
+def _constant(name: str, function: Callable, kinds: str = "biuf") -> Callable:
+    """A function of two tensors, or one, that has no gradient; `kinds` of numbers are allowed."""
 
-    return compare
+    def apply(*operands: Any) -> Tensor:
+        arrays = promoted(*map(_array, operands))
+        for a in arrays:
+            if (kind := np.asarray(a).dtype.kind if not _is_array(a) else a.dtype.kind) not in kinds:
+                expected = "integers or truth values" if "f" not in kinds else "numbers"
+                raise TypeError(f"{name}: expected {expected}, got {'a number' if not _is_array(a) else a.dtype} of kind {kind!r}")
+        return Tensor(alike(function, *arrays))
+
+    apply.__name__ = apply.__qualname__ = name
+    return apply
 
 
-OPERATIONS.update(add=add, sub=sub, mul=mul, div=div, pow=pow, matmul=matmul)
-for _name in ("__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"):
-    setattr(Tensor, _name, _compare(_name))
-for _function in (exp, log, sqrt, abs, sigmoid, tanh, clip, sum, mean, max, amax, argmax):
+floor_divide = _constant("floor_divide", np.floor_divide)
+bitwise_and = _constant("bitwise_and", np.bitwise_and, "biu")
+bitwise_or = _constant("bitwise_or", np.bitwise_or, "biu")
+bitwise_xor = _constant("bitwise_xor", np.bitwise_xor, "biu")
+bitwise_not = _constant("bitwise_not", np.invert, "biu")
+
+OPERATIONS.update(add=add, sub=sub, mul=mul, div=div, pow=pow, matmul=matmul, floor_divide=floor_divide, remainder=remainder)
+OPERATIONS.update(bitwise_and=bitwise_and, bitwise_or=bitwise_or, bitwise_xor=bitwise_xor)
+for _name, _ufunc in {
+    "lt": np.less,
+    "le": np.less_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}.items():
+    setattr(Tensor, f"__{_name}__", _constant(_name, _ufunc))
+for _function in (add, sub, mul, div, pow, neg, exp, log, sqrt, abs, sigmoid, tanh, clip, maximum, minimum, masked_fill, remainder, matmul):
     setattr(Tensor, _function.__name__, _function)
-for _name, _function in {"__neg__": neg, "__abs__": abs, "clamp": clip}.items():
+for _function in (floor_divide, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
+    setattr(Tensor, _function.__name__, _function)
+for _name, _function in {"__neg__": neg, "__abs__": abs, "__invert__": bitwise_not, "clamp": clip}.items():
     setattr(Tensor, _name, _function)

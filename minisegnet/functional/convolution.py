@@ -40,7 +40,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     y = kernels.forward(input, weight, bias, **options)
-    return y, lambda g: _products(g, input, weight, bias, options)
+    return y, _pullback(input, weight, bias is not None, options)
 
 
 @differentiable
@@ -48,7 +48,8 @@ def conv2d_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, group
     """``relu(conv2d(...))`` in one pass (equation ``conv2d.forward_relu``); arguments as `conv2d`."""
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     y = kernels.forward_relu(input, weight, bias, **options)
-    return y, lambda g: _products(grad_relu(g, y), input, weight, bias, options)
+    pullback = _pullback(input, weight, bias is not None, options)
+    return y, lambda g: pullback(grad_relu(g, y))
 
 
 @differentiable
@@ -60,14 +61,15 @@ def conv2d_statistics(input, weight, bias=None, stride=1, padding=0, dilation=1,
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     results = kernels.forward_statistics(input, weight, bias, **options)
-    return results, lambda g: _products(g, input, weight, bias, options)
+    return results, _pullback(input, weight, bias is not None, options)
 
 
-def _products(g, x, w, b, options):
-    return (
+def _pullback(x, w, has_bias, options):
+    """The gradients of a convolution for its input, kernel and bias."""
+    return lambda g: (
         lambda: kernels.grad_input(g, w, input_size=x.shape[2:], **options),
         lambda: kernels.grad_weight(g, x, kernel_size=w.shape[2:], **options),
-        None if b is None else lambda: kernels.grad_bias(g),
+        (lambda: kernels.grad_bias(g)) if has_bias else None,
     )
 
 

@@ -71,14 +71,6 @@ def _become(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     return tensor
 
 
-def _add(a: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    return pure.add(a, other if alpha == 1 else pure.mul(other, alpha))
-
-
-def _sub(a: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    return pure.sub(a, other if alpha == 1 else pure.mul(other, alpha))
-
-
 @differentiable
 def _copy(a, source):
     y = np.empty_like(a)
@@ -129,9 +121,8 @@ def setitem(a: Tensor, key: Any, value: Any) -> Tensor:
 
 TWINS: dict[str, Callable] = {
     **{f"{f.__name__}_": f for f in (pure.mul, pure.div, pure.pow, pure.matmul, pure.neg, pure.exp, pure.log, pure.sqrt, pure.abs)},
-    **{f"{f.__name__}_": f for f in (pure.sigmoid, pure.tanh, pure.clip)},
-    "add_": _add,
-    "sub_": _sub,
+    **{f"{f.__name__}_": f for f in (pure.add, pure.sub, pure.sigmoid, pure.tanh, pure.clip, pure.masked_fill, pure.remainder)},
+    **{f"{f.__name__}_": f for f in (pure.floor_divide, pure.bitwise_and, pure.bitwise_or, pure.bitwise_xor)},
     "clamp_": pure.clip,
     "copy_": copy,
     "fill_": _fill,

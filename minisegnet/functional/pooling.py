@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minisegnet_kernels import checks
 from minisegnet_kernels import pool2d as kernels
 
-from ..tensor import Tensor, differentiable
+from ..tensor import differentiable
 
 
 @differentiable
@@ -73,11 +71,13 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     Equations ``pool2d.max`` (without weight and bias) and ``pool2d.forward``. Ties go to the
     first cell in row-major order.
     """
-    if weight is None and bias is None:
-        return _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
     if weight is None:
-        weight = Tensor(np.ones_like(input.array, shape=size))
+        pooled = _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        if bias is None:
+            return pooled
+        bias = bias if bias.ndim == 0 else bias[:, None, None]  # the same for all cells of a window: it may be added behind the maximum
+        return (pooled[0] + bias, pooled[1]) if return_indices else pooled + bias
+    size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
     if tuple(weight.shape[-2:]) != size:
         checks.fail(
             "max_pool2d",

@@ -6,7 +6,7 @@ Names and arguments are PyTorch's. Most pullbacks here just undo what the functi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from minisegnet_kernels.layout import channels_last, dense, is_channels_last, un
 
 from ..tensor import OPERATIONS, Tensor, differentiable
 from ..values import device_and_dtype
+from .arguments import axes, numpy_names, one_or_many
 
 
 @differentiable
@@ -24,13 +25,8 @@ def _reshape(a, shape):
     return a.reshape(shape), lambda g: (lambda: g.reshape(before),)
 
 
-def _one_or_many(values: tuple) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
-    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], Sequence) else values
-
-
 def reshape(a: Tensor, *shape: Any) -> Tensor:
-    return _reshape(a, _one_or_many(shape))
+    return _reshape(a, one_or_many(shape))
 
 
 @differentiable
@@ -39,7 +35,7 @@ def _permute(a, dims):
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
-    return _permute(a, tuple(dim % a.ndim if -a.ndim <= dim < 0 else dim for dim in _one_or_many(dims)))
+    return _permute(a, tuple(dim % a.ndim if -a.ndim <= dim < 0 else dim for dim in one_or_many(dims)))
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -53,15 +49,103 @@ def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
 
 
-def squeeze(a: Tensor, dim: int | None = None) -> Tensor:
-    """Without axis `dim`, if its length is 1; by default without all such axes."""
-    if dim is None:
-        return _reshape(a, tuple(size for size in a.shape if size != 1))
-    return _reshape(a, a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :]) if a.shape[dim] == 1 else a
+@numpy_names
+def squeeze(a: Tensor, dim: Any = None) -> Tensor:
+    """Without the axes `dim` (one or several) whose length is 1; by default without all such axes."""
+    gone = [axis for axis in axes("squeeze", dim, a.ndim) if a.shape[axis] == 1] if dim != () else []
+    return _reshape(a, tuple(size for axis, size in enumerate(a.shape) if axis not in gone)) if gone or dim is None else a
 
 
+@numpy_names
 def unsqueeze(a: Tensor, dim: int) -> Tensor:
-    return _reshape(a, np.expand_dims(a.array, dim).shape)
+    """With a new axis of length 1 before axis `dim`; −1 puts it last."""
+    (place,) = axes("unsqueeze", dim, a.ndim + 1)
+    return _reshape(a, (*a.shape[:place], 1, *a.shape[place:]))
+
+
+@differentiable
+def _broadcast(a, shape):
+    return np.broadcast_to(a, shape), lambda g: (lambda: g,)  # the engine sums it back
+
+
+def expand(a: Tensor, *sizes: Any) -> Tensor:
+    """The tensor repeated along axes of length 1 and along new axes in front, without a copy; −1 keeps a length."""
+    sizes = one_or_many(sizes)
+    new = len(sizes) - a.ndim
+    if new < 0 or -1 in sizes[:new] or any(s not in (-1, n) and n != 1 for s, n in zip(sizes[new:], a.shape, strict=True)):
+        raise ValueError(f"expand: expected sizes that end with those of {a.shape}, where only a 1 may change, got {tuple(sizes)}")
+    return _broadcast(a, (*sizes[:new], *(n if s == -1 else s for s, n in zip(sizes[new:], a.shape, strict=True))))
+
+
+@differentiable
+def _tiled(a, sizes):
+    shape = (1,) * (len(sizes) - a.ndim) + a.shape
+    y = np.tile(a, sizes)
+
+    def grad(g):  # every copy sends a gradient back
+        apart = [n for pair in zip(sizes, shape, strict=True) for n in pair]
+        return g.reshape(apart).sum(axis=tuple(range(0, len(apart), 2)))
+
+    return y, lambda g: (lambda: grad(g),)
+
+
+def repeat(a: Tensor, *sizes: Any) -> Tensor:
+    """Copies of the tensor side by side: ``sizes[k]`` of them along axis k. More sizes than axes add axes in front."""
+    sizes = one_or_many(sizes)
+    if len(sizes) < a.ndim or any(s < 0 for s in sizes):
+        raise ValueError(f"repeat: expected {a.ndim} or more sizes, none negative, for a tensor of shape {a.shape}, got {tuple(sizes)}")
+    return _tiled(a, tuple(sizes))
+
+
+@differentiable
+def clone(a):
+    """A copy, through which gradients flow."""
+    return a.copy("K"), lambda g: (lambda: g,)
+
+
+@numpy_names
+def split(a: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts along an axis.
+
+    Parameters
+    ----------
+    a : Tensor
+    split_size : int or sequence of int
+        The length of each part (the last may be shorter), or the lengths of all parts.
+    dim : int
+
+    Returns
+    -------
+    tuple of Tensor
+
+    Raises
+    ------
+    ValueError
+        If the lengths are negative or do not add up to the length of the axis.
+    """
+    (axis,) = axes("split", dim, a.ndim)
+    length = a.shape[axis]
+    if isinstance(split_size, Sequence):
+        sizes = list(split_size)
+    elif split_size > 0:
+        sizes = [min(split_size, length - start) for start in range(0, length, split_size)] or [0]
+    else:
+        sizes = [0] * (length == 0)
+    if any(size < 0 for size in sizes) or sum(sizes) != length or not sizes:
+        raise ValueError(f"split: expected lengths that add up to {length}, the size of axis {dim}, got {split_size}")
+    edges = [0, *accumulate(sizes)]
+    return tuple(index(a, (slice(None),) * axis + (slice(*pair),)) for pair in pairwise(edges))
+
+
+@numpy_names
+def chunk(a: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of equal length along an axis; the last may be shorter."""
+    if chunks < 1:
+        raise ValueError(f"chunk: expected a number of parts of at least 1, got {chunks}")
+    (axis,) = axes("chunk", dim, a.ndim)
+    if a.shape[axis] == 0:
+        return split(a, [0] * chunks, dim)
+    return split(a, -(-a.shape[axis] // chunks), dim)
 
 
 @differentiable
@@ -104,6 +188,7 @@ def _cat(*arrays, dim):
     return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(edges) - 1))
 
 
+@numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after another along an axis; all other sizes must be equal."""
     shapes = [t.shape for t in tensors]
@@ -113,6 +198,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return _cat(*tensors, dim=dim)
 
 
+@numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
     return cat([unsqueeze(t, dim) for t in tensors], dim)
@@ -190,11 +276,9 @@ def is_contiguous(a: Tensor, memory_format: str = "contiguous") -> bool:
     )
 
 
+_PLAIN = (reshape, permute, transpose, flatten, squeeze, unsqueeze, expand, repeat, clone, split, chunk, to, contiguous, is_contiguous)
 _METHODS: dict[str, Any] = {
-    **{
-        function.__name__: function
-        for function in (reshape, permute, transpose, flatten, squeeze, unsqueeze, to, contiguous, is_contiguous)
-    },
+    **{function.__name__: function for function in _PLAIN},
     "view": reshape,
     "cpu": lambda a: to(a, "cpu"),
     "cuda": lambda a: to(a, "cuda"),

@@ -45,6 +45,40 @@ CASES = {
     "max dim": (lambda m, a: a.max(1).values, [(2, 3)], -2),
     "max keepdim": (lambda m, a: a.max(0, keepdim=True)[0], [(2, 3)], -2),
     "amax": (lambda m, a: a.amax((0, 2)), [(2, 3, 2)], -2),
+    "clamp to tensors": (lambda m, a, b, c: a.clamp(b, c), [(4, 3), (3,), (4, 1)], -2),
+    "minimum": (lambda m, a, b: m.minimum(a, b), [(4, 3), (3,)], -2),
+    "max of two": (lambda m, a, b: a.max(b), [(4, 3), (3,)], -2),
+    "add alpha": (lambda m, a, b: m.add(a, b, alpha=3), [(4, 3), (3,)], -2),
+    "sub alpha": (lambda m, a, b: a.sub(b, alpha=3), [(4, 3), (3,)], -2),
+    "remainder": (lambda m, a, b: a % b, [(4, 3), (3,)], 0.5),
+    "masked_fill": (lambda m, a, b: a.masked_fill(a > 0, 7.0) + a.masked_fill(a.detach()[:, :1] < 0, b), [(4, 3), ()], -2),
+    "min": (lambda m, a: a.min(), [(2, 3)], -2),
+    "min dim": (lambda m, a: a.min(1, keepdim=True).values, [(2, 3)], -2),
+    "amin": (lambda m, a: a.amin((0, 2), keepdim=True), [(2, 3, 2)], -2),
+    "sum axis": (lambda m, a: a.sum(axis=1, keepdims=True), [(2, 3)], -2),
+    "sum of no axes": (lambda m, a: a.sum(()), [(2, 3)], -2),
+    "sum in another dtype": (lambda m, a: a.sum(1, dtype=a.dtype), [(2, 3)], -2),
+    "var": (lambda m, a: a.var(), [(2, 3)], -2),
+    "var dims": (lambda m, a: a.var((0, 2), keepdim=True), [(2, 3, 4)], -2),
+    "var biased": (lambda m, a: a.var(1, unbiased=False) + m.var(a, False), [(2, 3)], -2),
+    "var correction": (lambda m, a: m.var(a, 1, correction=2), [(2, 4)], -2),
+    "std": (lambda m, a: a.std(-1) + a.std(), [(2, 3)], -2),
+    "prod": (lambda m, a: a.prod() + a.prod(1), [(3, 3)], -2),
+    "prod middle": (lambda m, a: m.prod(a, 1, keepdim=True), [(2, 3, 4)], -2),
+    "cumsum": (lambda m, a: a.cumsum(1) + a.cumsum(axis=-1), [(2, 3)], -2),
+    **{
+        f"norm {p}": (lambda m, a, p=p: m.norm(a, p) + a.norm(p, 1), [(3, 4)], 0.1)
+        for p in ("fro", 0.5, 1, 1.5, 2, 3, float("inf"), -float("inf"))
+    },
+    "expand": (lambda m, a: a.expand(2, -1, 4), [(3, 1)], -2),
+    "repeat": (lambda m, a: a.repeat(2, 1, 3), [(3, 2)], -2),
+    "clone": (lambda m, a: a.clone() * a, [(3, 2)], -2),
+    "split": (lambda m, a: m.split(a, 2, 1)[1] * m.split(a, [1, 2, 2], dim=1)[2] + a.chunk(3, 1)[0], [(2, 5)], -2),
+    "dot": (lambda m, a, b: a @ b, [(3,), (3,)], -2),
+    "matrix vector": (lambda m, a, b: a @ b, [(2, 3), (3,)], -2),
+    "vector matrix": (lambda m, a, b: a @ b, [(3,), (3, 2)], -2),
+    "vector batch": (lambda m, a, b: a @ b, [(3,), (4, 3, 2)], -2),
+    "batch vector": (lambda m, a, b: a @ b, [(4, 2, 3), (3,)], -2),
     "matmul": (lambda m, a, b: a @ b, [(2, 3), (3, 4)], -2),
     "matmul batch": (lambda m, a, b: a @ b, [(5, 2, 3), (3, 4)], -2),
     "reshape": (lambda m, a: a.reshape(3, -1), [(2, 3)], -2),
@@ -180,3 +214,89 @@ def test_cast_is_differentiable():
     x.to("float64").sum().backward()
     assert x.grad.dtype == np.float32
     assert x.to("float32") is x
+
+
+def test_prod_with_zeros_and_norms_of_zero_have_the_gradients_of_pytorch():
+    torch = pytest.importorskip("torch")
+    values = np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0], [5.0, 5.0, 5.0]])
+    functions = [lambda x: x.prod(1), lambda x: x.prod(), lambda x: x.std(1), lambda x: x.max(1)[0], lambda x: x.amin(1)]
+    functions += [lambda x, p=p: x.norm(p, 1) for p in (0.5, 1, 1.5, 2, 3, float("inf"), -float("inf"))]
+    for function in functions:
+        a, b = tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+        function(a).sum().backward()
+        function(b).sum().backward()
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy())
+
+
+INTEGERS = {
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "and number": lambda a, b: a & 2,
+    "invert": lambda a, b: ~a,
+    "floor division": lambda a, b: a // b,
+    "floor division by a number": lambda a, b: a // -2,
+    "number divided": lambda a, b: 7 // b,
+    "remainder": lambda a, b: a % b,
+    "remainder of a number": lambda a, b: -7 % b,
+    "sum": lambda a, b: a.sum(),
+    "cumsum": lambda a, b: a.cumsum(0),
+    "prod": lambda a, b: a.prod(),
+    "min": lambda a, b: a.min(),
+    "max": lambda a, b: a.max(0).indices,
+    "argmin": lambda a, b: a.argmin(0, keepdim=True),
+    "argmax": lambda a, b: a.argmax(keepdim=True),
+    "masked_fill": lambda a, b: a.masked_fill(b > 1, 9),
+    "clip": lambda a, b: a.clip(-1, 2),
+}
+
+
+NEGATIVE = ("floor division by a number", "remainder of a number", "clip")
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool"])
+def test_functions_of_integers_equal_pytorchs(name, dtype):
+    torch = pytest.importorskip("torch")
+    a, b = np.array([5, -5, 3, 0, 1]).astype(dtype), np.array([2, -2, 1, 3, 1]).astype(dtype)
+    try:
+        expected = INTEGERS[name](torch.tensor(a), torch.tensor(b))
+    except (RuntimeError, OverflowError):
+        pytest.skip(f"PyTorch has no {name} of {dtype}")
+    if dtype == "uint8" and name in NEGATIVE:  # PyTorch takes −1 for 255
+        with pytest.raises(OverflowError, match="out of bounds for uint8"):
+            INTEGERS[name](Tensor(a), Tensor(b))
+        return
+    actual = INTEGERS[name](Tensor(a), Tensor(b))
+    np.testing.assert_array_equal(actual.numpy(), expected.numpy())
+    assert str(actual.dtype) == str(expected.dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda x: x & x, TypeError, "bitwise_and: expected integers or truth values, got float32"),
+        (lambda x: ~x, TypeError, "bitwise_not"),
+        (lambda x: x.sum(3), IndexError, "sum: dim 3 does not exist"),
+        (lambda x: x.sum((0, -2)), IndexError, "comes twice"),
+        (lambda x: x.sum(0, axis=0), TypeError, "axis|multiple values"),
+        (lambda x: x.sum(dim=0, axis=0), TypeError, "axis and dim are the same"),
+        (lambda x: x.var(0, True, correction=1), TypeError, "unbiased and correction"),
+        (lambda x: x.norm("nuc"), ValueError, "nuc"),
+        (lambda x: x.norm(None, 4), IndexError, "norm: dim 4"),
+        (lambda x: x.expand(3, 3), ValueError, r"expand(?s:.)*\(2, 3\)"),
+        (lambda x: x.repeat(2), ValueError, "repeat: expected 2 or more"),
+        (lambda x: x.split(-1), ValueError, "split"),
+        (lambda x: x.split([1, 2]), ValueError, "add up to 2"),
+        (lambda x: x.chunk(0), ValueError, "chunk"),
+        (lambda x: x.clip(), ValueError, "min, max or both"),
+        (lambda x: x.masked_fill(x, 1), ValueError, "mask of bool"),
+        (lambda x: (x > 0).to(int).masked_fill(x > 0, 0.5), TypeError, "cannot hold 0.5"),
+        (lambda x: x @ x, ValueError, "matmul"),
+        (lambda x: x @ x.sum(), ValueError, "matmul"),
+        (lambda x: x.unsqueeze(4), IndexError, "unsqueeze"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, words):
+    with pytest.raises(error, match=words):
+        call(tensor(np.ones((2, 3), np.float32)))

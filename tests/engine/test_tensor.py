@@ -84,7 +84,7 @@ def test_backward_frees_what_the_pullbacks_remember():
         (lambda: leaf(1.0).numpy(), RuntimeError, "detach"),
         (lambda: leaf(1.0).__setitem__(0, 2.0), RuntimeError, "no_grad"),
         (lambda: leaf(1.0, 2.0).item(), ValueError, r"\(2,\)"),
-        (lambda: leaf(1.0) @ leaf(1.0), ValueError, "matmul"),
+        (lambda: leaf(1.0) @ leaf(1.0, 2.0), ValueError, "matmul"),
         (lambda: F.cat([leaf(1.0), Tensor(np.ones((2, 2)))]), ValueError, "cat"),
         (lambda: leaf(1.0).to("tpu", device="tpu"), (ValueError, TypeError), "tpu"),
     ],

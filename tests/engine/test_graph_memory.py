@@ -1,0 +1,92 @@
+"""What a graph keeps alive: only arrays that a gradient is computed from."""
+
+import gc
+from types import FunctionType
+
+import numpy as np
+import pytest
+from engine.test_arithmetic import CASES as ARITHMETIC
+from engine.test_arithmetic import draw_arguments
+from engine.test_functional import CASES, OURS, arrays_for
+
+import minisegnet as ms
+from minisegnet import functional as F
+from minisegnet.tensor import Node, tensor
+
+
+def kept(node: Node) -> list[np.ndarray]:
+    """Arrays that the pullbacks behind a node hold, each memory once."""
+    found: dict[int, np.ndarray] = {}
+    seen: set[int] = set()
+    waiting: list = [node]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, Node):
+            waiting += [thing.pullback, *thing.inputs]
+        elif isinstance(thing, FunctionType):
+            waiting += [cell.cell_contents for cell in thing.__closure__ or ()]
+            waiting += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        elif isinstance(thing, np.ndarray):
+            while isinstance(thing.base, np.ndarray):
+                thing = thing.base
+            found[id(thing)] = thing
+        elif isinstance(thing, dict):
+            waiting += thing.values()
+        elif isinstance(thing, list | tuple):
+            waiting += thing
+    return list(found.values())
+
+
+def gradients(function, arrays, spoil=None):
+    """Gradients for all arguments; before `backward` the kept array number `spoil` is overwritten."""
+    tensors = [tensor(a, requires_grad=True) for a in arrays]
+    y = function(F, *tensors)
+    held = kept(y.grad_fn) if y.grad_fn else []
+    if spoil is not None:
+        array = held[spoil]
+        array.flags.writeable = True
+        array[...] = array.ravel()[::-1].reshape(array.shape)
+        if array.dtype.kind == "f":
+            array[...] = 1 - 3 * array
+    y.backward(np.random.default_rng(1).normal(size=y.shape))
+    return [t.grad.numpy().copy() for t in tensors], held
+
+
+FUNCTIONS = {f"{name} of images": (CASES | OURS)[name] for name in CASES | OURS} | {name: c[:2] for name, c in ARITHMETIC.items()}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_array_that_is_kept_is_needed(name):
+    """Overwritten, each of them changes a gradient or raises an error; one that does not is kept for nothing."""
+    function, shapes = FUNCTIONS[name]
+    arrays = draw_arguments(name, 7)[0] if name in ARITHMETIC else arrays_for(shapes)[0]
+    right, held = gradients(function, arrays)
+    for k, array in enumerate(held):
+        if array.size < 2:
+            continue  # a number
+        try:
+            with np.errstate(all="ignore"):
+                wrong, _ = gradients(function, arrays, spoil=k)
+        except (ValueError, IndexError):
+            continue
+        same = all(np.array_equal(a, b) for a, b in zip(right, wrong, strict=True))
+        assert not same, f"{name} keeps an array of shape {array.shape} and {array.dtype} that no gradient needs"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "most"), [("unet", {}, 21.0), ("unet", {"bilinear": True}, 19.4), ("segnet", {}, 18.0)], ids=str
+)
+def test_memory_of_a_networks_graph(model, options, most):
+    """In MiB, after the forward pass of one image of 192² at an eighth of the width."""
+    ms.manual_seed(0)
+    network = ms.models.create(model, in_channels=3, num_classes=4, width=1 / 8, **options)
+    rng = np.random.default_rng(0)
+    loss = F.cross_entropy(network(tensor(rng.normal(size=(1, 3, 192, 192)).astype("float32"))), rng.integers(0, 4, (1, 192, 192)))
+    gc.collect()
+    parameters = {id(p.data) for p in network.parameters()}
+    size = sum(a.nbytes for a in kept(loss.grad_fn) if id(a) not in parameters) / 2**20
+    print(f"{model} {options}: {size:.2f} MiB")
+    assert 0.9 * most < size <= most
