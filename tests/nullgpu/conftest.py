@@ -30,6 +30,21 @@ def gpu():
 
 if GPU is not None:
 
+    @pytest.fixture(autouse=True)
+    def no_empty_shape(monkeypatch):
+        """CuPy takes ``shape=()`` for no shape, and makes an array of another one without a word."""
+        import cupy
+
+        def checked(make):
+            def call(*arguments, **options):
+                assert options.get("shape") != (), "CuPy would take the shape of the other array"
+                return make(*arguments, **options)
+
+            return call
+
+        for name in ("empty_like", "zeros_like", "ones_like", "full_like"):
+            monkeypatch.setattr(cupy, name, checked(getattr(cupy, name)))
+
     def pytest_runtestloop(session):
         serve(session)
         return True

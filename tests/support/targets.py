@@ -14,6 +14,7 @@ from hypothesis import settings
 from operations import Case, as_tuple, map_arrays
 
 from minisegnet_kernels import backends
+from minisegnet_kernels.layout import channels_last, is_channels_last
 
 REQUIRED = os.environ.get("MINISEGNET_REQUIRE_GPU", "") not in ("", "0")
 
@@ -50,7 +51,8 @@ class Target:
     def to_device(self, array: np.ndarray):
         import cupy
 
-        return cupy.asarray(array)
+        moved = cupy.asarray(array)  # which makes rows first of channels last
+        return channels_last(moved) if is_channels_last(array) else moved
 
 
 def to_host(array) -> np.ndarray:

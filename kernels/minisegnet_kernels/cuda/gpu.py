@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,25 @@ def capability() -> tuple[int, int]:
     import cupy
 
     return _capability(cupy.cuda.Device().id)
+
+
+def check_device(kernel: str, arrays: Sequence[Any]) -> None:
+    """Raise unless all arrays are on the current device, where the kernel is launched.
+
+    Raises
+    ------
+    ValueError
+        If one is not; a GPU answers such an access with an error that ends the process.
+    """
+    import cupy
+
+    current = cupy.cuda.Device().id
+    for array in arrays:
+        if array.device.id != current:
+            raise ValueError(
+                f"{kernel}: an array of shape {array.shape} is on GPU {array.device.id} and the current GPU is {current}: "
+                f"move it, or compute inside cupy.cuda.Device({array.device.id})"
+            )
 
 
 @cache

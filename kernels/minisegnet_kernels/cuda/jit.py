@@ -22,6 +22,11 @@ if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
     numba.config.reload_config()
 
+os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")  # small images have few blocks, and nothing is wrong with that
+if not hasattr(np, "row_stack"):
+    # numba-cuda 0.30 asks for it at the first compilation, and NumPy 2.5 does not have it.
+    setattr(np, "row_stack", np.vstack)  # noqa: B010 - a plain assignment is "mended" to np.vstack = np.vstack
+
 from numba import cuda
 
 _config: Any = numba.config
@@ -45,10 +50,18 @@ def launch(program: Any, grid: Sequence[int] | int, block: Sequence[int] | int, 
     for listener in _listeners:
         listener(program, arguments)
     if not SIMULATED:
-        program[grid, block](*arguments)
+        program[grid, block, _stream()](*arguments)
         return
     with _lock:
         program[grid, block](*arguments)
+
+
+def _stream() -> Any:
+    """CuPy's current stream, so that kernels keep their place in the order of what CuPy does."""
+    import cupy
+
+    address = cupy.cuda.get_current_stream().ptr
+    return cuda.external_stream(address) if address else cuda.default_stream()
 
 
 def over(program: Any, count: int, *arguments: Any) -> None:

@@ -127,7 +127,16 @@ class Module:
             Memory that the kernel reaches through pointers in a struct.
         **template
             Values of template parameters that do not follow from the arrays' dtypes: ``RELU=True``.
+
+        Raises
+        ------
+        TypeError
+            If the arguments do not fit the kernel's signature.
+        ValueError
+            If an array reaches further than 32-bit offsets, is read-only and written to, or is on another GPU than the current one.
         """
+        if 0 in grid:
+            return  # no block, no work; CuPy would launch one
         declared = self.source.kernels[kernel]
         if len(arguments) != len(declared.parameters):
             raise TypeError(f"{kernel} takes {', '.join(p.name for p in declared.parameters)}; got {len(arguments)} arguments")
@@ -135,6 +144,7 @@ class Module:
         arrays = [a for p, a in zip(declared.parameters, arguments, strict=True) if p.rank is not None]
         packed = [_packed(declared, p, a, instance, self.source) for p, a in zip(declared.parameters, arguments, strict=True)]
         if any(_is_on_gpu(a) for a in (*arrays, *touches)):
+            gpu.check_device(kernel, [a for a in (*arrays, *touches) if a.size])
             program = gpu.function(self.source, declared.expression(instance))
             program(tuple(grid), tuple(block), tuple(packed), shared_mem=shared)
         else:
@@ -171,8 +181,12 @@ def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[
         return np.array([tuple(argument)], source.structs[element])
     if np.dtype(argument.dtype) != DTYPES[element]:
         raise TypeError(f"{kernel.name}: {parameter.name} must be {DTYPES[element]}, as {parameter.type} says; it is {argument.dtype}")
-    if argument.size > _LIMIT:
-        raise ValueError(f"{kernel.name}: {parameter.name} has {argument.size} elements; kernels count up to {_LIMIT}. Use smaller batches")
+    reach = _reach(argument)
+    if reach > _LIMIT:
+        raise ValueError(
+            f"{kernel.name}: {parameter.name}, of shape {argument.shape}, spans {reach} elements of memory; kernels count up to {_LIMIT}. "
+            "Use smaller batches"
+        )
     if not parameter.constant and not getattr(argument.flags, "writeable", True):
         raise ValueError(f"{kernel.name}: {parameter.name} is written to, and the array is read-only")
     address = argument.data.ptr if hasattr(argument, "__cuda_array_interface__") else argument.ctypes.data
@@ -184,6 +198,17 @@ def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[
         raise TypeError(f"{kernel.name}: {parameter.name} has {parameter.rank} axes; got the shape {argument.shape}")
     strides = tuple(s // argument.itemsize for s in argument.strides)
     return np.array([(address, argument.shape, strides)], _array(parameter.rank))
+
+
+def _reach(array: Any) -> int:
+    """How many elements of memory lie between the first and the last one that the array addresses, both included.
+
+    A slice of a large array has few elements and far offsets, and it is the offsets that kernels compute in 32 bits.
+    """
+    if array.size == 0:
+        return 0
+    steps = (abs(stride) * (length - 1) for length, stride in zip(array.shape, array.strides, strict=True))
+    return sum(steps) // array.itemsize + 1
 
 
 @cache
