@@ -140,8 +140,11 @@ class Optimizer:
 
     def _remembered(self, name: str, params: list[Tensor]) -> list:
         """Arrays of the parameters' shapes that live from step to step; zeros at first."""
-        states = [self.state.setdefault(p, {}) for p in params]
-        return [s.setdefault(name, Tensor(np.zeros_like(p.array, order="C"))).array for s, p in zip(states, params, strict=True)]
+        for p in params:
+            state = self.state.setdefault(p, {})
+            if name not in state:  # not setdefault, which would make and fill new arrays in every step
+                state[name] = Tensor(np.zeros_like(p.array, order="C"))
+        return [self.state[p][name].array for p in params]
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: {name: value}}, "param_groups": [...]}``; parameters are numbers, as in PyTorch."""

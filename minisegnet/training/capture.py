@@ -1,49 +1,61 @@
-"""A training step as one CUDA graph: recorded once, then replayed without Python.
+"""A training step as one CUDA graph: captured once, then replayed without Python.
 
-A small network's step is some hundred launches, and what they cost the CPU is more than what they cost
-the GPU. A graph is launched at once.
+A training step launches a few hundred kernels, and for a small network launching them takes the CPU longer than running them
+takes the GPU. A graph is launched as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from minisegnet_kernels.backends import BackendError, current
 from minisegnet_kernels.optimiser.rates import HeldRates, held_rates
 
-from ..nn import Module
+from .. import random
+from ..nn import Dropout, Dropout2d, Module
 from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 
-_WARM_UP = 2  # steps: kernels are compiled, and the pool of memory grows to what a step needs
+_WARM_UP = 2  # steps in which kernels are compiled and the memory pool grows to what a step needs
+
+
+class CaptureError(RuntimeError):
+    """Something in a training step cannot be part of a CUDA graph."""
 
 
 class CapturedStep:
     """Forward, backward and update, captured as a CUDA graph.
 
-    Batches must have the shape and dtype of the first one, and live on the GPU. Weights, running
-    statistics, moments and the optimiser's counts are as before when the step has been captured. The
-    learning rate may change from step to step. What is drawn at random (dropout) would be the same in every
-    replay, and what waits for the GPU cannot be captured.
+    Every batch must have the shape and dtype of the first one and lie on the GPU. The learning rate may change from step to
+    step. Capturing takes steps of its own; afterwards, also if it fails, weights, running statistics, moments, the
+    optimiser's counts and the random numbers are what they were before.
 
     Parameters
     ----------
     model : Module
-        On the GPU, in training mode.
+        On the GPU, in training mode, without dropout.
     loss : callable
         ``loss(scores, labels)``, a scalar tensor.
     optimizer : Optimizer
     images, labels : Tensor
-        A batch, for shapes and dtypes.
+        A batch. It gives shapes, dtypes and the layout; its values do not matter.
+
+    Attributes
+    ----------
+    loss : Tensor, ()
+        The loss of the last step.
 
     Raises
     ------
     BackendError
-        If the batch does not lie on a GPU, or another backend than ``cuda`` is selected.
+        If the batch is not on a GPU, or a backend other than ``cuda`` is selected.
     ValueError
-        If the optimiser's first step would be another one than those that follow.
+        If the network has dropout, which a graph would repeat with the same mask, or the optimiser's first step differs
+        from the ones after it.
+    CaptureError
+        If something in the step cannot be captured, such as a loss that reads a value on the CPU.
 
     Examples
     --------
@@ -53,35 +65,40 @@ class CapturedStep:
     """
 
     def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer, images: Tensor, labels: Tensor):
-        if images.device != "cuda" or current("cuda") != "cuda":
-            raise BackendError(
-                f"a step is captured on a GPU with the backend 'cuda'; the batch lies on the {images.device}, the backend is {current('cuda')!r}"
-            )
-        if any(group.get("dampening") for group in optimizer.param_groups) and not optimizer.state:
-            raise ValueError("with dampening, the first step of SGD is another one than those that follow: take it before you capture one")
+        _check(model, optimizer, images)
         import cupy
 
         self._model, self._criterion, self._optimizer = model, loss, optimizer
-        self._images, self._labels = Tensor(images.array.copy()), Tensor(labels.array.copy())
+        self._images, self._labels = (Tensor(batch.array.copy(order="K")) for batch in (images, labels))
         self._rates = HeldRates()
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        # Memory of its own: what the graph writes to must not be given to anybody else, for as long as it lives.
+        # Memory of its own: nobody else may get what the graph writes to, for as long as the graph lives.
         self._pool = cupy.cuda.MemoryPool()
-        state = [value.array.copy() for value in model.state_dict().values()]
-        earlier = {p: {n: v.array.copy() if isinstance(v, Tensor) else v for n, v in kept.items()} for p, kept in optimizer.state.items()}
+        before = _State(model, optimizer)
         cupy.cuda.get_current_stream().synchronize()
         with ExitStack() as stack:
             stack.enter_context(cupy.cuda.using_allocator(self._pool.malloc))
             stack.enter_context(self._stream)
-            for _ in range(_WARM_UP):
-                self._step()
-            self._stream.begin_capture()
-            self.loss = self._step()
-            self._graph = self._stream.end_capture()
-            for value, before in zip(model.state_dict().values(), state, strict=True):
-                value.copy_(before)
-            self._restore(earlier)
+            stack.callback(before.restore)
+            try:
+                for _ in range(_WARM_UP):
+                    self._step()
+                self.loss, self._graph = self._captured()
+            except BaseException:
+                before.restore_gradients()
+                raise
         self._stream.synchronize()
+
+    def _captured(self) -> tuple[Tensor, Any]:
+        self._stream.begin_capture()
+        try:
+            loss = self._step()
+            return loss, self._stream.end_capture()
+        except Exception as error:
+            if self._stream.is_capturing():
+                with suppress(Exception):  # it says again that the capture is of no use
+                    self._stream.end_capture()
+            raise CaptureError(f"this training step cannot be captured as a CUDA graph: {error}. Take it as an ordinary step") from error
 
     def _step(self) -> Tensor:
         with held_rates(self._rates):
@@ -91,28 +108,18 @@ class CapturedStep:
             self._optimizer.step()
         return loss.detach()
 
-    def _restore(self, earlier: dict[Tensor, dict[str, Any]]) -> None:
-        """Counts and moments as they were; the moments where they lie, since the graph knows their addresses."""
-        for parameter, kept in self._optimizer.state.items():
-            for name, value in kept.items():
-                before = earlier.get(parameter, {}).get(name, 0)
-                if isinstance(value, Tensor):
-                    value.copy_(before)
-                else:
-                    kept[name] = before
-
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Take one step.
 
         Parameters
         ----------
         images, labels : Tensor
-            A batch on the GPU, of the shape and dtype that was captured.
+            A batch on the GPU with the captured shape and dtype.
 
         Returns
         -------
         Tensor, ()
-            The loss; its memory is written again by the next step.
+            The loss. The next step overwrites it.
 
         Raises
         ------
@@ -137,3 +144,48 @@ class CapturedStep:
             self._graph.launch(self._stream)
             given_on.wait_event(self._stream.record())
         return self.loss
+
+
+def _check(model: Module, optimizer: Optimizer, images: Tensor) -> None:
+    """Refuse what is known to go wrong before anything is computed."""
+    if images.device != "cuda" or current("cuda") != "cuda":
+        raise BackendError(
+            f"a step is captured on a GPU with the backend 'cuda'; the batch is on the {images.device}, the backend is {current('cuda')!r}"
+        )
+    if any(group.get("dampening") for group in optimizer.param_groups) and not optimizer.state:
+        raise ValueError("the first step of SGD with dampening differs from the ones after it: take one ordinary step before capturing")
+    for name, module in model.named_modules():
+        if isinstance(module, Dropout | Dropout2d) and module.training and module.p > 0:
+            raise ValueError(
+                f"{name} is {type(module).__name__}({module.p:g}), which draws a new mask in every step; a CUDA graph would repeat "
+                "the first one. Take ordinary steps, or set p to 0"
+            )
+
+
+class _State:
+    """All that a training step changes, to be put back where it was: a graph knows the addresses."""
+
+    def __init__(self, model: Module, optimizer: Optimizer):
+        copied = lambda value: value.array.copy(order="K") if isinstance(value, Tensor) else value
+        self._model, self._optimizer = model, optimizer
+        self._values = [copied(value) for value in model.state_dict().values()]
+        self._gradients = [(p, p.grad) for p in model.parameters()]
+        self._kept = {p: {name: copied(value) for name, value in kept.items()} for p, kept in optimizer.state.items()}
+        self._random = random.generator().bit_generator.state
+
+    def restore(self) -> None:
+        for value, before in zip(self._model.state_dict().values(), self._values, strict=True):
+            value.copy_(before)
+        for parameter, kept in self._optimizer.state.items():
+            for name, value in kept.items():
+                before = self._kept.get(parameter, {}).get(name, 0)
+                if isinstance(value, Tensor):
+                    value.copy_(before)
+                else:
+                    kept[name] = before
+        random.generator().bit_generator.state = self._random
+
+    def restore_gradients(self) -> None:
+        """Only after a failure: those of a captured step are written by every replay."""
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient

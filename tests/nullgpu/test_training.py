@@ -1,0 +1,146 @@
+"""Training with the real CuPy on the null GPU: losses and weights, no waits, captured as a graph."""
+
+import numpy as np
+import pytest
+from support.training import batches, network, steps
+
+import minisegnet as ms
+from minisegnet.training import CapturedStep, CaptureError
+from minisegnet_kernels.backends import BackendError
+
+
+def trained(device, count=2, make=lambda p: ms.optim.Adam(p, lr=1e-2), **options):
+    model = network(**options).to(device)
+    losses = [loss.item() for loss in steps(model, make(model.parameters()), batches(count), device)]
+    return losses, {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+
+
+def test_a_unet_trains_as_in_numpy():
+    """Float32 on both sides: the first loss to rounding, later ones as far as Adam's first steps, which are signs, let them be."""
+    losses, weights = trained("cuda", 3)
+    with ms.backend.use("numpy"):
+        expected, expected_weights = trained("cpu", 3)
+    np.testing.assert_allclose(losses[0], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(losses, expected, rtol=2e-3)
+    for name, value in weights.items():
+        np.testing.assert_allclose(value, expected_weights[name], atol=0.05, err_msg=name)
+
+
+def test_a_step_makes_the_host_wait_for_nothing(gpu):
+    model = network().to("cuda")
+    optimizer = ms.optim.Adam(model.parameters())
+    data = [tuple(ms.tensor(a, device="cuda") for a in batch) for batch in batches(2)]
+    for images, labels in data:
+        gpu.log.clear()
+        loss = ms.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert not gpu.waits()
+    assert all(call.computed for call in gpu.launches())
+
+
+@pytest.mark.parametrize("make", [ms.optim.AdamW, lambda p: ms.optim.SGD(p, momentum=0.9)], ids=["adamw", "sgd"])
+@pytest.mark.parametrize("layout", [None, "channels_last"], ids=["rows first", "channels last"])
+def test_a_captured_step_trains_as_an_ordinary_one(gpu, make, layout):
+    """Same bits in losses and weights, while the learning rate changes from step to step; the layout is the batch's."""
+
+    def run(captured):
+        model = network(channels=4, width=1 / 32).to("cuda")
+        optimizer = make(list(model.parameters()))
+        made, losses = None, []
+        for k, (images, labels) in enumerate(batches(3, channels=4, size=16)):
+            images, labels = ms.tensor(images, device="cuda"), ms.tensor(labels, device="cuda")
+            images = images.to(memory_format=layout) if layout else images
+            optimizer.param_groups[0]["lr"] = 1e-2 / (k + 1)
+            if captured:
+                made = made or CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
+                loss = made(images, labels)
+            else:
+                loss = ms.functional.cross_entropy(model(images), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            losses.append(loss.item())
+        launched = {c.name for c in gpu.log if c.captured} if captured else {c.name for c in gpu.launches()}
+        gpu.log.clear()
+        return losses, [p.detach().cpu().numpy().copy() for p in [*model.parameters(), *model.buffers()]], launched
+
+    expected_losses, expected, names = run(captured=False)
+    losses, weights, captured_names = run(captured=True)
+    assert losses == expected_losses
+    for a, b in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    ours = lambda names: {n for n in names if n.startswith("conv2d")}
+    assert ours(captured_names) == ours(names), "the captured step takes the rungs of the ordinary one"
+
+
+def _untouched(model, optimizer, attempt, error, match):
+    before = [value.array.get() for value in model.state_dict().values()], ms.random.generator().bit_generator.state
+    with pytest.raises(error, match=match):
+        attempt()
+    after = [value.array.get() for value in model.state_dict().values()], ms.random.generator().bit_generator.state
+    for a, b in zip(before[0], after[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert before[1] == after[1]
+    for kept in optimizer.state.values():
+        assert all(not np.any(v.array.get()) if isinstance(v, ms.Tensor) else v == 0 for v in kept.values())
+    for _ in steps(model, optimizer, batches(1), "cuda"):  # the stream is free again, and ordinary steps go on
+        pass
+
+
+def test_dropout_is_refused_by_name_before_anything_is_computed(gpu):
+    model = ms.nn.Sequential(network(), ms.nn.Dropout(0.5)).to("cuda")
+    optimizer = ms.optim.Adam(model.parameters())
+    images, labels = (ms.tensor(a, device="cuda") for a in batches(1)[0])
+    attempt = lambda: CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
+    gpu.log.clear()
+    with pytest.raises(ValueError, match=r"^1 is Dropout\(0.5\), which draws a new mask in every step"):
+        attempt()
+    assert not gpu.log
+
+
+@pytest.mark.parametrize(
+    ("what", "loss"),
+    [
+        ("reads a value", lambda scores, labels: ms.functional.cross_entropy(scores, labels) * float(scores.sum().item() > 0)),
+        ("draws on the host", lambda scores, labels: ms.functional.cross_entropy(ms.functional.dropout(scores), labels)),
+    ],
+)
+def test_what_cannot_be_captured_says_so_and_leaves_everything_as_it_was(what, loss):
+    model = network().to("cuda")
+    optimizer = ms.optim.Adam(model.parameters())
+    images, labels = (ms.tensor(a, device="cuda") for a in batches(1)[0])
+    attempt = lambda: CapturedStep(model, loss, optimizer, images, labels)
+    _untouched(model, optimizer, attempt, CaptureError, "cannot be captured as a CUDA graph: .*captur")
+
+
+def test_a_captured_step_refuses_batches_that_do_not_fit():
+    model = network().to("cuda")
+    images, labels = (ms.tensor(a, device="cuda") for a in batches(1, size=16)[0])
+    optimizer = ms.optim.Adam(model.parameters())
+    step = CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
+    with pytest.raises(ValueError, match=r"captured for images of shape \(2, 1, 16, 16\) .* got \(3, 1, 16, 16\)"):
+        step(ms.tensor(np.zeros((3, 1, 16, 16), np.float32), device="cuda"), labels)
+    with pytest.raises(BackendError, match="the batch is on the cpu"):
+        CapturedStep(model, ms.functional.cross_entropy, optimizer, images.cpu(), labels)
+
+
+def test_weights_move_between_devices_and_files(tmp_path):
+    model = network().to("cuda")
+    assert {p.device for p in model.parameters()} == {"cuda"}
+    ms.save(model.state_dict(), tmp_path / "weights.safetensors")
+    other = network()
+    other.load_state_dict(ms.load(tmp_path / "weights.safetensors"))
+    for name, value in model.cpu().state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
+def test_dlpack_shares_memory_with_cupy(gpu):
+    import cupy
+
+    array = cupy.arange(6, dtype="float32").reshape(2, 3)
+    tensor = ms.from_dlpack(array)
+    assert tensor.device == "cuda" and tensor.array.data.ptr == array.data.ptr
+    again = cupy.from_dlpack(tensor)
+    assert again.data.ptr == array.data.ptr and not [c for c in gpu.log if c.kind == "copy"]

@@ -1,0 +1,36 @@
+"""A small network, its batches and its steps, for tests of training on several devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+import minisegnet as ms
+
+SIZE = 32
+
+
+def batches(count: int, channels: int = 1, size: int = SIZE, classes: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return [
+        (rng.normal(size=(2, channels, size, size)).astype(np.float32), rng.integers(0, classes, (2, size, size))) for _ in range(count)
+    ]
+
+
+def network(name: str = "unet", channels: int = 1, width: float = 1 / 16, **options) -> ms.nn.Module:
+    ms.manual_seed(0)
+    return ms.models.create(name, in_channels=channels, num_classes=3, width=width, **options)
+
+
+def steps(model, optimizer, data, device: str, loss=ms.functional.cross_entropy, memory_format=None) -> Iterator[ms.Tensor]:
+    """The loss of each step, on the device."""
+    for images, labels in data:
+        images, labels = ms.tensor(images, device=device), ms.tensor(labels, device=device)
+        if memory_format is not None:
+            images = images.to(memory_format=memory_format)
+        value = loss(model(images), labels)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        yield value.detach()
