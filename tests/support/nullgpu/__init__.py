@@ -33,9 +33,15 @@ import sys
 from .build import cublas, cublas_lt, driver
 from .device import Call, NullGPU
 
-__all__ = ["Call", "NullGPU", "install", "missing"]
+__all__ = ["Call", "NullGPU", "install", "installed", "missing"]
 
 _installed: NullGPU | None = None
+
+
+def installed() -> NullGPU:
+    """The null GPU of this process."""
+    assert _installed is not None, "there is no null GPU in this process"
+    return _installed
 
 
 def missing() -> str:

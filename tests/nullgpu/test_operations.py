@@ -1,0 +1,36 @@
+"""Every operation of the table on CuPy's arrays: values where the null GPU computes, and everything else where it does not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operations import TABLE, as_tuple
+from support.checks import check_parity
+from support.targets import Target, few
+
+from minisegnet_kernels import backends
+
+
+@pytest.mark.parametrize("operation", TABLE, ids=str)
+@pytest.mark.parametrize("backend", ["cuda", "numpy"])
+@few(2)
+@given(data=st.data())
+def test_the_values_are_right(operation, backend, data):
+    check_parity(operation, Target(backend, "cuda"), data.draw(operation.cases), "float32")
+
+
+@pytest.mark.parametrize("operation", TABLE, ids=str)
+@few(2)
+@given(data=st.data())
+def test_numba_cuda_gets_as_far_as_its_launches(operation, data):
+    """Its kernels are compiled and launched; nobody computes them here, so their results are known by shape, dtype and layout only."""
+    from support.nullgpu import installed
+
+    case = data.draw(operation.cases).cast("float32")
+    with backends.use("numpy"):
+        expected = as_tuple(operation(case))
+    log = installed().log
+    log.clear()
+    results = Target("numba_cuda", "cuda").run(operation, case)
+    assert [(r.shape, r.dtype) for r in results] == [(np.shape(e), np.asarray(e).dtype) for e in expected]
+    assert any(not call.computed for call in log) or all(np.size(e) == 0 for e in expected)
