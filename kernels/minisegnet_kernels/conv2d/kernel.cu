@@ -47,10 +47,10 @@ __global__ void conv2d_forward_relu(Array<const T, 4> x, Array<const T, 4> w, Ar
     y(n, o, i, j) = relu(b(o) + window_sum(x, w, n, o, i, j, at, groups));
 }
 
-// --- forward, with what batch normalisation asks of y ---------------------------------------------------
+// --- forward, with the statistics of y for batch normalisation -----------------------------------------
 
-// conv2d.forward_statistics, at last: μ_o = Σ_nij y_noij / M, ν_o = Σ_nij (y_noij − μ_o)² / M, from the moments of slabs of
-// `length` pixels, which the epilogue of a rung has left (ladder/statistics.cuh). One block = one channel.
+// conv2d.forward_statistics, second pass: μ_o = Σ_nij y_noij / M, ν_o = Σ_nij (y_noij − μ_o)² / M, from the moments of slabs of
+// `length` pixels, which a rung's epilogue computed (ladder/statistics.cuh). One block = one channel.
 // THREADS = 256
 template <typename T, int THREADS>
 __global__ void conv2d_forward_statistics__merge(Array<const T, 2> means, Array<const T, 2> spreads, int length, int M, Array<T, 1> mu,
@@ -85,8 +85,8 @@ __global__ void conv2d_grad_input(Array<const T, 4> g, Array<const T, 4> w, Arra
 
 // --- gradient for the kernel ------------------------------------------------------------------------
 
-// The pixels n, i, j of the sum are dealt out: each share makes a slab, which is a partial w̄. Slab s stands in the
-// rows s·O … s·O + O − 1 of `slabs`, an array (S·O, C/G, U, V); at last the slabs are added, always in the same order.
+// The sum over the pixels n, i, j is split: each share of them makes a slab, a partial w̄. Slab s occupies the rows
+// s·O … s·O + O − 1 of `slabs`, an array (S·O, C/G, U, V). Finally the slabs are added, always in the same order.
 
 // conv2d.grad_weight: w̄_{o,c,u,v} = Σ_{n,i,j} g_{n,o,i,j} x_{n, ⌊oG/O⌋ C/G + c, i s_h + u d_h − p_h, j s_w + v d_w − p_w}.
 // Thread map: one thread = one slab's w̄[o,c,u,v], a sum over some of the rows n, i. Writes 4 bytes for each slab and weight.
@@ -110,7 +110,7 @@ __global__ void conv2d_grad_weight(Array<const T, 4> g, Array<const T, 4> x, Arr
     slabs(so, c, u, v) = sum;
 }
 
-// conv2d.grad_weight, at last: w̄_{o,c,u,v} = Σ_s slab s. Thread map: one thread = one w̄[o,c,u,v].
+// conv2d.grad_weight, second pass: w̄_{o,c,u,v} = Σ_s slab s. Thread map: one thread = one w̄[o,c,u,v].
 template <typename T>
 __global__ void conv2d_grad_weight__sum(Array<const T, 4> slabs, Array<T, 4> wbar) {
     const int number = thread_number();
@@ -137,7 +137,7 @@ __global__ void conv2d_grad_bias(Array<const T, 4> g, Array<T, 2> slabs) {
     if (threadIdx.x == 0) slabs(s, o) = sum;
 }
 
-// conv2d.grad_bias where the channels lie innermost. Thread map: one thread = one slab's b̄[o]; neighbours have neighbouring o.
+// conv2d.grad_bias, channels last. Thread map: one thread = one slab's b̄[o]; neighbouring threads have neighbouring o.
 template <typename T>
 __global__ void conv2d_grad_bias__channels_last(Array<const T, 4> g, Array<T, 2> slabs) {
     const int number = thread_number(), O = g.shape[1], P = g.shape[2], Q = g.shape[3], S = slabs.shape[0];
@@ -149,7 +149,7 @@ __global__ void conv2d_grad_bias__channels_last(Array<const T, 4> g, Array<T, 2>
     slabs(s, o) = sum;
 }
 
-// conv2d.grad_bias, at last: b̄_o = Σ_s slabs[s,o]. Thread map: one block, a single warp, = one b̄[o].
+// conv2d.grad_bias, second pass: b̄_o = Σ_s slabs[s,o]. Thread map: one block, a single warp, = one b̄[o].
 // THREADS = 32
 template <typename T, int THREADS>
 __global__ void conv2d_grad_bias__sum(Array<const T, 2> slabs, Array<T, 1> bbar) {

@@ -1,9 +1,9 @@
-// Asynchronous copies, global → shared memory, past the registers: a thread orders copies, works on something
-// else, and waits when it needs them. Copies are closed into groups, and a wait says how many of the latest
-// groups may still be under way:
+// Asynchronous copies from global to shared memory that bypass the registers: a thread starts copies, works on something else,
+// and waits when it needs them. Copies are committed in groups, and a wait says how many of the latest groups may still be
+// in flight:
 //
-//     copy_async(&tile[k], &x(k));      ordered; what lies in `tile` is undefined until it is waited for
-//     commit_copies();                  closes a group
+//     copy_async(&tile[k], &x(k));      started; the content of `tile` is undefined until the wait
+//     commit_copies();                  commits a group
 //     wait_for_copies<1>();             all groups but the latest have arrived: this thread sees *its own* copies;
 //     __syncthreads();                  and now every thread sees all of them
 //

@@ -1,5 +1,5 @@
-// What every kernel of the library stands on. Included by each kernel.cu; compiled by NVRTC for a
-// GPU, and by the host's C++ compiler for the emulator, which brings its own __syncthreads & Co.
+// What every kernel of the library uses. Each kernel.cu includes it. NVRTC compiles it for a GPU, and the host's C++ compiler for
+// the emulator, which defines its own __syncthreads and the other CUDA built-ins.
 #pragma once
 
 // Shared memory. In the emulator each block gets fresh memory, full of NaN.
@@ -12,8 +12,7 @@
     type* const name = reinterpret_cast<type*>(dynamic_shared__)
 #endif
 
-// An array as the equations see it: x(n, c, k, l). Strides count elements, so that every layout
-// (rows first, channels last, a slice) is read where it lies.
+// An array as in the equations: x(n, c, k, l). Strides count elements, so every layout (rows first, channels last, a slice) is read in place.
 template <typename T, int RANK>
 struct Array {
     T* data;
@@ -73,8 +72,8 @@ struct Window {
     int sh, sw, ph, pw, dh, dw;
 };
 
-// The only place of a window's cell (offset u) whose output could be at this row, if there is one:
-// i s + u d − p = k has a whole solution i in 0 ≤ i < outputs. Gradients gather with it.
+// Whether some output row i has its tap u on row k: i s + u d − p = k with 0 ≤ i < outputs. There is at most one such i. Gradients
+// gather with it.
 __device__ inline bool meets(int k, int u, int stride, int padding, int dilation, int outputs, int& i) {
     int t = k + padding - u * dilation;
     i = t / stride;

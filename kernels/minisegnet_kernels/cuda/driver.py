@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says, asked without any package."""
+"""The NVIDIA driver, asked directly, without any package."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How the Numba CUDA kernels are compiled and launched: the one place that imports Numba's CUDA.
+"""How the Numba CUDA kernels are compiled and launched: the only module that imports Numba's CUDA.
 
-Without a GPU, kernels run in Numba's simulator: plain Python, one operating-system thread for each
-CUDA thread, very slow, for learning and for tests. Set ``NUMBA_ENABLE_CUDASIM`` to 0 or 1 before the
-first import to decide it yourself.
+Without a GPU, kernels run in Numba's simulator: plain Python with one operating-system thread for each CUDA thread. It is
+very slow and meant for learning and testing. To choose yourself, set ``NUMBA_ENABLE_CUDASIM`` to 0 or 1 before the first import.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from numba import cuda
 _config: Any = numba.config
 SIMULATED = bool(_config.ENABLE_CUDASIM)
 
-#: Threads of a block; a thread costs the simulator far more than an operation.
+#: Threads of a block. In the simulator a thread costs far more than an operation.
 THREADS = 32 if SIMULATED else 256
 
 #: ``@kernel`` for what is launched, ``@device`` for what kernels call.
@@ -42,7 +41,7 @@ device = cuda.jit(device=True)
 __all__ = ["SIMULATED", "THREADS", "at", "cuda", "device", "kernel", "launch", "over", "place"]
 
 _lock = threading.Lock()  # two launches at once break the simulator
-_listeners: list[Callable[[Any, tuple], None]] = []  # tests learn here which kernels are launched with what
+_listeners: list[Callable[[Any, tuple], None]] = []  # for tests: called with each kernel that is launched and its arguments
 
 
 def launch(program: Any, grid: Sequence[int] | int, block: Sequence[int] | int, *arguments: Any) -> None:
@@ -65,7 +64,7 @@ def _stream() -> Any:
 
 
 def over(program: Any, count: int, *arguments: Any) -> None:
-    """One thread for each of `count` elements. The last block may have more: kernels must look."""
+    """One thread for each of `count` elements. The last block may have more threads, so a kernel must check its number."""
     if count:
         launch(program, -(-count // THREADS), THREADS, *arguments)
 
@@ -73,7 +72,7 @@ def over(program: Any, count: int, *arguments: Any) -> None:
 if SIMULATED:
 
     def at(address, size, like):
-        """The `size` values at an address, a vector of the dtype of the number `like`: how a kernel reads arrays from a table."""
+        """The `size` values at an address as a vector of the dtype of the number `like`: how a kernel reads arrays from a table."""
         return np.frombuffer((ctypes.c_char * int(size * like.itemsize)).from_address(int(address)), like.dtype)
 
 else:
@@ -82,7 +81,7 @@ else:
 
     @intrinsic
     def at(typing, address, size, like):
-        """Code for the compiler: an array is made of an address in global memory, and nothing is moved."""
+        """Code for the compiler: it makes an array of an address in global memory and moves nothing."""
         vector = types.Array(like, 1, "C")
 
         def generate(context, builder, signature, arguments):

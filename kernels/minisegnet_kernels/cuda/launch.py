@@ -1,4 +1,4 @@
-"""Launching: arguments are packed as the kernel's signature says, template parameters follow from dtypes."""
+"""Launching: arguments are packed as the kernel's signature says, and template parameters follow from dtypes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from . import gpu
 from .source import DTYPES, Kernel, Parameter, Source, read
 
-#: Threads of a block where a kernel gives no reason for another number: a multiple of the warp, enough
-#: warps to hide latency, few enough that many blocks fit on a multiprocessor.
+#: Threads of a block unless a kernel needs another number: a multiple of the warp (32), enough warps to hide latency, and
+#: few enough that several blocks fit on a multiprocessor.
 THREADS = 256
 
 _CPP = {dtype: name for name, dtype in DTYPES.items()}
@@ -21,7 +21,7 @@ _LIMIT = 2**31 - 1  # kernels count elements with 32-bit integers, which a GPU d
 
 
 def blocks(count: int, threads: int = THREADS) -> int:
-    """How many blocks have at least `count` threads together."""
+    """How many blocks of `threads` threads have at least `count` threads in all; at least 1."""
     return max(-(-count // threads), 1)
 
 
@@ -75,7 +75,7 @@ class Module:
     Parameters
     ----------
     beside : path
-        The Python file with the same folder and, but for the suffix, name (its own ``__file__``).
+        The ``.cu`` file, or a file beside it with the same name and another suffix (``__file__`` of its host side).
     """
 
     def __init__(self, beside: str | Path):
@@ -98,7 +98,7 @@ class Module:
         return self.source.constants[name]
 
     def over(self, kernel: str, count: int, *arguments: Any, threads: int = THREADS, **template: Any) -> None:
-        """One thread for each of `count` elements. The last block may have more: kernels must look."""
+        """One thread for each of `count` elements. The last block may have more threads, so a kernel must check its number."""
         if count:
             self.launch(kernel, (blocks(count, threads),), (threads,), *arguments, **template)
 

@@ -1,6 +1,6 @@
-// A product of small matrices by the 32 lanes of a warp together, on the tensor cores: D = A B + C with A
-// (16 × 8) and B (8 × 8) in TF32 and C, D (16 × 8) in float32. One instruction, mma.m16n8k8, does 1024
-// multiplications and additions. No lane holds a whole matrix; each has a few elements in registers. With
+// A product of small matrices on the tensor cores, computed by the 32 threads (lanes) of a warp together: D = A B + C with A
+// (16 × 8) and B (8 × 8) in TF32 and C, D (16 × 8) in float32. One instruction, mma.m16n8k8, does 1024 multiplications and
+// additions. No lane holds a whole matrix; each holds a few elements, its fragment, in registers. With
 // group = lane / 4 and member = lane % 4 a lane holds (PTX ISA, "Matrix fragments for mma.m16n8k8", .tf32):
 //
 //     A  row, column (k)              B  row (k), column               C, D  row, column
@@ -9,8 +9,8 @@
 //     a2 group,     member + 4                                         c2 group + 8, 2 member
 //     a3 group + 8, member + 4                                         c3 group + 8, 2 member + 1
 //
-// TF32 is float32 with 10 bits of fraction in place of 23: the instruction does not look at the last 13 bits
-// of A and B, which cuts numbers off (an error up to 2⁻¹⁰); rounded first, with to_tf32, it is up to 2⁻¹¹.
+// TF32 is float32 with 10 bits of fraction instead of 23. The instruction ignores the last 13 bits of A and B, which truncates
+// (an error up to 2⁻¹⁰); rounding first, with to_tf32, halves the error to 2⁻¹¹.
 // A product of two such numbers is exact in float32.
 #pragma once
 

@@ -1,8 +1,8 @@
 """Compile every kernel for real GPUs on a machine that has none: ``python -m minisegnet_kernels.cuda.nvrtc``.
 
-NVRTC is NVIDIA's compiler as a library; it needs no driver. Every template instance is compiled to
-machine code, and what the assembler says of it is kept: registers, shared memory, and the two that must
-be zero: spills (registers that did not suffice) and the stack frame (an array indexed at run time).
+NVRTC is NVIDIA's compiler as a library; it needs no driver. It compiles every template instance to machine code, and the
+assembler reports registers, shared memory and two numbers that must be zero: spills (values that found no register) and
+the stack frame (an array indexed at run time).
 
 Needs ``pip install cuda-bindings nvidia-cuda-nvrtc-cu12``, which the extra ``test`` brings.
 """
@@ -24,18 +24,18 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the assembler says of one template instance on one architecture.
+    """The assembler's report on one template instance for one architecture.
 
     Attributes
     ----------
     kernel : str
         The instance, as C++ writes it.
     registers : int
-        A thread's; up to 255.
+        Of a thread; up to 255.
     shared : int
-        Bytes a block, without what is given at the launch.
+        Bytes a block, without dynamic shared memory.
     stack, spills : int
-        Bytes a thread; both mean traffic to memory that nobody wrote down.
+        Bytes a thread; both mean memory traffic that is not in the source.
     """
 
     kernel: str

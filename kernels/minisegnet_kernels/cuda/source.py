@@ -1,11 +1,11 @@
 """What a ``.cu`` file says about itself: its kernels, their parameters, their template instances.
 
-The signature in the file is the only declaration of a kernel. Arguments are packed, instances are
-compiled and the emulator's entry points are written from what is read here, so that nothing has to be
-said twice. The part of C++ that is understood is small on purpose::
+The signature in the file is the only declaration of a kernel. How arguments are packed, which instances are compiled and
+the emulator's entry points all follow from what is read here, so nothing is written twice. The part of C++ that is
+understood is small on purpose::
 
-    // RELU = false, true                              values of a template parameter that is no type
-    template <typename T, bool RELU>                   T is float or double; other types stand in `TYPES`
+    // RELU = false, true                              the values of a template parameter that is not a type
+    template <typename T, bool RELU>                   T is float or double; `TYPES` lists the other types
     __global__ void conv2d_forward(Array<const T, 4> x, Array<T, 4> y, Window at, int groups) {...}
 """
 
@@ -37,7 +37,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "unsigned int": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
 }
-#: Values of the template parameters whose name says what they are: L a label, M a place in a window, K a true class.
+#: Values of the template parameters whose name says what they are: L a label, M a position in a window, K a true class.
 TYPES = {
     "T": ("float", "double"),
     "L": tuple(name for name, dtype in DTYPES.items() if dtype.kind in "iu"),
@@ -107,7 +107,7 @@ class Source:
     structs: dict[str, np.dtype | None]
 
     def whole(self) -> str:
-        """The text with its includes in place, as one file that needs no search path."""
+        """The text with its includes inserted: one file that needs no search path."""
         return _expanded(self.path, self.text, set())
 
     @cached_property
@@ -123,7 +123,7 @@ def read(path: Path) -> Source:
 
 
 def parse(path: Path, text: str) -> Source:
-    """Find the kernels and structs of a text that stands at `path`."""
+    """Find the kernels and structs of a text whose includes are relative to `path`."""
     bare = _without_comments(text)
     kernels = {}
     pattern = r"(?:template\s*<([^>]*)>\s*)?__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)"
@@ -159,7 +159,9 @@ def _template(declared: str, comments: str, kernel: str) -> dict[str, tuple[str,
         elif kind == "bool":
             values[name] = ("false", "true")
         else:
-            raise ValueError(f"{kernel}: which values has the template parameter {name}? Write '// {name} = ...' above the kernel")
+            raise ValueError(
+                f"{kernel}: the values of the template parameter {name} are not listed; write '// {name} = ...' above the kernel"
+            )
     return values
 
 

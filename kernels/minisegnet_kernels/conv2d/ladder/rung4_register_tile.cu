@@ -1,34 +1,34 @@
-// Rung 4, register tile: a thread makes 8 × 8 results, so that a number read from shared memory is used eight times.
+// Rung 4, register tile: a thread computes 8 × 8 results, so that a number read from shared memory is used eight times.
 //
 //     y[m, o] = Σ_q x[m, q] w[o, q]        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
 //
-// What it adds: for each term q a thread of rung 3 reads two numbers from shared memory and makes one product. Here it reads
-// 8 + 8 numbers and makes 64 products, in registers: four times as many a number. And numbers travel in fours, by one
-// instruction with 16 bytes: from memory (four neighbouring channels of a pixel, or of a weight) and from shared memory.
+// What it adds: for each term q, a thread of rung 3 reads two numbers from shared memory and computes one product. Here it reads
+// 8 + 8 numbers and computes 64 products (TM × TN) in registers: eight times as many products for each number read. And numbers
+// move in pieces of four, 16 bytes an instruction: from memory (four neighbouring channels) and from shared memory.
 //
-//          across: 16 threads, each has 4 + 4 outputs        A block of 16 × 16 threads makes 128 pixels × 128 outputs,
-//        0    4    8        64   68   72        o            in steps of 8 terms:
+//          across: 16 threads, each has 4 + 4 outputs        A block of 16 × 16 threads computes 128 pixels × 128 outputs
+//        0    4    8        64   68   72        o            (BM × BN) in steps of 8 terms (BK):
 //       ┌────┬────┬─ ─ ─ ─ ┬────┬────┬─ ─ ─
-//    0  │ t0 │ t1 │        │ t0 │ t1 │                         cells[q][m]     8 × 128      x(n, c…c+3, k, l), turned
-//       ├────┼────┼─                                           weights[q][o]   8 × 128      w(o, c…c+3, u, v), turned
+//    0  │ t0 │ t1 │        │ t0 │ t1 │                         cells[q][m]     8 × 128      x(n, c…c+3, k, l), transposed
+//       ├────┼────┼─                                           weights[q][o]   8 × 128      w(o, c…c+3, u, v), transposed
 //    4  │t16 │t17 │
-//       ├────┼─                                              The 8 × 8 of a thread are four squares of 4 × 4, half a
-//    │                                                       tile apart: then the threads of a warp read neighbouring
-//   64  │ t0 │ t1 │ ...                                      16 bytes, which lie in different banks.
+//       ├────┼─                                              The 8 × 8 of a thread are four squares of 4 × 4, half a tile
+//    │                                                       apart. So the threads of a warp read neighbouring pieces
+//   64  │ t0 │ t1 │ ...                                      of 16 bytes, which lie in different banks.
 //    m
 //
-// The same with 64 outputs and half the threads for layers that have no more.
-// Turning costs little: a thread stores its four numbers into four rows of shared memory; a row has 128 + 4 numbers, so that
-// the 16 pixels × 2 channels of four of a warp fall into 32 different banks.
-// What holds it back: while a step is staged nobody computes, and each four cells cost divisions. Rung 5 mends both.
+// Layers with at most 64 outputs take tiles of 64 outputs and half the threads.
+// Transposing costs little: a thread stores its four numbers into four rows of shared memory. A row has 128 + 4 numbers, so that
+// the 32 pieces that a warp stores at once (16 pixels × 2) fall into 32 different banks.
+// What holds it back: nobody computes while a step is staged, and every piece of four cells costs divisions. Rung 5 removes both.
 // Expected on an H100 (estimate): 20 to 30 TFLOP/s of 67.
 //
 // Serves float with channels last in x and a multiple of four channels (of a group); any stride, padding, dilation, groups.
-// The weights lie as (O, U, V, C), which the host sees to.
+// The weights must lie as (O, U, V, C), which the host ensures.
 #include "matrix.cuh"
 
-constexpr int PIXELS = 128, SLICE = 8;  // of a tile: pixels, terms of a step
-constexpr int FOUR = 4, EIGHT = 8;      // a thread makes EIGHT × EIGHT results, FOUR at a time
+constexpr int PIXELS = 128, SLICE = 8;  // of a tile: pixels (BM), terms of a step (BK); BN is OUTPUTS
+constexpr int FOUR = 4, EIGHT = 8;      // a thread computes EIGHT × EIGHT results (TM × TN), FOUR at a time
 
 
 // Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. The block reads its
@@ -76,7 +76,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 #pragma unroll
                 for (int s = 0; s < EIGHT; ++s) sum[r][s] += a[r] * b[s];
         }
-        __syncthreads();  // before the next terms take the place of these
+        __syncthreads();  // before these terms are overwritten
     }
 #pragma unroll
     for (int r = 0; r < EIGHT; ++r) {

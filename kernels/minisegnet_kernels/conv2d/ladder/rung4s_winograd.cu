@@ -1,42 +1,42 @@
-// A side rung, Winograd's F(2 × 2, 3 × 3): fewer products. It stands beside rung 4, and no other rung is built on it.
+// Rung 4s, Winograd's F(2 × 2, 3 × 3): fewer products. It is a side rung: it stands beside rung 4, and no rung is built on it.
 //
 //     y[n, o, 2×2] = b_o + Aᵀ ( Σ_c  (G w[o, c] Gᵀ) ⊙ (Bᵀ x[n, c, 4×4] B) ) A          ⊙ element by element
 //
-// What it adds: all other rungs make the same products, faster; this one makes fewer. Along one axis, two neighbouring
-// outputs of a kernel g of three taps need four cells d, and six products. Winograd's way (after Lavin and Gray, 2015):
+// What it adds: all other rungs compute the same products, faster; this one computes fewer. Along one axis, two neighbouring
+// outputs of a kernel g with three taps need four cells d and six products. Winograd's way (Lavin and Gray, 2015) needs four:
 //
-//     m₀ = (d₀ − d₂) g₀                        y₀ = m₀ + m₁ + m₂          Four products; the sums of g are made once
-//     m₁ = (d₁ + d₂) (g₀ + g₁ + g₂) / 2        y₁ = m₁ − m₂ − m₃          for all pixels, those of d once for all
-//     m₂ = (d₂ − d₁) (g₀ − g₁ + g₂) / 2                                   outputs, and those of m after the sum over c.
-//     m₃ = (d₁ − d₃) g₂                        Try it: all that does not belong into y₀ or y₁ falls away.
+//     m₀ = (d₀ − d₂) g₀                        y₀ = m₀ + m₁ + m₂          The sums of g are computed once for all pixels, the
+//     m₁ = (d₁ + d₂) (g₀ + g₁ + g₂) / 2        y₁ = m₁ − m₂ − m₃          sums of d once for all outputs, and the sums of m
+//     m₂ = (d₂ − d₁) (g₀ − g₁ + g₂) / 2                                   after the sum over c. Expand y₀ and y₁ to check:
+//     m₃ = (d₁ − d₃) g₂                                                   every product that does not belong there cancels.
 //
-// The matrices Bᵀ, G and Aᵀ write down these lines. Along both axes it is 4 × 4 = 16 products for 2 × 2 outputs in the place
-// of 36: 2.25 times fewer. For each of the 16 positions e they are a product of matrices, summed over c, as in rung 4:
+// The matrices Bᵀ, G and Aᵀ write these lines down. Along both axes it takes 4 × 4 = 16 products for 2 × 2 outputs instead of
+// 36: 2.25 times fewer. For each of the 16 positions e the products are a matrix product, summed over c, as in rung 4:
 //
 //      x, 4 × 4 cells a tile             one of 16 positions e              M[e], 32 × 32      y, 2 × 2 a tile
 //        ┌─┬─┬─┬─┐                            c ──▶                        ┌───────────┐          ┌─┬─┐
 //        ├─┼─┼─┼─┤  tiles are        tile  ┌────┬────┬─     o  ┌────┬─     │ t0  t1 t2 │  over    ├─┼─┤
-//        ├─┼─┼─┼─┤  2 apart, and      │ 32 │ V[e]    │    × 32 │ U[e]   =  │ t4  8 × 8 │  all e   └─┴─┘
+//        ├─┼─┼─┼─┤  2 apart and       │ 32 │ V[e]    │    × 32 │ U[e]   =  │ t4  8 × 8 │  all e   └─┴─┘
 //        ├─┼─┼─┼─┤  overlap           ▼    └────┴────┴─        └────┴─     │     each  │  ──▶   Aᵀ M A
 //        └─┴─┴─┴─┘  ──▶ Bᵀ d B                8 a step          8          └───────────┘  through shared memory
 //
-// All in one kernel: V is 4 times as large as x, and M as y. Written to memory, they would cost more than the products save.
-// A step is transformed by all threads, a patch and a kernel each, on the way into shared memory; to transform the
-// kernels anew in each block takes 9 numbers from memory, and to read them transformed would take 16.
-// Rows of V lie 36 numbers apart, as in rung 4, and two positions 16 banks apart, so that the halves of a warp do not meet.
+// One kernel does all of this: V is 4 times as large as x, and M as y, so writing them to memory would cost more than the
+// products save. In each step every thread transforms one patch of x and one kernel on their way into shared memory. Each
+// block transforms the kernels anew: that reads 9 numbers a kernel from memory, and reading transformed ones would take 16.
+// Rows of V are 36 numbers apart, as in rung 4, and positions 16 banks apart, so the two halves of a warp meet different banks.
 //
-// What it costs: digits. Of one channel the error is 1.7 times that of the direct sum (root mean square 1.0e-7 of the outputs',
-// 0.6e-7), for numbers are added that fall away again. Of many it is less, since each sum has C terms and not 9 C: of 64
-// channels 2.8e-7 (direct 4.1e-7; normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact, so whole
-// numbers stay exact while no sum reaches 2²². An infinity stays in its windows, but is NaN there: ∞ − ∞.
+// What it costs: digits. For one channel the error is 1.7 times that of the direct sum (root mean square 1.0e-7 of the outputs',
+// 0.6e-7), because numbers are added that cancel later. For many channels it is smaller, since each sum has C terms and not 9 C: for 64
+// channels 2.8e-7 (direct 4.1e-7; normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact in binary,
+// so whole numbers stay exact while no sum reaches 2²². An infinity stays in its windows, but it is NaN there: ∞ − ∞.
 // Expected on an H100 (estimate), in products of the direct sum: 30 to 50 TFLOP/s of 67. Tensor cores gain 7.4, not 2.25: rung 6.
 //
-// Serves float; 3 × 3, stride 1, dilation 1, one group; any padding, size, C, O and layout, the fastest channels last.
+// Serves float; 3 × 3, stride 1, dilation 1, one group; any padding, size, C, O and layout. It is fastest with channels last.
 #include "matrix.cuh"
 
 constexpr int TILES = 32, OUTPUTS = 32, SLICE = 8;  // of a block: tiles of 2 × 2 pixels, outputs; channels of a step
-constexpr int POSITIONS = 16, THREADS = 256;        // of a patch of 4 × 4; 16 threads for each
-constexpr int FOUR = 4, EIGHT = 8;                  // a thread makes EIGHT × EIGHT numbers of M[e], FOUR at a time
+constexpr int POSITIONS = 16, THREADS = 256;        // positions of a 4 × 4 patch; 16 threads for each
+constexpr int FOUR = 4, EIGHT = 8;                  // a thread computes EIGHT × EIGHT numbers of M[e], FOUR at a time
 constexpr int ROW = TILES + FOUR;                   // numbers from a channel of V[e] to the next; U[e] is as large
 constexpr int SLAB = SLICE * ROW + 16;              // from a position to the next
 
@@ -52,12 +52,12 @@ __device__ inline void transform_kernel(float g0, float g1, float g2, float& m0,
     m0 = g0, m1 = (g0 + g1 + g2) / 2, m2 = (g0 - g1 + g2) / 2, m3 = g2;
 }
 
-// Where the 16 outputs of a tile begin in M[e]: each second four tiles change places in pairs. So tiles four apart, which a
-// warp writes together, and tiles beside each other, which it reads together, lie in different halves of the banks.
+// Where the 16 outputs of a tile begin in M[e]. In every second group of four tiles, neighbours are swapped in pairs. So tiles four
+// apart, which a warp writes together, and neighbouring tiles, which it reads together, lie in different halves of the banks.
 __device__ inline int place_of(int tile) { return (tile ^ tile / FOUR % 2) * (OUTPUTS / 2); }
 
-// Thread map: a block = 32 tiles × 32 outputs. One thread transforms a patch of one channel and tile and a kernel of one channel
-// and output, for each step; makes 8 × 8 products of one position e for each channel; and finishes y[n,o,2×2] of four of them.
+// Thread map: a block = 32 tiles × 32 outputs. In each step a thread transforms one patch (of a channel and a tile) and one kernel (of
+// a channel and an output), and then computes 8 × 8 products of one position e for each channel. At the end it finishes four y[n,o,2×2].
 template <typename Finish>
 __device__ void convolve(const Array<const float, 4>& x, const Array<const float, 4>& w, const Array<float, 4>& y, Window at, Finish finish) {
     const int O = w.shape[0], C = w.shape[1], P = y.shape[2], Q = y.shape[3];
@@ -66,7 +66,7 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
     SHARED(float, memory, [2 * POSITIONS * SLAB]);  // V[e][c][tile] and U[e][c][o]; at the end half of M[e][tile][o]
     float *const V = memory, *const U = memory + POSITIONS * SLAB, *const M = memory;
 
-    // As one that transforms. Neighbouring threads read neighbours in memory: channels, or tiles if the rows lie innermost.
+    // While a thread transforms: neighbouring threads read neighbours in memory, channels or, rows first, tiles.
     const bool last = x.stride[1] == 1;
     const int tile = last ? threadIdx.x / SLICE : threadIdx.x % TILES, cx = last ? threadIdx.x % SLICE : threadIdx.x / TILES;
     const int output = threadIdx.x % OUTPUTS, cw = threadIdx.x / OUTPUTS;
@@ -92,21 +92,23 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
         for (int e = 0; e < POSITIONS; ++e) V[e * SLAB + cx * ROW + tile] = patch[e / 4][e % 4];
         float columns[4][3], whole[4][4];
 #pragma unroll
-        for (int v = 0; v < 3; ++v) transform_kernel(kernel[0][v], kernel[1][v], kernel[2][v], columns[0][v], columns[1][v], columns[2][v], columns[3][v]);
+        for (int v = 0; v < 3; ++v)
+            transform_kernel(kernel[0][v], kernel[1][v], kernel[2][v], columns[0][v], columns[1][v], columns[2][v], columns[3][v]);
 #pragma unroll
-        for (int a = 0; a < 4; ++a) transform_kernel(columns[a][0], columns[a][1], columns[a][2], whole[a][0], whole[a][1], whole[a][2], whole[a][3]);
+        for (int a = 0; a < 4; ++a)
+            transform_kernel(columns[a][0], columns[a][1], columns[a][2], whole[a][0], whole[a][1], whole[a][2], whole[a][3]);
 #pragma unroll
         for (int e = 0; e < POSITIONS; ++e) U[e * SLAB + cw * ROW + output] = whole[e / 4][e % 4];
     };
 
-    // As one that multiplies: 4 × 4 threads a position.
+    // While a thread multiplies: 4 × 4 threads a position.
     const int e = threadIdx.x / 16, t0 = threadIdx.x / 4 % 4 * FOUR, s0 = threadIdx.x % 4 * FOUR;
     float sum[EIGHT][EIGHT] = {};
     bring(0);
     for (int c0 = 0; c0 < C; c0 += SLICE) {
         transform();
         __syncthreads();
-        bring(c0 + SLICE);  // is on its way while these channels are multiplied; past the last it is zeros
+        bring(c0 + SLICE);  // in flight while these channels are multiplied; zeros past the last channel
 #pragma unroll
         for (int c = 0; c < SLICE; ++c) {
             float a[EIGHT], b[EIGHT];
@@ -118,10 +120,10 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
 #pragma unroll
                 for (int s = 0; s < EIGHT; ++s) sum[r][s] += a[r] * b[s];
         }
-        __syncthreads();  // before the next channels take the place of these
+        __syncthreads();  // before these channels are overwritten
     }
 
-    // A tile's 16 positions lie with 16 threads: they meet in shared memory, which has room for half of the outputs.
+    // 16 threads hold the 16 positions of a tile. They exchange them in shared memory, which has room for half of the outputs.
 #pragma unroll
     for (int half = 0; half < OUTPUTS; half += OUTPUTS / 2) {
 #pragma unroll
@@ -132,7 +134,7 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
             const float* const m = M + place_of(t / (OUTPUTS / 2)) + t % (OUTPUTS / 2);
             float result[2][2] = {};
 #pragma unroll
-            for (int b = 0; b < 4; ++b) {  // Aᵀ m, a column; and what it adds to the columns of (Aᵀ m) A
+            for (int b = 0; b < 4; ++b) {  // a column of Aᵀ m, and its contribution to the columns of (Aᵀ m) A
                 float column[4];
 #pragma unroll
                 for (int a = 0; a < 4; ++a) column[a] = m[(a * 4 + b) * TILES * OUTPUTS / 2];
@@ -145,24 +147,28 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
             const auto [n, i, j] = pixel_of(m_, down, across);
 #pragma unroll
             for (int p = 0; p < 4; ++p)
-                if (m_ < tiles && o < O && 2 * i + p / 2 < P && 2 * j + p % 2 < Q) y(n, o, 2 * i + p / 2, 2 * j + p % 2) = finish(o, result[p / 2][p % 2]);
+                if (m_ < tiles && o < O && 2 * i + p / 2 < P && 2 * j + p % 2 < Q)
+                    y(n, o, 2 * i + p / 2, 2 * j + p % 2) = finish(o, result[p / 2][p % 2]);
         }
-        __syncthreads();  // before the other half takes the place of this one
+        __syncthreads();  // before this half is overwritten
     }
 }
 
 // conv2d.forward: y_{n,o,i,j} = b_o + Aᵀ (Σ_c U ⊙ V) A. Thread map: one thread = 8 × 8 of M[e], then four times y[n,o,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_forward__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b, Array<float, 4> y, Window at) {
+__global__ void __launch_bounds__(256, 2) conv2d_forward__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b,
+                                                                         Array<float, 4> y, Window at) {
     convolve(x, w, y, at, [&](int o, float sum) { return b(o) + sum; });
 }
 
 // conv2d.forward_relu: y_{n,o,i,j} = max(0, b_o + Aᵀ (Σ_c U ⊙ V) A). Thread map: one thread = 8 × 8 of M[e], then four times y[n,o,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_forward_relu__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b, Array<float, 4> y, Window at) {
+__global__ void __launch_bounds__(256, 2) conv2d_forward_relu__winograd(Array<const float, 4> x, Array<const float, 4> w,
+                                                                              Array<const float, 1> b, Array<float, 4> y, Window at) {
     convolve(x, w, y, at, [&](int o, float sum) { return relu(b(o) + sum); });
 }
 
 // conv2d.grad_input with stride 1: x̄_{n,c,k,l} = Aᵀ (Σ_o U ⊙ V) A, a convolution of g with the kernel turned by 180° and its two
-// channels changed over (which the host does). Thread map: one thread = 8 × 8 of M[e], then four times x̄[n,c,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_grad_input__winograd(Array<const float, 4> g, Array<const float, 4> turned, Array<float, 4> xbar, Window at) {
+// channel axes swapped (the host does both). Thread map: one thread = 8 × 8 of M[e], then four times x̄[n,c,2×2].
+__global__ void __launch_bounds__(256, 2) conv2d_grad_input__winograd(Array<const float, 4> g, Array<const float, 4> turned,
+                                                                            Array<float, 4> xbar, Window at) {
     convolve(g, turned, xbar, at, [](int, float sum) { return sum; });
 }

@@ -1,44 +1,45 @@
-// Rung 5, asynchronous copies: the next step is on its way while this one is computed.
+// Rung 5, asynchronous copies: the next step is copied while this one is computed (double buffering).
 //
 //     y[m, o] = finish(o, Σ_q x[m, q] w[o, q])        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
 //
 // What it adds to the 8 × 8 results of rung 4:
 //
-// 1. cp.async moves 16 bytes from memory to shared memory without passing through registers, and without waiting. There are
+// 1. cp.async copies 16 bytes from memory to shared memory without passing through registers and without waiting. There are
 //    two buffers: one is filled while the other is read.
 //
-//        copies of step   0 │ 1 │ 2 │ 3 │            wait    "my copies have come"
-//        products of step     0 │ 1 │ 2 │ 3          barrier "everybody's have; and everybody is done with the other buffer"
+//        copies of step   0 │ 1 │ 2 │ 3 │            wait     my copies have arrived
+//        products of step     0 │ 1 │ 2 │ 3          barrier  everybody's have, and nobody reads the other buffer any more
 //        buffer               a   b   a   b          one of each in a step is enough
 //
-// 2. No division in the loop. Each thread always brings the same pixels, whose place is found once; and its four channels
-//    go 16 terms further in each step, which `advance` counts with additions.
-// 3. The bias and the ReLU are applied to the sums in registers: a pass over y less, which costs as much as a convolution
-//    of few channels. So are the statistics that a batch normalisation behind it wants (statistics.cuh).
+// 2. No division in the loop. Each thread always copies the same pixels, whose place is found once, and its four channels move
+//    16 terms further in each step, which `carry` counts with additions.
+// 3. The epilogue is fused: bias and ReLU are applied to the sums in registers. A pass of their own over y would cost as much as a
+//    convolution of few channels. So are the statistics that a batch normalisation behind it needs (statistics.cuh).
 //
-//     cells[m][q] 128 × 16          A copy cannot turn what it moves, so a row is a pixel, with its 16 terms: four pieces
-//    ┌────┬────┬────┬────┬──┐       of 16 bytes, and one piece of padding. A thread reads four terms of 8 pixels and of 8
-//  0 │ 4q │    │    │    │▒▒│       outputs and makes 256 products: as many for a read as in rung 4.
-//  1 │    │    │    │    │▒▒│       Rows lie 20 numbers apart: 8 threads that read a piece of 8 neighbouring rows find
-//    │    │    │    │    │▒▒│       them in 32 different banks (20 r mod 32 = 0 20 8 28 16 4 24 12). Hence a thread's
-//    └────┴────┴────┴────┴──┘       pixels are not neighbours but 16 apart, and its outputs too.
+//     cells[m][q] 128 × 16          A copy cannot transpose, so a row is a pixel with its 16 terms: four pieces of 16 bytes
+//    ┌────┬────┬────┬────┬──┐       and one piece of padding. A thread reads four terms of 8 pixels and of 8 outputs and
+//  0 │ 4q │    │    │    │▒▒│       computes 256 products: as many for each read as in rung 4.
+//  1 │    │    │    │    │▒▒│       Rows are 20 numbers apart, so 8 threads that read a piece of 8 neighbouring rows meet 32
+//    │    │    │    │    │▒▒│       different banks (20 r mod 32 = 0 20 8 28 16 4 24 12). That is why a thread's pixels are
+//    └────┴────┴────┴────┴──┘       not neighbours but 16 apart, and its outputs likewise.
 //
-// Shared memory 40 KiB with 128 outputs: within what every GPU gives.
-// Expected on an H100 (estimate): 28 to 40 TFLOP/s of 67. What is left to gain is in other units: the tensor cores, rung 6.
+// Shared memory: 40 KiB with 128 outputs, less than the 48 KiB that every GPU gives.
+// What holds it back: the multiply-adds of the ordinary cores. More is in other units: the tensor cores, rung 6.
+// Expected on an H100 (estimate): 28 to 40 TFLOP/s of 67.
 //
 // Serves what rung 4 serves: float, channels last, a multiple of four channels of a group.
-// 08_gradients.cu uses `multiply` for the gradient of the input, which is such a product too.
+// rung8_grad_input.cu uses `multiply` for the gradient of the input, which is such a product too.
 #include "matrix.cuh"
 
 #include "../../cuda/async.cuh"
 #include "statistics.cuh"
 
-constexpr int PIXELS = 128, SLICE = 16;      // of a tile: pixels, terms of a step
-constexpr int FOUR = 4, EIGHT = 8;           // numbers of a piece of 16 bytes; a thread makes EIGHT × EIGHT results
+constexpr int PIXELS = 128, SLICE = 16;      // of a tile: pixels (BM), terms of a step (BK); BN is OUTPUTS
+constexpr int FOUR = 4, EIGHT = 8;           // numbers in a piece of 16 bytes; a thread computes EIGHT × EIGHT results
 constexpr int PIECES = SLICE / FOUR;         // of a row
 constexpr int ROW = PIECES + 1;              // pieces from a row to the next
 
-// Brings c back below C, going on to the next tap of the window as often as it takes.
+// Moves on to the next tap of the window until c is below C.
 __device__ inline void carry(Term& t, int C, int V) {
     for (; t.c >= C; t.c -= C)
         if (++t.v == V) t.v = 0, ++t.u;
@@ -48,14 +49,14 @@ __device__ inline void add_product(float& sum, const float4& a, const float4& b)
     sum += a.x * b.x, sum += a.y * b.y, sum += a.z * b.z, sum += a.w * b.w;
 }
 
-// Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. In a step it brings
+// Thread map: a block = 128 pixels × OUTPUTS outputs of one group; one thread = 8 × 8 of y[n,o,i,j]. In a step it copies
 // four terms of PIXELS · PIECES / THREADS pixels and of OUTPUTS · PIECES / THREADS outputs.
-// Rows past the last are the last once more: they are computed and not written.
+// Rows past the last repeat the last row: they are computed, but not written.
 template <int OUTPUTS, typename Finish, typename Statistics = NoStatistics>
 __device__ void multiply(const Array<const float, 4>& x, const Array<const float, 4>& w, const Array<float, 4>& y, Window at, int groups,
                          Finish finish, const Statistics& statistics = {}) {
     constexpr int ACROSS = OUTPUTS / EIGHT, DOWN = PIXELS / EIGHT, THREADS = DOWN * ACROSS;
-    constexpr int LINES = THREADS / PIECES;                             // rows that the block brings at once
+    constexpr int LINES = THREADS / PIECES;                             // rows that the block copies at once
     const int O = w.shape[0] / groups, C = w.shape[1], V = w.shape[3];  // channels of a group
     const int pixels = y.shape[0] * y.shape[2] * y.shape[3], terms = C * w.shape[2] * V;
     SHARED(float4, cells, [2][PIXELS][ROW]);     // [buffer][m][q / 4]
@@ -65,7 +66,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     const int m0 = blockIdx.x / (tiles * groups) * PIXELS, o0 = blockIdx.x % tiles * OUTPUTS;
     const int piece = threadIdx.x % PIECES, line = threadIdx.x / PIECES;
 
-    int windows[PIXELS / LINES], kernels[OUTPUTS / LINES];  // where in x and w the rows begin that this thread brings
+    int windows[PIXELS / LINES], kernels[OUTPUTS / LINES];  // where in x and w the rows begin that this thread copies
     int k0[PIXELS / LINES], l0[PIXELS / LINES];                        // the cell under the corner of the window
 #pragma unroll
     for (int r = 0; r < PIXELS / LINES; ++r) {
@@ -78,7 +79,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 
     Term at_term = {piece * FOUR, 0, 0};
     carry(at_term, C, V);
-    const auto bring = [&](int buffer, int q) {  // the piece of this thread, terms q … q + 3, of all its rows; then on to the next
+    const auto start_copies = [&](int buffer, int q) {  // terms q … q + 3 of all rows of this thread; then advance to the next step
         const auto [c, u, v] = at_term;
         const int offset = u * at.dh * x.stride[2] + v * at.dw * x.stride[3] + c;
 #pragma unroll
@@ -99,12 +100,12 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     float sum[EIGHT][EIGHT] = {};
-    bring(0, piece * FOUR);
+    start_copies(0, piece * FOUR);
     for (int q0 = 0, buffer = 0; q0 < terms; q0 += SLICE, buffer ^= 1) {
         wait_for_copies<0>();
-        __syncthreads();  // these terms have come for all, and all are done with the other buffer
-        if (q0 + SLICE < terms) bring(buffer ^ 1, q0 + SLICE + piece * FOUR);
-#pragma unroll 1  // all at once would want more registers than two blocks of a multiprocessor have
+        __syncthreads();  // the copies of all threads have arrived, and nobody reads the other buffer any more
+        if (q0 + SLICE < terms) start_copies(buffer ^ 1, q0 + SLICE + piece * FOUR);
+#pragma unroll 1  // unrolled, it would need more registers than two blocks on a multiprocessor have
         for (int p = 0; p < PIECES; ++p) {
             float4 a[EIGHT];
 #pragma unroll

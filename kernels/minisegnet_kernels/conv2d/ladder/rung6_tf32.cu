@@ -1,29 +1,34 @@
-// Rung 6: the tensor cores. Implicit GEMM as in rung 3, but the products are made 1024 at a time, by a warp
-// together, with inputs rounded to TF32 (10 bits of fraction) and sums in float32.
+// Rung 6, the tensor cores: an implicit GEMM as in rung 3, but a warp computes 1024 products in one instruction, with inputs
+// rounded to TF32 (10 bits of fraction) and sums in float32.
 //
 //     Y = X W   with  Y[m, o] = y[n, o, i, j],   X[m, k] = x[n, c, i s_h + u d_h − p_h, j s_w + v d_w − p_w],   W[k, o] = w[o, c, u, v]
 //     pixel m = (n P + i) Q + j,   term k = (c U + u) V + v
 //
 //            k →  16 terms a stage                           64 outputs o
 //          ┌────┐                        ┌───────────┐        ┌─────┬─────┐
-//          │    │ 128 pixels m           │ W, staged │ 16     │ 64  │warp │  Each of the four warps makes 64 × 32 sums:
+//          │    │ 128 pixels m           │ W, staged │ 16     │ 64  │warp │  Each of the four warps computes 64 × 32 sums:
 //          │ X, │                        └───────────┘        │ × 32│  1  │  4 × 4 products of mma.m16n8k8, whose
 //          │stag│          × ───────────────────▶   += Y      ├─────┼─────┤  16 × 8 results lie in 4 registers a lane,
-//          │ ed │                                             │warp │warp │  64 in all. Of a stage it reads
+//          │ ed │                                             │warp │warp │  64 in all. Of each stage it reads
 //          └────┘                                             │  2  │  3  │  (64 + 32) · 16 numbers for 64 · 32 · 16 products.
 //                                                             └─────┴─────┘
 //
-// A lane reads its fragments from shared memory (cuda/mma.cuh says which elements): four rows k, eight
-// neighbours m or o. Were a row 128 words long, the four rows would stand in the same banks, and each read
-// would take four turns; with 8 words more they meet 32 different banks. Any layout of x is read, a number at
-// a time: neighbouring threads have neighbouring pixels. On an H100 40–70 TFLOP/s is expected [an estimate].
-#include "../../cuda/common.cuh"
+// What it adds: the instruction. A lane (one of the 32 threads of a warp) holds a few elements of each matrix, its fragment
+// (cuda/mma.cuh says which). It reads them from shared memory: four rows k, and eight neighbours m or o in each. If a row were
+// 128 words long, the four rows would lie in the same banks and each read would take four turns; with 8 words more they
+// lie in 32 different banks.
+//
+// What holds it back: x is read one number at a time (in any layout; neighbouring threads have neighbouring pixels), and nobody
+// multiplies meanwhile. Rung 7 removes both.
+// Expected on an H100 (estimate): 40 to 70 TFLOP/s.
+//
+// Serves float without groups; any stride, padding, dilation, layout, C and O.
 #include "../../cuda/mma.cuh"
 #include "matrix.cuh"
 
-constexpr int PIXELS = 128, OUTPUTS = 64, DEPTH = 16;  // of a block: rows and columns of Y; terms k of a stage
-constexpr int THREADS = PIXELS;                        // while x is staged, one for each pixel
-constexpr int GAP = 8;                                 // words after each row, so that four rows lie in different banks
+constexpr int PIXELS = 128, OUTPUTS = 64, DEPTH = 16;  // of a block: pixels (BM), outputs (BN), terms of a stage (BK)
+constexpr int THREADS = PIXELS;                        // one for each pixel while x is staged
+constexpr int GAP = 8;                                 // words of padding after a row, so that four rows lie in different banks
 
 // Y[m, o] = finish(o, Σ_k X[m, k] W[k, o]). Thread map: a block = 128 pixels × 64 outputs; a warp = 64 × 32 of them; a lane
 // = the elements of mma.cuh. Reads x and w (as a matrix O × K) once for each block, 4 bytes a number; writes y once.
@@ -73,7 +78,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 #pragma unroll
                 for (int s = 0; s < 4; ++s) mma_m16n8k8(sum[r][s], a[r], b[s]);
         }
-        __syncthreads();  // before the next terms take the place of these
+        __syncthreads();  // before these terms are overwritten
     }
 #pragma unroll
     for (int r = 0; r < 8; ++r) {
@@ -89,17 +94,20 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 }
 
 // conv2d.forward: y_{n,o,i,j} = b_o + Σ_{c,u,v} w x. Thread map: a block of 128 threads = 128 pixels × 64 outputs.
-__global__ void __launch_bounds__(128) conv2d_forward__tf32(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b, Array<float, 4> y, Window at, int U, int V) {
+__global__ void __launch_bounds__(128) conv2d_forward__tf32(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b,
+                                                            Array<float, 4> y, Window at, int U, int V) {
     multiply(x, w, y, at, U, V, [&](int o, float sum) { return b(o) + sum; });
 }
 
 // conv2d.forward_relu: y_{n,o,i,j} = max(0, b_o + Σ_{c,u,v} w x). Thread map: a block of 128 threads = 128 pixels × 64 outputs.
-__global__ void __launch_bounds__(128) conv2d_forward_relu__tf32(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b, Array<float, 4> y, Window at, int U, int V) {
+__global__ void __launch_bounds__(128) conv2d_forward_relu__tf32(Array<const float, 4> x, Array<const float, 2> w, Array<const float, 1> b,
+                                                                 Array<float, 4> y, Window at, int U, int V) {
     multiply(x, w, y, at, U, V, [&](int o, float sum) { return relu(b(o) + sum); });
 }
 
-// conv2d.grad_input, one class of rows and columns (08_tf32_grad_input.cu says which): x̄_{n,c,k,l} = Σ_{o,u,v} w g, a convolution of
+// conv2d.grad_input, one class of rows and columns (see rung8_tf32_grad_input.cu): x̄_{n,c,k,l} = Σ_{o,u,v} w g, a convolution of
 // g with stride 1; `w` is turned, C × O U V. Thread map: a block of 128 threads = 128 pixels × 64 channels c.
-__global__ void __launch_bounds__(128) conv2d_grad_input__tf32(Array<const float, 4> g, Array<const float, 2> w, Array<float, 4> xbar, Window at, int U, int V) {
+__global__ void __launch_bounds__(128) conv2d_grad_input__tf32(Array<const float, 4> g, Array<const float, 2> w, Array<float, 4> xbar,
+                                                               Window at, int U, int V) {
     multiply(g, w, xbar, at, U, V, [](int, float sum) { return sum; });
 }

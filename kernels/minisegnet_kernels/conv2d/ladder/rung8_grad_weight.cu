@@ -17,7 +17,7 @@
 //     x    q │/////////│         │         │                        q
 //            └─────────┴─────────┴─────────┘
 //
-// In both matrices the index that is *not* summed lies innermost (channels last), so a copy of 16 bytes brings four o or
+// In both matrices the index that is *not* summed lies innermost (channels last), so a copy of 16 bytes holds four o or
 // four q of one pixel, and shared memory has rung 4's order: [m][o] and [m][q]. A thread always copies the same four terms
 // (u, v, c … c+3); only its pixel moves on, which `step` counts with additions. As in rung 5, the next step is copied while
 // this one is computed.
@@ -34,7 +34,7 @@ constexpr int TERMS = 128, ROWS = 64, DEPTH = 16;  // of a tile of w̄: terms q 
 constexpr int FOUR = 4, EIGHT = 8;                 // numbers in a piece of 16 bytes; a thread computes EIGHT × EIGHT results
 constexpr int THREADS = TERMS / EIGHT * (ROWS / EIGHT);
 
-// Going on by some pixels without a division.
+// Advances by some pixels without a division.
 __device__ inline void step(Pixel& p, int pixels, int P, int Q) {
     for (p.j += pixels; p.j >= Q; p.j -= Q)
         if (++p.i == P) p.i = 0, ++p.n;
@@ -43,7 +43,7 @@ __device__ inline void step(Pixel& p, int pixels, int P, int Q) {
 // conv2d.grad_weight: slab s of w̄_{o,c,u,v} = Σ_m g[m, o] x[m, q], over share s of the pixels. Slab s stands in the rows s·O …
 // s·O + O − 1 of `slabs` (S·O, C/G, U, V), which lies as (S·O, U, V, C/G). `share` pixels make a slab, a multiple of DEPTH.
 // Thread map: a block = 64 outputs × 128 terms of one group and slab; one thread = 8 × 8 of them. In a step of 16 pixels
-// it brings four terms of 4 pixels and four outputs of 2 pixels. Reads g once for 128 terms and x once for 64 outputs and tap.
+// it copies four terms of 4 pixels and four outputs of 2 pixels. Reads g once for 128 terms and x once for 64 outputs and tap.
 __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<const float, 4> g, Array<const float, 4> x,
                                                                         Array<float, 4> slabs, Window at, int groups, int share) {
     constexpr int ACROSS = TERMS / EIGHT, Q_PIECES = TERMS / FOUR, O_PIECES = ROWS / FOUR;  // pieces of 16 bytes in a row
@@ -60,12 +60,12 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
 
     const int q_piece = threadIdx.x % Q_PIECES, q_line = threadIdx.x / Q_PIECES;
     const int o_piece = threadIdx.x % O_PIECES, o_line = threadIdx.x / O_PIECES;
-    const Term tap = term_of(min(q0 + q_piece * FOUR, terms - FOUR), C, V);  // terms past the last are the last once more
+    const Term tap = term_of(min(q0 + q_piece * FOUR, terms - FOUR), C, V);  // terms past the last repeat the last
     const float* const corner = x.data + group * C + tap.c;
     const float* const outputs = g.data + group * O + min(o0 + o_piece * FOUR, O - FOUR);
     Pixel place = pixel_of(slab * share + q_line, P, Q);
 
-    const auto bring = [&](int buffer, int m0) {  // pixels m0 … m0 + 15
+    const auto start_copies = [&](int buffer, int m0) {  // pixels m0 … m0 + 15
 #pragma unroll
         for (int r = 0; r < DEPTH; r += Q_LINES) {
             const int k = place.i * at.sh + tap.u * at.dh - at.ph, l = place.j * at.sw + tap.v * at.dw - at.pw;
@@ -85,12 +85,12 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__asynchronous(Array<co
 
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     float sum[EIGHT][EIGHT] = {};
-    bring(0, slab * share);
+    start_copies(0, slab * share);
     for (int m0 = slab * share, buffer = 0; m0 < end; m0 += DEPTH, buffer ^= 1) {
         wait_for_copies<0>();
-        __syncthreads();  // these pixels have come for all, and all are done with the other buffer
-        if (m0 + DEPTH < end) bring(buffer ^ 1, m0 + DEPTH);
-#pragma unroll 2  // more would take more than 128 registers
+        __syncthreads();  // the copies of all threads have arrived, and nobody reads the other buffer any more
+        if (m0 + DEPTH < end) start_copies(buffer ^ 1, m0 + DEPTH);
+#pragma unroll 2  // unrolled further, it would need more than 128 registers
         for (int m = 0; m < DEPTH; ++m) {
             float a[EIGHT], b[EIGHT];
             four(&a[0]) = gradients[buffer][m][down], four(&a[FOUR]) = gradients[buffer][m][down + O_PIECES / 2];

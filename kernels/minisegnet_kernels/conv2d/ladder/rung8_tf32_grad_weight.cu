@@ -1,21 +1,23 @@
-// Rung 8, second half: the gradient for the kernel. It too is a matrix product, but the long sum runs over pixels:
+// Rung 8, the gradient for the kernel on the tensor cores. It is a matrix product too, but its long sum runs over pixels:
 //
 //     w̄[o, c, u, v] = Σ_m g[m, o] X[m, e]   with the pixel m = (n P + i) Q + j and the entry e = (u V + v) C + c,
 //     X[m, e] = x[n, c, i s_h + u d_h − p_h, j s_w + v d_w − p_w]
 //
 //          outputs o              entries e, 64 of a block
-//        ┌───────────┐           ┌───────────┐                 w̄ is small (for 64 → 64 channels 9 tiles of 64 × 64) and
-//    32  │ g, staged │     32    │ X, staged │  pixels m       a GPU has 132 multiprocessors: so the pixels are dealt out
-//    m ↓ └───────────┘     m ↓   └───────────┘  of a step      to S slabs, each with a partial w̄ of its own, and a second
-//              └────── gᵀ X ───────────┘                       kernel adds the slabs in a fixed order. No atomics: the
-//                  64 × 64 sums, a warp 32 × 32                same bits in each run.
+//        ┌───────────┐           ┌───────────┐                 w̄ is small (9 tiles of 64 × 64 for 64 → 64 channels), and
+//    32  │ g, staged │     32    │ X, staged │  pixels m       a GPU has 132 multiprocessors. So the pixels are split into
+//    m ↓ └───────────┘     m ↓   └───────────┘  of a step      S slabs, each with a partial w̄, and a second kernel
+//              └────── gᵀ X ───────────┘                       (conv2d_grad_weight__sum) adds them in a fixed order.
+//                  64 × 64 sums, a warp 32 × 32                No atomics: every run gives the same bits.
 //
-// mma.sync takes its fragments from plain reads, so gᵀ costs nothing: a lane reads column o of row m. It reads four rows,
-// and in each eight neighbours, two squares of four words. All rows start at bank 0; so that the four rows meet different
-// banks, square q of row r stands at q xor 2 (r mod 4). Both images lie channels last, O and C are multiples of 4; a
-// copy is 16 bytes, three steps are under way. Expected on an H100: 40–70 % of rung 7 [an estimate].
+// What it adds to rung 7: a transposed operand. A lane of mma.sync takes its fragment element by element, so gᵀ costs nothing: a
+// lane reads column o of row m. A warp reads four rows, and in each row eight neighbours, two squares of four words. All rows
+// start at bank 0; to put the four rows into different banks, square q of row r stands at q xor 2 (r mod 4).
+//
+// What holds it back: the slabs cross memory twice, and each fragment read serves fewer products than rung 7's (32 × 32 a warp).
+// Serves float with O and C multiples of 4 and both images channels last: a copy is 16 bytes, and three steps are in flight.
+// Expected on an H100 (estimate): 40 to 70 % of rung 7.
 #include "../../cuda/async.cuh"
-#include "../../cuda/common.cuh"
 #include "../../cuda/mma.cuh"
 #include "matrix.cuh"
 
@@ -33,7 +35,8 @@ __device__ inline int swizzled(int row, int q) { return (q ^ 2 * (row & 3)) * 4;
 // conv2d.grad_weight, a slab: Σ_m g x over the pixels m of slab s. Thread map: a block = 64 outputs × 64 entries of one slab;
 // a warp = 32 × 32 of them, in the fragments of mma.cuh. Reads g once for each 64 entries and x once for each 64 outputs and
 // tap; writes 4 bytes for each slab and weight. `slabs` is (S, O, U V C).
-__global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<const float, 4> g, Array<const float, 4> x, Array<float, 3> slabs, Window at, int U, int V) {
+__global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<const float, 4> g, Array<const float, 4> x,
+                                                                      Array<float, 3> slabs, Window at, int U, int V) {
     SHARED(Tile, gradients, [STAGES]);
     SHARED(Tile, cells, [STAGES]);
     const int O = g.shape[1], P = g.shape[2], Q = g.shape[3], C = x.shape[1], E = slabs.shape[2], S = slabs.shape[0];
@@ -46,8 +49,8 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
     const int q = threadIdx.x % SQUARES, first = threadIdx.x / SQUARES;
     const int o = o0 + 4 * q, e = e0 + 4 * q, c = e % C, u = e / C / V, v = e / C % V;
     int m = s * share + first;  // the pixel that is copied next
-    auto order = [&](int step) {
-        if (step >= steps) return;  // what would come is zeros that nobody reads
+    auto start_copies = [&](int step) {
+        if (step >= steps) return;  // it would copy zeros that nobody reads
 #pragma unroll
         for (int r = first; r < DEPTH; r += TOGETHER, m += TOGETHER) {
             const Pixel p = pixel_of(m, P, Q);
@@ -66,11 +69,11 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
     const int group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
     const int row = threadIdx.x / 64 * 32 + group, column = threadIdx.x / 32 % 2 * 32 + group;
     float sum[2][4][4] = {};
-    for (int step = 0; step < STAGES - 1; ++step) order(step), commit_copies();
+    for (int step = 0; step < STAGES - 1; ++step) start_copies(step), commit_copies();
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();
-        __syncthreads();  // what all threads copied for this step is there, and nobody reads the slot of the step before any more
-        order(step + STAGES - 1);
+        __syncthreads();  // the copies of all threads for this step have arrived, and nobody reads the slot of the step before any more
+        start_copies(step + STAGES - 1);
         commit_copies();
         const float* const G = gradients[step % STAGES].word;
         const float* const X = cells[step % STAGES].word;

@@ -1,19 +1,19 @@
-// The pipeline of rung 7, which 07 (forward) and 08 (gradient for the input) fill with their equations: a matrix
-// product Y[m, o] = Σ_k X[m, k] W[o, k] on the tensor cores, with X gathered from an image that lies channels last.
-// The term k = (u V + v) C + c: four neighbours are four channels of one cell, 16 bytes in one copy.
+// The pipeline of rung 7, which rung7_tf32_tuned.cu (forward) and rung8_tf32_grad_input.cu (gradient for the input) fill with their
+// equations: a matrix product Y[m, o] = Σ_k X[m, k] W[o, k] on the tensor cores, where X is gathered from an image that lies
+// channels last. The term k = (u V + v) C + c, so four neighbouring terms are four channels of one cell: one copy of 16 bytes.
 //
-//   slot     0         1         2         3        STAGES slots of shared memory, each with 16 terms of X and of W
-//         ┌───────┐ ┌───────┐ ┌───────┐ ┌───────┐
-//  step t │ used  │ │arrives│ │arrives│ │ordered│   while the warps multiply what has arrived, the copies of the
-//         └───────┘ └───────┘ └───────┘ └───────┘   next STAGES − 1 steps are under way;
-//  t + 1   ordered    used     arrives   arrives    one barrier a step
+//   slot     0         1         2         3        STAGES slots (stages) of shared memory, each with 16 terms (BK) of
+//         ┌───────┐ ┌───────┐ ┌───────┐ ┌───────┐   X and of W. While the warps multiply the terms of step t, the copies
+//  step t │ used  │ │arrives│ │arrives│ │started│   of the next STAGES − 1 steps are in flight, so that a warp
+//         └───────┘ └───────┘ └───────┘ └───────┘   seldom waits for memory. One barrier a step is enough.
+//  t + 1   started    used     arrives   arrives
 //
-//   a slot, 16 words a row:  row 0  │ 0 │ 1 │ 2 │ 3 │   A square is four words, which fill four banks; two rows
-//   its squares are          row 1  │ 0 │ 1 │ 2 │ 3 │   fill all 32. A fragment is one column of eight rows. Where
-//   *swizzled*: square q of  row 2  │ 1 │ 0 │ 3 │ 2 │   they stood below each other, each second row would meet
-//   row r stands at          row 3  │ 1 │ 0 │ 3 │ 2 │   the banks of the first: four turns. Swizzled, column q of
-//   q xor (r / 2 mod 4).     row 4  │ 2 │ 3 │ 0 │ 1 │   eight rows is eight different squares of banks: one turn,
-//                              ⋮                        for the reads and for the copies.
+//   a slot, 16 words a row:  row 0  │ 0 │ 1 │ 2 │ 3 │   A square is four words and fills four banks; two rows fill all
+//   its squares are          row 1  │ 0 │ 1 │ 2 │ 3 │   32. A fragment (what a lane holds of a matrix) is read as one
+//   *swizzled*: square q of  row 2  │ 1 │ 0 │ 3 │ 2 │   column of eight rows. Without the swizzle every second row
+//   row r stands at          row 3  │ 1 │ 0 │ 3 │ 2 │   meets the banks of the first: four turns a read. Swizzled,
+//   q xor (r / 2 mod 4).     row 4  │ 2 │ 3 │ 0 │ 1 │   column q of eight rows lies in eight different squares of
+//                              ⋮                        banks: one turn, for the reads and for the copies.
 #pragma once
 #include "../../cuda/async.cuh"
 #include "../../cuda/common.cuh"
@@ -21,8 +21,10 @@
 #include "statistics.cuh"
 #include "matrix.cuh"
 
-constexpr int PIXELS = 128, DEPTH = 16, SQUARES = DEPTH / 4;  // of a block: pixels; terms of a stage, and squares of four
-constexpr int THREADS = 128, WARP_PIXELS = 64;               // four warps, two beside each other
+constexpr int PIXELS = 128, DEPTH = 16, SQUARES = DEPTH / 4;  // of a block: pixels (BM); terms of a stage (BK), and squares of four
+constexpr int THREADS = 128, WARP_PIXELS = 64;               // four warps, two down and two across; pixels of a warp
+
+static_assert(WARP_PIXELS == 8 * VALUES, "a slab of the statistics is a warp's pixels");
 
 // ROWS × 16 words of shared memory.
 template <int ROWS>
@@ -33,7 +35,8 @@ struct alignas(16) Tile {
 // Where square q of a row starts. Rows that differ by a multiple of 8 are swizzled alike.
 __device__ inline int swizzled(int row, int q) { return ((q ^ (row >> 1)) & 3) * 4; }
 
-// Where the outputs of pixel m begin. All of y lies channels last, and pixel m is its m-th row; of every s-th row and column it is not.
+// Where the outputs of pixel m begin. If y is whole and channels last, that is its m-th row; if y is every s-th row and column of a
+// larger array, it is not.
 template <bool PART>
 __device__ float* outputs_of(const Array<float, 4>& y, int m) {
     if constexpr (!PART) return y.data + m * y.shape[1];
@@ -41,29 +44,29 @@ __device__ float* outputs_of(const Array<float, 4>& y, int m) {
     return &y(p.n, 0, p.i, p.j);
 }
 
-// Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS; a warp = 64 pixels × half
-// of the outputs, in the fragments of mma.cuh. `at(i, u)` and `at(j, v)`, of two Axis, say which cell of x belongs to a pixel.
-// Reads x once for each block and tap (from the L2 cache but for the first time), w once for each block; writes y once.
+// Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS (BM × BN); a warp = 64 pixels ×
+// half of the outputs, in the fragments of mma.cuh. `rows.cell(i, u)` and `columns.cell(j, v)` say which cell of x a tap of pixel (i, j)
+// reads. Each block reads x once for each tap (after the first time from the L2 cache) and w once; y is written once.
 template <int OUTPUTS, typename Axis, typename Finish, typename Statistics = NoStatistics>
 __device__ void multiply(const Array<const float, 4>& x, const Array<const float, 2>& w, const Array<float, 4>& y, Axis rows, Axis columns,
                          int U, int V, Finish finish, const Statistics& statistics = {}) {
-    constexpr int STAGES = OUTPUTS == 128 ? 3 : 4;  // as many as 48 KiB hold, which a block has without asking for more
-    constexpr int ACROSS = OUTPUTS / 16;             // fragments that a warp's outputs take
+    constexpr int STAGES = OUTPUTS == 128 ? 3 : 4;  // as many as fit into the 48 KiB that every block has
+    constexpr int ACROSS = OUTPUTS / 16;             // fragments across a warp's outputs
     SHARED(Tile<PIXELS>, cells, [STAGES]);
     SHARED(Tile<OUTPUTS>, weights, [STAGES]);
     const int C = x.shape[1], O = w.shape[0], K = w.shape[1], M = y.shape[0] * y.shape[2] * y.shape[3];
     const int tiles = ceil_div(O, OUTPUTS), o0 = blockIdx.x % tiles * OUTPUTS, m0 = blockIdx.x / tiles * PIXELS;
 
-    // A thread copies one square q of the rows `first`, first + 32, ...: all divisions are made here.
+    // A thread copies the same square q of the rows `first`, first + 32, ...: all divisions are done here, before the loop.
     const int q = threadIdx.x % SQUARES, first = threadIdx.x / SQUARES;
-    int c = q * 4 % C, u = q * 4 / C / V, v = q * 4 / C % V;  // of the square that is copied next
+    int c = q * 4 % C, u = q * 4 / C / V, v = q * 4 / C % V;  // of the square that this thread copies next
     Pixel pixel[PIXELS / 32];
 #pragma unroll
     for (int r = 0; r < PIXELS / 32; ++r) pixel[r] = pixel_of(m0 + first + 32 * r, y.shape[2], y.shape[3]);
 
     const int steps = ceil_div(K, DEPTH);
-    auto order = [&](int step) {
-        if (step >= steps) return;  // what would come is zeros that nobody reads
+    auto start_copies = [&](int step) {
+        if (step >= steps) return;  // it would copy zeros that nobody reads
         float* const to = cells[step % STAGES].word + swizzled(first, q);
 #pragma unroll
         for (int r = 0; r < PIXELS / 32; ++r) {
@@ -82,18 +85,18 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
             float* const to = weights[step % STAGES].word + (first + 32 * r) * DEPTH + swizzled(first, q);
             copy_async(reinterpret_cast<float4*>(to), reinterpret_cast<const float4*>(from), inside);
         }
-        for (c += DEPTH; c >= C; c -= C)  // on to the same square of the next step
+        for (c += DEPTH; c >= C; c -= C)  // advance to the same square of the next step
             if (++v == V) v = 0, ++u;
     };
 
     const int group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
     const int row = threadIdx.x / 64 * 64 + group, column = threadIdx.x / 32 % 2 * (OUTPUTS / 2) + group;
     float sum[4][ACROSS][4] = {};
-    for (int step = 0; step < STAGES - 1; ++step) order(step), commit_copies();
+    for (int step = 0; step < STAGES - 1; ++step) start_copies(step), commit_copies();
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();
-        __syncthreads();  // what all threads copied for this step is there, and nobody reads the slot of the step before any more
-        order(step + STAGES - 1);
+        __syncthreads();  // the copies of all threads for this step have arrived, and nobody reads the slot of the step before any more
+        start_copies(step + STAGES - 1);
         commit_copies();
         const float* const X = cells[step % STAGES].word + row * DEPTH + member;
         const float* const W = weights[step % STAGES].word + column * DEPTH + member;
@@ -122,7 +125,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
             for (int r = 0; r < 8; ++r) value[r] = sum[r / 2][s / 2][r % 2 * 2 + s % 2];
             keep_of_warp(statistics, value, m0 + row, M, o0 + column - group + s / 2 * 8 + 2 * member + s % 2);
         }
-    const bool in_pairs = O % 2 == 0;  // two neighbours are 8 bytes
+    const bool in_pairs = O % 2 == 0;  // two neighbours are written as 8 bytes
 #pragma unroll
     for (int r = 0; r < 8; ++r) {
         const int m = m0 + row + 8 * r;
