@@ -86,7 +86,7 @@ def pytest_terminal_summary(terminalreporter, config):
     if table := getattr(sys.modules.get("support.mutants"), "score", str)():
         terminalreporter.write_line(f"\n{table}")
     left_out = config.stash.get(LEFT_OUT, {})
-    if left_out and config.option.profile == "quick":
+    if left_out and config.option.markexpr == PROFILES["quick"][0]:
         folders = ", ".join(f"{name} {count}" for name, count in sorted(left_out.items()))
         terminalreporter.section("the quick profile")
         terminalreporter.write_line(f"{sum(left_out.values())} tests were left out: {folders}.")

@@ -18,8 +18,8 @@ PACKAGES = {"minisegnet_kernels": ROOT / "kernels/minisegnet_kernels", "minisegn
 KERNELS = """
 registry modes checks jit layout
 cost simd components
-emulator
 cuda
+emulator
 backends
 operations
 minisegnet_kernels
@@ -45,12 +45,8 @@ __main__
 KNOWN_CIRCLES = {"minisegnet.viz"}
 #: Steps against the plan that are being taken away.
 KNOWN_STEPS = {
-    ("minisegnet_kernels.emulator", "minisegnet_kernels.cuda"),
     ("minisegnet.viz", "minisegnet.diagnostics"),
 }
-
-#: Test modules that others still import.
-KNOWN_SHARED = {"test_ladder", "test_ladder_tf32", "test_conv2d_statistics", "test_mutation"}
 
 #: Files that may be longer than 400 lines.
 WHOLE = {"minisegnet/tensor.py": "the engine is read in one sitting"}
@@ -219,6 +215,5 @@ def test_no_test_module_imports_another():
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            names = [name for name in names if name not in KNOWN_SHARED]
             found += [f"{path.relative_to(ROOT)} imports {name}" for name in names if name.rpartition(".")[2] in tests]
     assert not found, found

@@ -33,6 +33,7 @@ def gpu(test):
 # --- CUDA C++ in the emulator ------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 @table
 @dtypes
 @given(data=st.data())
@@ -106,6 +107,7 @@ def channels_last_if_image(a):
 # --- Numba CUDA in the simulator ---------------------------------------------------------------------
 
 
+@pytest.mark.quick
 @table
 @dtypes
 @few(3)

@@ -5,14 +5,13 @@ many faults were planted, and how many rejected.
 """
 
 import pytest
-from support.mutants import assert_all_rejected, missed_barriers, missed_checks, modules, trials
+from support.mutants import EVERYWHERE, OPERATIONS, assert_all_rejected, missed_barriers, missed_checks, modules, trials
 
-from minisegnet_kernels import backends, registry
+from minisegnet_kernels import backends
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")]
 
-# {(file, the line of a barrier or the text of a check): why the result is the same without it}, of all operations and of each.
-EVERYWHERE = {("common.cuh", "a.shape[1] > 1"): "of one channel both ways of counting give the same place"}
+# {(file, the line of a barrier or the text of a check): why the result is the same without it}, for one operation; for all of them: `EVERYWHERE`.
 _ONE_SUM = {
     ("common.cuh", "__syncthreads();  // the memory may be used again by a second sum"): (
         "its kernels add once in a launch: nobody writes to the memory again"
@@ -38,8 +37,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ("kernel.cu", "coordinate(columns, j) < (l + 1) * columns.unit"): _ONE_MORE,
     },
 }
-
-OPERATIONS = [name for name in registry.OPERATIONS if (registry._ROOT / name / "kernel.cu").exists()]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

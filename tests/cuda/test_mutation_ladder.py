@@ -5,8 +5,7 @@ Rung 1 is the operation's ``kernel.cu``, and is checked there.
 
 import pytest
 from support.ladder_trials import trials
-from support.mutants import assert_all_rejected, left_out, missed_barriers, missed_checks
-from test_mutation import EVERYWHERE, OPERATIONS
+from support.mutants import EVERYWHERE, OPERATIONS, assert_all_rejected, left_out, missed_barriers, missed_checks
 
 from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d.ladder import RUNGS, rung8_grad_weight

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.quick
-
 pytest.importorskip("nbclient", reason='the notebooks need the extra "test"')
 ROOT = Path(__file__).parents[2] / "tutorials"
 _spec = importlib.util.spec_from_file_location("tutorials_build", ROOT / "build.py")
 build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
-each_source = pytest.mark.parametrize("source", sorted((ROOT / "src").glob("*.py")), ids=lambda p: p.stem)
+first, *others = sorted((ROOT / "src").glob("*.py"))
+each_source = pytest.mark.parametrize("source", [pytest.param(first, marks=pytest.mark.quick), *others], ids=lambda p: p.stem)
 
 
 @each_source
@@ -29,6 +28,7 @@ def test_the_notebook_is_made_from_its_source(source):
     assert build.target_of(source).stat().st_size < 300_000
 
 
+@pytest.mark.notebook
 @each_source
 def test_every_cell_runs(source):
     build.run(build.notebook_from(source))

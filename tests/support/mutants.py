@@ -26,6 +26,10 @@ from support.switches import Mutant, switched
 
 Trial = Callable[[], bool]
 
+OPERATIONS = [name for name in registry.OPERATIONS if (registry._ROOT / name / "kernel.cu").exists()]
+#: What survives in any file that uses it: {(file, the line of a barrier or the text of a check): why the result is the same without it}.
+EVERYWHERE = {("common.cuh", "a.shape[1] > 1"): "of one channel both ways of counting give the same place"}
+
 # --- cases --------------------------------------------------------------------------------------
 
 

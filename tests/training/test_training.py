@@ -53,6 +53,7 @@ def weights(path):
     return {name: value.numpy().copy() for name, value in checkpoint.read(path).weights.items()}
 
 
+@pytest.mark.quick
 def test_learns_and_leaves_everything_in_its_folder(tmp_path):
     out = tmp_path / "a" / "run"
     history = fit(out, steps=30)
