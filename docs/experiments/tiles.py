@@ -27,11 +27,11 @@ from PIL import Image
 
 from minisegnet import models
 from minisegnet.bench.report import save_record
-from minisegnet.data import nuclei_field
+from minisegnet.data import class_palette, nuclei_field
 from minisegnet.files import check_writable
 from minisegnet.inference import Tiling, load_model, predict, prepare, segment_large
 from minisegnet.random import manual_seed
-from minisegnet.viz import class_palette, save_label_png
+from minisegnet.viz import save_label_png
 
 _TILE = 512
 # The margin is the radius of a padded four-level U-Net's receptive field, 108 pixels, rounded up to a multiple of its stride.

@@ -72,17 +72,17 @@ def run(args: argparse.Namespace) -> int:
         if args.passes is not None:
             measures["information"] = monte_carlo_dropout(model, prepared[None], args.passes).information[0]
         row, column = args.pixel if args.pixel is not None else divmod(int(measures["margin"].argmin()), image.shape[2])
-        path = diagnostics.trace_pixel(model, prepared, (row, column), target)
+        path = diagnostics.follow_pixel(model, prepared, (row, column), target)
         cam = diagnostics.seg_grad_cam(model, prepared, explained, layer=args.layer)
         features = diagnostics.activations(model, prepared, [cam.layer])[cam.layer]
 
-    background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
+    background = viz.background_of(about.classes)
     name = about.classes[explained]
     written = [
         viz.doubt(image, probabilities.argmax(axis=0), measures, about.palette, out / f"{stem}_doubt.png", background=background),
-        viz.attribution(image, cam, name, out / f"{stem}_cam.png"),
+        cam.draw(image, name, out / f"{stem}_cam.png"),
         viz.features(features, out / f"{stem}_features.png", title=f"Feature maps of {cam.layer}"),
-        viz.trace(prepared, path, out / f"{stem}_pixel.png", classes=about.classes),
+        path.draw(prepared, out / f"{stem}_pixel.png", classes=about.classes),
     ]
     if (first := _first_filters(model)) is not None:
         written.append(viz.filters(first[1], out / f"{stem}_filters.png", title=f"Filters of {first[0]}"))

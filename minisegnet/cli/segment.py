@@ -163,10 +163,11 @@ def _segment(model: Any, source: Path, files: dict[str, Path], cut: Any, scorer:
     import numpy as np
 
     from ..inference import LargeImage
+    from ..viz import background_of
 
     about = model.about
     colours = np.array(about.palette, np.uint8)
-    background = 0 if len(about.classes) == 2 or about.classes[0].lower().startswith("background") else None
+    background = background_of(about.classes)
     with LargeImage(source, about.in_channels) as image:
         tiling = cut(image.size)
         if tiling is None:
@@ -203,24 +204,32 @@ def _whole(image: Any, model: Any, source: Path, files: dict[str, Path], colours
 def _in_tiles(image: Any, model: Any, files: dict[str, Path], colours: Any, background: int | None, tiling: Any, scorer: Any) -> Any:
     from ..inference import segment_large
     from ..progress import Bar
+    from ..viz import Overview
 
     strips = len(tiling.along(image.size[0]))
     bar = Bar(strips, 0, show=strips > 1)
+    overview = Overview(image.size)
+
+    def on_strip(start: int, rows: Any, labels: Any) -> None:
+        overview.add(start, rows, labels)
+        bar.step()
+
     try:
-        return segment_large(
+        counts = segment_large(
             model,
             image,
             files["labels"],
             confidence=files.get("confidence"),
-            overview=files.get("overlay"),
             tiling=tiling,
             colours=colours,
-            background=background,
             scorer=scorer,
-            progress=bar.step,
+            on_strip=on_strip,
         )
     finally:
         bar.close()
+    if "overlay" in files:
+        overview.save(files["overlay"], colours, background)
+    return counts
 
 
 def _tile(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Datasets, augmentation and batches. See `Dataset` for what a dataset is; `open` reads any that lies in a folder."""
+"""Datasets, augmentation and batches. `Dataset` says what a dataset is; `open` reads one from a folder."""
 
 from . import transforms
 from .base import Arrays, DataError, Dataset, Subset, split, standardise
@@ -16,7 +16,7 @@ from .published.cityscapes import Cityscapes
 from .published.dsb import DSB2018
 from .published.official import Official
 from .published.voc import PascalVOC
-from .shapes import Shapes
+from .scenes import Shapes
 from .transforms import augmentation
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a dataset is, and how one is divided."""
+"""What a dataset is, and how to split one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the files and says what to do.
+    """Data that cannot be used. The message names the files and says what to do.
 
     Attributes
     ----------
     problems : dict, str → list of str
-        What was found, by kind, where a whole folder was checked.
+        The problems by kind, if a whole folder was checked.
     """
 
     def __init__(self, message: str, problems: dict[str, list[str]] | None = None):
@@ -37,7 +37,7 @@ class Dataset(Protocol):
     in_channels : int
         C.
     ignore_index : int
-        The label of pixels that count neither in the loss nor in the metrics.
+        The label of pixels that are excluded from the loss and from the metrics.
     names : sequence of str
         A name for each item.
     """
@@ -56,10 +56,10 @@ class Dataset(Protocol):
 
 
 def standardise(image: np.ndarray) -> np.ndarray:
-    """An image with mean 0 and standard deviation 1, over all its pixels and channels.
+    """Shift and scale an image to mean 0 and standard deviation 1 over all its pixels and channels.
 
-    Microscopes, cameras and scanners differ in gain and offset; after this, images from all of them
-    look alike to the network. Training and inference both use it. A constant image becomes zeros.
+    Microscopes, cameras and scanners differ in gain and offset. Standardised images do not depend on either.
+    Training and inference both standardise. A constant image becomes zeros.
 
     Parameters
     ----------
@@ -72,23 +72,23 @@ def standardise(image: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the image is empty or holds NaN or infinity.
+        If the image is empty or contains NaN or infinity.
     """
     image = np.asarray(image)
     if not image.size:
         raise ValueError(f"standardise: the image is empty, its shape is {image.shape}")
     mean = float(image.mean(dtype=np.float64))
     if not np.isfinite(mean):
-        raise ValueError("standardise: the image holds NaN or infinity")
-    if image.min() == image.max():  # asked in this way because rounding makes the deviation of a constant not quite 0
+        raise ValueError("standardise: the image contains NaN or infinity")
+    if image.min() == image.max():  # the computed deviation of a constant is not exactly 0, because of rounding
         return np.zeros(image.shape, np.float32)
-    # 8 and 16 bits fit into float32; what is wider is centred in float64, lest a large offset swallow the picture.
+    # 8 and 16 bits fit into float32. Wider types are centred in float64: in float32 a large offset would cost the digits of the image.
     centred = image.astype(np.result_type(image.dtype, np.float32)) - mean
     return (centred / float(centred.std(dtype=np.float64))).astype(np.float32)
 
 
 class Arrays:
-    """Images and masks that are in memory already.
+    """Images and masks that are already in memory.
 
     Parameters
     ----------
@@ -99,12 +99,12 @@ class Arrays:
     names : sequence of str, optional
     ignore_index : int
     standardise : bool
-        Whether each image is standardised (see `standardise`); if not, it is only made float32.
+        Whether to standardise each image (see `standardise`) or only to convert it to float32.
 
     Raises
     ------
     DataError
-        If a shape or a label does not fit; names the item.
+        If a shape or label is wrong; names the item.
     """
 
     def __init__(self, images, masks, classes, *, palette=None, names=None, ignore_index=255, standardise=True):
@@ -136,13 +136,13 @@ class Arrays:
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         image, mask = self._items[k]
-        return image.copy(), mask.copy()  # what the caller does to them must not reach the dataset
+        return image.copy(), mask.copy()  # the caller may change them
 
 
 def check_labels(name: str, mask: np.ndarray, num_classes: int, ignore_index: int) -> None:
     """Raise `DataError` if a label is neither a class nor `ignore_index`; names the labels."""
     if mask.dtype.kind not in "iub":
-        raise DataError(f"{name}: a mask holds integer labels, not {mask.dtype}")
+        raise DataError(f"{name}: a mask contains integer labels, not {mask.dtype}")
     stray = mask[((mask < 0) | (mask >= num_classes)) & (mask != ignore_index)]
     if stray.size:
         found = ", ".join(map(str, np.unique(stray)[:10]))
@@ -152,7 +152,7 @@ def check_labels(name: str, mask: np.ndarray, num_classes: int, ignore_index: in
 
 
 class Subset:
-    """Some items of a dataset, in the given order, with the attributes of the whole."""
+    """Some items of a dataset, in the given order, with the attributes of the whole dataset."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]):
         self.dataset = dataset
@@ -172,21 +172,21 @@ class Subset:
 
 
 def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
-    """Divide at random into a part to train on and a part that is held out.
+    """Split a dataset at random into a training part and a held-out part.
 
     Parameters
     ----------
     dataset : Dataset
-        With at least two items.
+        At least two items.
     fraction : float
-        The share that is held out, in (0, 1). Each part gets at least one item.
+        The held-out share, in (0, 1). Each part gets at least one item.
     seed : int
-        The same seed gives the same division.
+        The same seed gives the same split.
 
     Returns
     -------
     train, held_out : Subset
-        Disjoint; together they hold every item. Both in the order of the dataset.
+        Disjoint, and together all items. Both keep the order of the dataset.
 
     Raises
     ------
@@ -194,9 +194,9 @@ def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subse
         If `fraction` is outside (0, 1); `DataError` if the dataset has fewer than two items.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"split: fraction is the share that is held out, between 0 and 1, not {fraction}")
+        raise ValueError(f"split: fraction is the held-out share, between 0 and 1, not {fraction}")
     if len(dataset) < 2:
-        raise DataError(f"split: a dataset of {len(dataset)} item cannot be divided into a training part and a held-out part")
+        raise DataError(f"split: a dataset of {len(dataset)} item cannot be split into a training part and a held-out part")
     held = min(max(round(len(dataset) * fraction), 1), len(dataset) - 1)
     order = np.random.default_rng(seed).permutation(len(dataset))
     return Subset(dataset, sorted(order[held:].tolist())), Subset(dataset, sorted(order[:held].tolist()))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Okabe and Ito's eight colours, which people with any common colour-blindness tell apart, with a
-# dark ground in the place of black. Source: M. Okabe, K. Ito, "Color Universal Design", 2002.
+# Okabe and Ito's eight colours, which people with any common colour-blindness can tell apart; black is
+# replaced by a dark blue. Source: M. Okabe, K. Ito, "Color Universal Design", 2002.
 _OKABE_ITO = ("#1b1e2b", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
@@ -15,7 +15,7 @@ def rgb(colour) -> tuple[int, int, int]:
     Raises
     ------
     ValueError
-        If it is neither.
+        If the value is neither.
     """
     if isinstance(colour, str):
         digits = colour.removeprefix("#")
@@ -32,9 +32,9 @@ def rgb(colour) -> tuple[int, int, int]:
 def palette(n: int) -> np.ndarray:
     """The colour map of Pascal VOC, uint8 of shape (n, 3).
 
-    The bits of the label are dealt out to red, green and blue in turn, lowest bit first, and
-    fill each channel from its highest bit down: near labels get far colours, and no two labels
-    below 256 share one. Source: Pascal VOC development kit, ``VOClabelcolormap``.
+    The bits of a label, lowest first, go to red, green and blue in turn and fill each channel from its highest
+    bit down. Successive labels therefore get very different colours, and no two labels below 256 share one.
+    Source: Pascal VOC development kit, ``VOClabelcolormap``.
     """
     if not 0 <= n <= 256:
         raise ValueError(f"palette: a palette has up to 256 colours, not {n}")

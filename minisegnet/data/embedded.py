@@ -1,4 +1,4 @@
-"""The real data that the library brings along: one field of 125 cell nuclei."""
+"""The real data that comes with the library: one microscope image of 125 cell nuclei."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRAIN_WIDTH = 384  # three quarters of 512
 
 
 def nuclei_field() -> tuple[np.ndarray, np.ndarray]:
-    """The whole field as it was recorded: image uint8 (512, 512), instance ids uint8 (512, 512), 0 = background.
+    """The whole image as it was recorded, uint8 (512, 512), and its instance ids, uint8 (512, 512), with 0 for background.
 
     Source: Caicedo et al., Nature Methods 16.12, 2019 (BBBC038); see ``data/nuclei/README.md``.
     """
@@ -35,11 +35,11 @@ def nuclei(split: str = "train", *, boundary: bool = False, standardise: bool = 
     Parameters
     ----------
     split : {"train", "test", "all"}
-        The left three quarters (512×384), the right quarter (512×128), or the whole field.
+        The left three quarters (512×384), the right quarter (512×128), or the whole image.
     boundary : bool
         False: background and nucleus. True: background, interior and boundary (see `instances.semantic`).
     standardise : bool
-        Whether the part is brought to mean 0 and deviation 1; if not, its grey values are scaled to 0…1.
+        Whether to standardise the part; if not, its grey values are scaled to 0…1.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def nuclei(split: str = "train", *, boundary: bool = False, standardise: bool = 
     if split not in columns:
         raise ValueError(f"nuclei: split is one of {', '.join(map(repr, columns))}, not {split!r}")
     image, instances = nuclei_field()
-    # The rim is found before cutting, so that both parts agree along the cut.
+    # The rims are found before the image is cut, so that both parts agree along the cut.
     mask = semantic(instances, boundary)[:, columns[split]]
     image = image[None, :, columns[split]].astype(np.float32) / 255
     classes = ("background", "interior", "boundary") if boundary else ("background", "nucleus")

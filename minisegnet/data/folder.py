@@ -19,50 +19,49 @@ from .listing import by, explained, listed_files, short, similar
 from .masks import KINDS, ColourTable, Scan, decode, detect, hexadecimal, read_raw, scan
 from .pairs import Pairs
 
-_MANY = 64  # more classes than this are believed only when the user says so
+_MANY = 64  # more classes than this are accepted only if the user asks for them
 
 
 class Folder(Pairs):
-    """Images in ``images/`` and masks in ``masks/``, paired by their names before the dot.
+    """Images in ``images/`` and masks in ``masks/``, paired by file name without its ending.
 
-    Everything is checked when it is opened: every image's header, every mask's labels. What is wrong is
-    reported in one message.
+    Opening checks the header of every image and the labels of every mask, and reports all problems in one message.
 
     Parameters
     ----------
     path : path
         The folder that holds ``images/`` and ``masks/``: PNG, JPEG, TIFF, BMP, WebP.
     classes : sequence of str or int, optional
-        Names of the classes or their number. By default what the masks hold.
+        Names of the classes, or their number. By default the classes that occur in the masks.
     ignore_index : int
-        The value in the masks that stands for "not labelled".
+        The value in the masks that means "not labelled".
     standardise : bool
-        Whether each image is brought to mean 0 and deviation 1; if not, values lie in 0…1.
+        Whether to standardise each image; if not, its values lie in 0…1.
     in_channels : {1, 3}, optional
-        What images are converted to; by default what most of them have.
+        The number of channels to convert images to; by default that of most images.
     masks : {"auto", "classes", "binary", "instances", "palette", "colours"}
-        What the values of a mask mean. "auto" finds out by the rules in `masks.detect`, and `kind_reason`
-        tells by which.
+        What the values of a mask mean. "auto" decides by the rules in `masks.detect`; `kind_reason` says
+        which rule applied.
     boundary : bool
-        From masks of instances make three classes: background, interior, boundary.
+        Whether to make three classes from masks of instances: background, interior, boundary.
     colours : dict, name → colour, optional
-        For masks in RGB: ``{"road": "#804080", "sky": (70, 130, 180)}``, in the order of the classes;
-        the name "ignore" stands for pixels without a class.
+        For masks in RGB: ``{"road": "#804080", "sky": (70, 130, 180)}``, in the order of the classes. The
+        name "ignore" marks pixels without a class.
     strict : bool
-        Whether a pair that cannot be used is an error; if not, it is left out and `problems` names it.
+        Whether a pair that cannot be used is an error. If not, it is left out and listed in `problems`.
 
     Attributes
     ----------
     kind, kind_reason : str
         How the masks are read, and why.
     notes : tuple of str
-        What is not wrong but worth knowing.
+        Remarks that are not problems.
     problems : Report
 
     Raises
     ------
     DataError
-        With a report that names files and says what to do about each kind of problem.
+        With a report that names the files and says what to do about each kind of problem.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class Folder(Pairs):
             report.raise_if_any(self.path)
 
     def _opened(self, report: Report) -> tuple[list[Header], list[tuple[Path, Scan]]]:
-        """Headers of the images and labels of the masks; Pillow decodes outside the interpreter's lock, so threads help."""
+        """Headers of the images and labels of the masks, read by threads: Pillow releases the interpreter's lock while it decodes."""
 
         def attempt(function: Any, file: Path) -> Any:
             try:
@@ -156,7 +155,7 @@ class Folder(Pairs):
         return headers, scans
 
     def _leave_out(self, report: Report) -> None:
-        """Drop the pairs of which a file has a problem."""
+        """Drop the pairs in which a file has a problem."""
         good = [not {*pair} & report.files for pair in self.files]
         self.names = [name for name, fine in zip(self.names, good, strict=True) if fine]
         self.files = [pair for pair, fine in zip(self.files, good, strict=True) if fine]
@@ -175,7 +174,7 @@ class Folder(Pairs):
         if self.kind == "colours" and self._table is None:
             codes = Counter(int(v) for s in found if s.coloured for v in s.values)
             listed = ", ".join(f'"class {k}": "{hexadecimal(code)}"' for k, (code, _) in enumerate(codes.most_common(8)))
-            hint = f"they hold {len(codes)} colours: Folder(..., colours={{{listed}{', …' if len(codes) > 8 else ''}}})"
+            hint = f"they contain {len(codes)} colours: Folder(..., colours={{{listed}{', …' if len(codes) > 8 else ''}}})"
             for file, s in scans:
                 if s.coloured:
                     report.add("colours", short(file), hint)
@@ -233,9 +232,9 @@ class Folder(Pairs):
                 report.add("label", f"{short(file)}: {len(values)} values, a binary mask has 0 and one other", file=file)
             used.update(values.tolist())
         if not report.problems and count < 2:
-            report.add("classes", f"all masks together hold the single value {', '.join(map(str, sorted(used)))}")
+            report.add("classes", f"all masks together contain the single value {', '.join(map(str, sorted(used)))}")
         elif not report.problems and self._guessed and self.kind == "classes" and len(used) > _MANY:
-            report.add("guess", f"the masks hold {len(used)} different values, up to {max(used)}")
+            report.add("guess", f"the masks contain {len(used)} different values, up to {max(used)}")
         elif self.kind in ("binary", "instances") and used == {0}:
             report.add("classes", "every mask is all background")
 

@@ -1,4 +1,4 @@
-"""Which data set lies in a folder: told by its layout, so that one function opens them all."""
+"""Recognise the data set in a folder by its layout, so that one function opens all of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OFFICIAL: tuple[type[Official], ...] = (PascalVOC, Cityscapes, CamVid, DSB2018)
 
 
 def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
-    """The class that reads a folder: `Folder` for ``images/`` and ``masks/``, else that of the published layout that it has.
+    """The class that reads a folder: `Folder` for ``images/`` and ``masks/``, otherwise the class of a published data set.
 
     Raises
     ------
     DataError
-        If there is no such folder, or it has none of the layouts; lists them all.
+        If the folder does not exist or has none of the known layouts; lists them all.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -37,22 +37,20 @@ def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
     for found in OFFICIAL:
         if found.root(folder) is not None:
             return found
-    if any(own):  # which tells what is missing
+    if any(own):  # its error names what is missing
         return Folder
     above = next((hint for found in OFFICIAL if (hint := found.hint(folder))), "")
     if (folder.absolute().parent / "masks").is_dir():
-        above = f". Perhaps {folder.absolute().parent} is meant"
+        above = f". Perhaps you mean {folder.absolute().parent}"
     if inner := sorted(p.name for p in folder.iterdir() if (p / "images").is_dir() and (p / "masks").is_dir()):
-        above = f": each of {', '.join(f'{name}/' for name in inner[:5])} is a data set of your own; name one of them"
+        above = f": each of {', '.join(f'{name}/' for name in inner[:5])} is a data set of your own; give one of them"
     there = ", ".join(sorted(p.name + "/" for p in folder.iterdir() if p.is_dir())[:10]) or "no folders"
     known = "".join(f"\n  {found.title}: {found.layout}" for found in OFFICIAL)
-    raise DataError(
-        f"{folder}: it holds {there}, which is no layout that is known{above}. Known are:\n  your own: images/ and masks/{known}"
-    )
+    raise DataError(f"{folder}: it contains {there}, which is not a known layout{above}. Known are:\n  your own: images/ and masks/{known}")
 
 
 def open(path: str | os.PathLike, split: str | None = None, **options: Any) -> Folder | Official:
-    """The data set in a folder, whichever it is.
+    """Open the data set in a folder, whichever it is.
 
     Parameters
     ----------
@@ -60,7 +58,7 @@ def open(path: str | os.PathLike, split: str | None = None, **options: Any) -> F
         A folder of your own with ``images/`` and ``masks/``, or Pascal VOC, Cityscapes, CamVid or the
         nuclei of the Data Science Bowl in their own layouts.
     split : str, optional
-        Of a published data set; by default the one to train on. A folder of your own has none.
+        A split of a published data set; by default the training split. A folder of your own has no splits.
     **options
         Those of `Folder`, `PascalVOC`, `Cityscapes`, `CamVid` or `DSB2018`.
 
@@ -71,14 +69,14 @@ def open(path: str | os.PathLike, split: str | None = None, **options: Any) -> F
     Raises
     ------
     DataError
-        As `detect`, and as the class that reads the folder.
+        Raised by `detect` or by the class that reads the folder.
     ValueError
-        If the data set does not take an option; lists those that it takes.
+        If the data set does not take an option; lists the options that it takes.
     """
     found = detect(path)
     if issubclass(found, Folder):
         if split is not None:
-            raise ValueError(f"{path}: a folder of your own has no split {split!r}; divide it with data.split")
+            raise ValueError(f"{path}: a folder of your own has no split {split!r}; split it with data.split")
     elif split is not None:
         options["split"] = split
     taken = [*inspect.signature(found).parameters][1:]

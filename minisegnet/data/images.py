@@ -1,4 +1,4 @@
-"""Reading image files of any common kind as float32 (C, H, W)."""
+"""Image files of any common kind, read as float32 (C, H, W)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself before its pixels are decoded."""
+    """What is known of a file before its pixels are decoded."""
 
     size: tuple[int, int]  # height, width, as shown
     mode: str
@@ -25,17 +25,17 @@ class Header:
 
 
 def header(path: Path) -> Header:
-    """Size, mode and number of frames; also finds a PNG whose checksums are wrong.
+    """Size, mode and number of frames of a file. The checksums of a PNG are verified.
 
-    Raises whatever a damaged file makes Pillow raise: `OSError`, `SyntaxError`, `ValueError`, ...
+    A damaged file can make Pillow raise nearly any exception: `OSError`, `SyntaxError`, `ValueError`, ...
     """
     from PIL import Image
 
     with Image.open(path) as picture:
         width, height = picture.size
-        # For a PNG without such data, getexif() would decode the whole picture to look behind it.
+        # For a PNG without EXIF, getexif() would decode the whole image, because the data may stand after the pixels.
         tags = picture.getexif() if picture.format != "PNG" or "exif" in picture.info else {}
-        if tags.get(0x0112, 1) in (5, 6, 7, 8):  # the camera was held upright
+        if tags.get(0x0112, 1) in (5, 6, 7, 8):  # to be turned by 90 degrees
             width, height = height, width
         found = Header(
             (height, width),
@@ -45,13 +45,13 @@ def header(path: Path) -> Header:
         )
         checked = picture.format == "PNG" and found.frames == 1
     if checked:
-        with Image.open(path) as picture:  # anew, because verify() wants an image of which nothing has been read
+        with Image.open(path) as picture:  # opened again, because verify() requires an image that was not read from
             picture.verify()
     return found
 
 
 def open_upright(path: str | os.PathLike) -> Any:
-    """The decoded Pillow image, turned as its EXIF tag says."""
+    """The decoded Pillow image, turned as its EXIF tag demands."""
     from PIL import Image, ImageOps
 
     with Image.open(path) as picture:
@@ -62,15 +62,15 @@ def open_upright(path: str | os.PathLike) -> Any:
 def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarray:
     """An image file as an array.
 
-    Grey, palette, RGB, 16-bit grey and float images; an alpha channel is dropped, not blended. Integer
-    values are divided by the largest that their type holds, so they lie in 0…1; floats stay as they are.
-    (Pillow reads RGB with 16 bits a channel as 8.)
+    Grey, palette, RGB, 16-bit grey and float images are read. An alpha channel is dropped, not blended. Integers
+    are divided by the largest value of their type, so that they lie in 0…1; floats are not changed.
+    (Pillow reads RGB with 16 bits per channel as 8 bits.)
 
     Parameters
     ----------
     path : path
     channels : {1, 3}, optional
-        Convert to grey (luminance) or to colour; by default the file decides.
+        Convert to grey (luminance) or to colour; by default the channels are those of the file.
 
     Returns
     -------
@@ -79,18 +79,18 @@ def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarr
     Raises
     ------
     OSError
-        If there is no such file or it cannot be decoded; the message names it.
+        If the file does not exist or cannot be decoded; names it.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         image = _pixels(open_upright(path))
     except UnidentifiedImageError as error:
-        raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP); or it is damaged") from error
+        raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP), or it is damaged") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file") from error
-    except Image.DecompressionBombError as error:  # a damaged header can say so, too
-        raise OSError(f"{path}: {error}; cut it into tiles, or set PIL.Image.MAX_IMAGE_PIXELS if it is meant") from error
+    except Image.DecompressionBombError as error:  # the size in the header, which may be damaged
+        raise OSError(f"{path}: {error}; cut the image into tiles, or set PIL.Image.MAX_IMAGE_PIXELS if the size is right") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
     return image if channels is None else to_channels(image, channels)
@@ -99,7 +99,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarr
 def _pixels(picture: Any) -> np.ndarray:
     mode = picture.mode
     if mode not in _GREY and not mode.startswith("I;16"):
-        # By way of RGBA, so that a palette's transparent entries do not turn into a colour of their own.
+        # Through RGBA, so that transparent entries of a palette keep their colours.
         picture = (
             picture.convert("RGBA" if "transparency" in picture.info or mode == "PA" else "RGB")
             if mode not in ("RGB", "RGBA", "RGBX")
@@ -110,18 +110,18 @@ def _pixels(picture: Any) -> np.ndarray:
     array = np.ascontiguousarray(np.moveaxis(array, 2, 0))
     if array.dtype.kind == "f" or array.dtype == bool:
         return array.astype(np.float32)
-    if array.dtype.itemsize == 4:  # mode "I": usually a 16-bit image in a larger box
+    if array.dtype.itemsize == 4:  # mode "I": usually a 16-bit image in a wider type
         return array.astype(np.float32) / np.float32(65535 if array.min() >= 0 and array.max() <= 65535 else np.iinfo(array.dtype).max)
     return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """(C, H, W) with another number of channels: grey is repeated, colour becomes its luminance.
+    """Convert (C, H, W) to another number of channels: grey is repeated, colour becomes its luminance.
 
     Raises
     ------
     ValueError
-        For any other conversion than between 1 and 3.
+        For any conversion except between 1 and 3.
     """
     if image.shape[0] == channels:
         return image
@@ -129,4 +129,4 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
         return np.repeat(image, 3, axis=0)
     if (image.shape[0], channels) == (3, 1):
         return np.tensordot(_LUMINANCE, image, axes=1)[None].astype(np.float32)
-    raise ValueError(f"an image of {image.shape[0]} channels cannot be made one of {channels}; only 1 and 3 convert into each other")
+    raise ValueError(f"an image of {image.shape[0]} channels cannot be converted to {channels}; only 1 and 3 convert into each other")

@@ -1,4 +1,4 @@
-"""Which files a folder holds, and what to call them in a message."""
+"""The files of a folder, and how messages name them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .images import SUFFIXES
 
 
 def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dict[str, Path]:
-    """The image files of a subfolder by their names before the dot."""
+    """The image files of a subfolder, by file name without its ending."""
     if not root.is_dir():
         raise DataError(
             f"{root}: {'this is a file, not a folder' if root.exists() else 'there is no such folder'}; expected a folder with images/ and masks/"
@@ -19,9 +19,9 @@ def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dic
     folder = root / part
     if not folder.is_dir():
         there = sorted(p.name + "/" for p in root.iterdir() if p.is_dir())
-        up = f" Perhaps {root.parent} is meant." if (root.parent / part).is_dir() else ""
+        up = f" Perhaps you mean {root.parent}." if (root.parent / part).is_dir() else ""
         raise DataError(
-            f"{root}: there is no {part}/ in it; it holds {', '.join(there[:10]) or 'no folders'}. Expected images/ and masks/.{up}"
+            f"{root}: there is no {part}/ in it, only {', '.join(there[:10]) or 'no folders'}. Expected images/ and masks/.{up}"
         )
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "Thumbs.db", "desktop.ini")))
     listed: dict[str, Path] = {}
@@ -32,38 +32,38 @@ def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dic
     others = [p for p in files if p.suffix.lower() not in SUFFIXES]
     if not listed:
         held = (
-            f"; the {len(others)} files in it are of other kinds ({', '.join(sorted({p.suffix or p.name for p in others})[:5])})"
+            f"; its {len(others)} files are of other kinds ({', '.join(sorted({p.suffix or p.name for p in others})[:5])})"
             if others
             else " and is empty"
         )
-        raise DataError(f"{folder}: the folder holds no images{held}. Readable are {', '.join(s[1:] for s in SUFFIXES)}")
+        raise DataError(f"{folder}: the folder contains no images{held}. Supported are {', '.join(s[1:] for s in SUFFIXES)}")
     if others:
         notes.append(
-            f"{len(others)} files in {part}/ are no images and left out: {', '.join(p.name for p in others[:3])}{' …' if len(others) > 3 else ''}"
+            f"{len(others)} files in {part}/ are not images and are left out: {', '.join(p.name for p in others[:3])}{' …' if len(others) > 3 else ''}"
         )
     return listed
 
 
 def similar(stem: str, masks: Mapping[str, Path]) -> str:
-    """A hint for masks that are named after their image with something added."""
+    """A hint if a mask has the name of its image with something added."""
     near = next((m for m in masks if stem != m and (m.startswith(stem) or m.endswith(stem))), None)
     return f"masks/{masks[near].name} looks like the mask of {stem!r}: rename it to {stem}{masks[near].suffix}" if near else ""
 
 
 def naming(file: Path, error: Exception) -> str:
-    """What went wrong with a file, with its name once."""
+    """An error message that names the file exactly once."""
     return str(error) if str(file) in str(error) else f"{file}: {error}"
 
 
 def explained(error: Exception) -> str:
-    """What made a file unreadable, in few words."""
+    """Why a file could not be read, in few words."""
     if type(error).__name__ == "UnidentifiedImageError":
-        return "no image of a known format"
+        return "not an image of a known format"
     return str(error) or type(error).__name__
 
 
 def short(file: Path) -> str:
-    """``images/a.png``, without what all files have in common."""
+    """A file with its folder only: ``images/a.png``."""
     return f"{file.parent.name}/{file.name}"
 
 

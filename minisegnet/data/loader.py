@@ -1,8 +1,8 @@
 """Batches: seeded, shuffled, and made in the background while the network computes.
 
-A thread, not processes: decoding and copying release the interpreter's lock, nothing has to be
-pickled, and a worker cannot be orphaned. What a batch holds is decided by ``(seed, epoch,
-position)`` and by nothing else, so the timing of the thread cannot be seen in the result.
+A thread makes them, not processes: decoding and copying release the interpreter's lock, nothing has to be
+pickled, and no worker can be orphaned. The content of a batch depends only on ``(seed, epoch, position)``,
+never on the timing of the thread.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from .base import DataError, Dataset
 from .transforms import Transform
 
-# The third word of a seed, so that no two uses draw the same numbers.
+# The third word of a seed, so that different uses draw different numbers.
 _ORDER, _ITEM = 1, 2
 
 
 class Loader:
     """Batches of a dataset: ``for images, masks in loader``.
 
-    ``images`` is float32 (N, C, H, W) and ``masks`` int64 (N, H, W). Each pass over the loader is an
-    epoch with its own order and its own augmentation.
+    ``images`` is float32 (N, C, H, W) and ``masks`` is int64 (N, H, W). Each pass over the loader is an
+    epoch, with its own order and its own augmentation.
 
     Parameters
     ----------
@@ -35,19 +35,19 @@ class Loader:
     shuffle : bool
     seed : int
     drop_last : bool
-        Leave out a last batch that is smaller than the others.
+        Whether to leave out a last batch that is smaller than the others.
     prefetch : int
-        How many batches the thread may be ahead; 0 makes them in the caller's own thread.
+        How many batches the thread may be ahead; with 0 the caller's own thread makes them.
     steps : int, optional
-        Batches in an epoch. The default is one pass over the data; with `steps` the data are gone
-        through as often as it takes, in a new order each time, and every batch is full.
+        Batches in an epoch. By default an epoch is one pass over the data. With `steps` the data are repeated
+        as often as necessary, in a new order each time, and every batch is full.
     repeat : int
-        How often each item appears in an epoch: one large image can give many crops.
+        How often each item appears in an epoch: one large image can yield many crops.
 
     Raises
     ------
     DataError
-        While iterating: an item that cannot be read, or items that differ in size. Names the item.
+        While iterating, if an item cannot be read or the items of a batch differ in size; names the item.
     """
 
     def __init__(
@@ -86,25 +86,25 @@ class Loader:
         items = len(self.dataset) * self.repeat
         return items // self.batch_size if self.drop_last else -(-items // self.batch_size)
 
-    # --- where we are ------------------------------------------------------------------
+    # --- the position --------------------------------------------------------------------
 
     @property
     def state(self) -> dict[str, int]:
-        """``{"epoch", "batch"}``: the first batch that has not been handed out. `load_state` goes on there, exactly."""
+        """``{"epoch", "batch"}``: the first batch that was not yet returned. `load_state` continues exactly there."""
         return {"epoch": self._state[0], "batch": self._state[1]}
 
     def load_state(self, state: dict[str, int]) -> None:
-        """Let the next pass start where `state` was taken, in the middle of an epoch if need be."""
+        """Let the next pass start where `state` was taken, even in the middle of an epoch."""
         self._next = self._state = (int(state["epoch"]), int(state["batch"]))
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be epoch `epoch`."""
+        """Let the next pass be the epoch of this number."""
         self.load_state({"epoch": epoch, "batch": 0})
 
-    # --- what a batch holds ------------------------------------------------------------
+    # --- the content of a batch -----------------------------------------------------------
 
     def _order(self, epoch: int) -> np.ndarray:
-        """The index of the item at each position of an epoch."""
+        """For each position of an epoch, the index of its item."""
         count = len(self.dataset) * self.repeat
         wanted = self.steps * self.batch_size if self.steps is not None else count
         passes = []
@@ -157,9 +157,9 @@ class Loader:
 
 
 def _ahead(iterator: Iterator, depth: int) -> Iterator:
-    """The values of an iterator, computed by a thread up to `depth` ahead.
+    """The values of an iterator, computed by a thread that is up to `depth` values ahead.
 
-    Its exceptions come out here. Leaving early (``break``, an exception, garbage collection) ends the thread.
+    Exceptions of the iterator are raised here. Leaving early (``break``, an exception, garbage collection) ends the thread.
     """
     shelf: queue.Queue = queue.Queue(depth)
     leave = threading.Event()
@@ -167,7 +167,7 @@ def _ahead(iterator: Iterator, depth: int) -> Iterator:
     def put(kind: str, value: object) -> bool:
         while not leave.is_set():
             try:
-                shelf.put((kind, value), timeout=0.1)  # wakes up now and then to see whether anybody still wants it
+                shelf.put((kind, value), timeout=0.1)  # the timeout lets the thread notice that the consumer has left
                 return True
             except queue.Full:
                 pass
@@ -194,6 +194,6 @@ def _ahead(iterator: Iterator, depth: int) -> Iterator:
             yield value
     finally:
         leave.set()
-        while not shelf.empty():  # make room, so that a thread that waits to put something wakes at once
+        while not shelf.empty():  # makes room, so that a thread waiting in put() wakes at once
             shelf.get_nowait()
         thread.join()

@@ -1,13 +1,13 @@
-"""Reading masks: what their numbers mean, found out from all of them together.
+"""Masks: what their numbers mean is decided from all masks of a folder together.
 
-Programs write the same label map in very different ways. The kinds:
+Programs write the same label map in different ways. The kinds are:
 
 =============  ==========================================================================
-``palette``    mode P: the stored index is the class (never the colour it is shown in)
+``palette``    mode P: the stored index is the class; its colour means nothing
 ``binary``     0 and one other value, 1 or 255 or 65535
-``instances``  16-bit or 32-bit grey: 0 is background, every other value one object
+``instances``  16-bit or 32-bit grey: 0 is background, every other value is one object
 ``classes``    8-bit grey: the value is the class
-``colours``    RGB: each class is a colour, which only the user can say
+``colours``    RGB: each class has a colour, which the user has to give
 =============  ==========================================================================
 """
 
@@ -30,7 +30,7 @@ KINDS = ("classes", "binary", "instances", "palette", "colours")
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found in one mask file: its labels, or its colours as 0xRRGGBB."""
+    """The distinct values of one mask file: labels, or colours as 0xRRGGBB."""
 
     size: tuple[int, int]
     mode: str
@@ -44,14 +44,14 @@ class Scan:
 
 
 def read_raw(path: Path, coloured: bool = False) -> np.ndarray:
-    """The numbers of a mask file, (H, W): indices of a palette, grey values, or colours as 0xRRGGBB.
+    """The numbers of a mask file, (H, W): palette indices, grey values, or colours as 0xRRGGBB.
 
-    RGB whose three channels are the same is grey, unless `coloured`.
+    RGB with three equal channels counts as grey, unless `coloured`.
 
     Raises
     ------
     DataError
-        If the numbers are no whole numbers.
+        If the numbers are not integers.
     """
     picture = open_upright(path)
     if picture.mode == "1":
@@ -67,7 +67,7 @@ def read_raw(path: Path, coloured: bool = False) -> np.ndarray:
         return array[..., 0] if grey else (red << 16) | (green << 8) | blue
     if array.dtype.kind == "f":
         if not (array == np.rint(array)).all():
-            raise DataError("the mask holds fractions, which are no labels: export it with whole numbers")
+            raise DataError("the mask contains fractions, which are not labels: export it with integers")
         array = array.astype(np.int64)
     if coloured:  # a grey mask among coloured ones
         array = array.astype(np.int32) * 0x010101
@@ -79,7 +79,7 @@ def scan(path: Path, coloured: bool = False) -> Scan:
     picture_mode, palette = _mode_and_palette(path)
     raw = read_raw(path, coloured)
     in_colour = coloured or (picture_mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") and raw.dtype == np.int32)
-    # Counting is many times faster than sorting, which np.unique does.
+    # Counting is many times faster than np.unique, which sorts.
     values = np.flatnonzero(np.bincount(raw.ravel(), minlength=1)) if raw.dtype in (np.uint8, np.uint16) else np.unique(raw)
     return Scan(raw.shape, picture_mode, values.astype(np.int64), in_colour, palette)
 
@@ -95,9 +95,14 @@ def _mode_and_palette(path: Path) -> tuple[str, np.ndarray | None]:
 def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colours: bool) -> tuple[str, str]:
     """The kind of a folder of masks, and the reason in words.
 
-    The first rule that fits decides: colours were given; some mask is coloured; a boundary class was
-    asked for; at most two classes and the values are 0 and one of 1, 255, 65535; some mask has mode P;
-    some mask has 16 or 32 bits, and its values do not all lie in the range of the classes given; else classes.
+    The first rule that fits decides:
+
+    1. colours were given, or a mask is in colour: "colours";
+    2. a boundary class was requested: "instances";
+    3. the number of classes is 2 or unknown, and the values are 0 and one of 1, 255, 65535: "binary";
+    4. a mask has mode P: "palette";
+    5. a mask has more than 8 bits, and its values exceed the given number of classes or none was given: "instances";
+    6. otherwise "classes".
     """
     values = np.unique(np.concatenate([s.values for s in scans]))
     if colours:
@@ -117,7 +122,7 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
 
 
 class ColourTable:
-    """Labels of colours: ``{"road": "#804080", "sky": (70, 130, 180), "ignore": "#000000"}``, classes in this order."""
+    """The label of each colour, from ``{"road": "#804080", "sky": (70, 130, 180), "ignore": "#000000"}``; the classes are in this order."""
 
     def __init__(self, colours: Mapping[str, Any], ignore_index: int):
         names = [name for name in colours if name != "ignore"]
@@ -136,7 +141,7 @@ class ColourTable:
         place = np.minimum(np.searchsorted(self.codes, raw), len(self.codes) - 1)
         unknown = raw[self.codes[place] != raw]
         if unknown.size:
-            raise DataError(f"the colour {hexadecimal(unknown[0])} is no class")
+            raise DataError(f"the colour {hexadecimal(unknown[0])} is not a class")
         return self.labels[place]
 
 
@@ -146,7 +151,7 @@ def hexadecimal(code: int) -> str:
 
 
 def decode(raw: np.ndarray, kind: str, boundary: bool, table: ColourTable | None) -> np.ndarray:
-    """The label map, int64 (H, W), of the numbers of a mask of a kind."""
+    """The label map, int64 (H, W), that the numbers of a mask of some kind stand for."""
     if kind == "instances":
         return semantic(raw, boundary)
     if kind == "binary":

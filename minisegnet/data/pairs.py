@@ -1,4 +1,4 @@
-"""Images and masks in files, read when they are asked for."""
+"""The common base of the data sets whose images and masks lie in files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from .listing import naming
 
 
 class Pairs:
-    """What `Folder` and the published data sets have in common: a list of files and how one mask is read.
+    """A list of file pairs, each read when it is indexed; `Folder` and the published data sets inherit from it.
+
+    A subclass sets the attributes below and implements `_labels`, which reads one mask.
 
     Attributes
     ----------
     names : list of str
     files : list of (Path, Path)
-        The image and the mask of each item. Where a mask is many files, it is their folder.
+        The image and the mask of each item. If a mask consists of many files, their folder.
     """
 
     classes: tuple[str, ...]
@@ -42,7 +44,7 @@ class Pairs:
         return _standardise(image) if self.standardise else image, mask
 
     def image(self, k: int) -> np.ndarray:
-        """The image of item k with its own values, float32 (C, H, W).
+        """The image of item k, not standardised, float32 (C, H, W).
 
         Raises
         ------
@@ -61,7 +63,7 @@ class Pairs:
         Raises
         ------
         DataError
-            If they cannot be read or one is no class; names the file.
+            If they cannot be read, or one is neither a class nor `ignore_index`; names the file.
         """
         file = self.files[k][1]
         try:
@@ -77,17 +79,17 @@ class Pairs:
 
 
 def read_indices(file: Path) -> np.ndarray:
-    """The numbers that a mask file stores, int64 (H, W): indices of its palette, or grey values, never colours.
+    """The numbers that a mask file stores, int64 (H, W): palette indices or grey values.
 
     Raises
     ------
     DataError
-        If the file holds colours: then the indices are lost.
+        If the file stores colours: then the indices are lost.
     """
     picture = open_upright(file)
     if picture.mode not in ("P", "L", "1") and not picture.mode.startswith("I"):
         raise DataError(
-            f"{file}: the mask is {picture.mode}, but the published one holds indices (mode P or L): "
-            "a program has turned them into colours; take the file from the archive again"
+            f"{file}: the mask has mode {picture.mode}, but the published one stores indices (mode P or L): "
+            "a program has converted them to colours; take the file from the archive again"
         )
     return np.asarray(picture).astype(np.int64)

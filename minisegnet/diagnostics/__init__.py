@@ -1,21 +1,21 @@
-"""Why a network says what it says: numbers here, pictures of them in `viz`.
+"""Why a network labels an image as it does, in numbers; results that are best seen have a method `draw`.
 
 ==============  ============================================================================
-`layers`        the output of every layer; parameters at rest while gradients are taken
-`attribution`   Seg-Grad-CAM: which places made the network say a class
-`pixel`         the path of one pixel through all layers, forwards and back
+`layers`        the output of every layer
+`attribution`   Seg-Grad-CAM: which places of an image raise the scores of a class
+`pixel`         the path of one pixel through all layers, forwards and backwards
 ==============  ============================================================================
 """
 
 from .attribution import Attribution, seg_grad_cam
 from .layers import activations
-from .pixel import LayerTrace, PixelTrace, trace_pixel
+from .pixel import PathStep, PixelPath, follow_pixel
 
 __all__ = [
     "Attribution",
-    "LayerTrace",
-    "PixelTrace",
+    "PathStep",
+    "PixelPath",
     "activations",
+    "follow_pixel",
     "seg_grad_cam",
-    "trace_pixel",
 ]

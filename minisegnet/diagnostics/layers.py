@@ -1,70 +1,55 @@
-"""What every layer makes of an image."""
+"""The outputs of the layers of a network for one image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from ..inference import scores
 from ..nn import Module
 from ..tensor import Tensor
+from ..trace import Output, layers_recorded, leaves
 
 
-def leaves(model: Module) -> dict[str, Module]:
-    """The modules that hold no others, by their paths: the layers."""
-    return {name: module for name, module in model.named_modules() if next(module.children(), None) is None}
-
-
-@contextmanager
-def recorded(model: Module, names: Any = None) -> Iterator[dict[str, Tensor]]:
-    """Inside, a dictionary is filled with the output of each layer that is called, in the order of the calls.
-
-    Neighbours are not fused meanwhile. Of a layer that is called several times the last output counts.
+def chosen(model: Module, names: Sequence[str] | None) -> dict[str, Module]:
+    """The modules with these paths; by default all layers.
 
     Raises
     ------
     ValueError
-        If a name is no layer of the network; names some that are.
+        If the network has no module with one of the paths; the message lists similar ones.
     """
+    if names is None:
+        return leaves(model)
     modules = dict(model.named_modules())
-    chosen = leaves(model) if names is None else {name: modules.get(name) for name in names}
-    if missing := [name for name, module in chosen.items() if module is None]:
+    if missing := [name for name in names if name not in modules]:
         near = [name for name in modules if name and name.startswith(missing[0].partition(".")[0])] or [n for n in modules if n]
         raise ValueError(f"{type(model).__name__} has no layer {missing[0]!r}; there are {', '.join(near[:12])}, ...")
-    outputs: dict[str, Tensor] = {}
+    return {name: modules[name] for name in names}
 
-    def keep(name: str) -> Any:
-        def hook(module: Module, args: tuple, output: Any) -> None:
-            outputs.pop(name, None)
-            outputs[name] = output[0] if isinstance(output, tuple) else output  # pooling may give its indices, too
 
-        return hook
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in chosen.items() if module is not None]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+def last_outputs(outputs: Sequence[Output]) -> dict[str, Tensor]:
+    """The output of each layer by its path, in order of computation; of a layer that was called several times, the last one."""
+    last = {path: number for number, (path, _, _) in enumerate(outputs)}
+    return {path: outputs[number].tensor for path, number in sorted(last.items(), key=lambda item: item[1])}
 
 
 @contextmanager
 def at_rest(model: Module) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient, so that a look at a network leaves none behind."""
-    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in asked:
+    """Inside, no parameter requires a gradient, so that inspecting a network leaves none behind."""
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learnt:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in asked:
+        for parameter in learnt:
             parameter.requires_grad_(True)
 
 
-def activations(model: Module, image: np.ndarray, names: Any = None) -> dict[str, np.ndarray]:
+def activations(model: Module, image: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The outputs of layers for one image.
 
     Parameters
@@ -83,8 +68,8 @@ def activations(model: Module, image: np.ndarray, names: Any = None) -> dict[str
     Raises
     ------
     ValueError
-        If there is no such layer.
+        If the network has no such layer.
     """
-    with recorded(model, names) as outputs:
+    with layers_recorded(chosen(model, names)) as outputs:
         scores(model, np.asarray(image)[None])
-    return {name: output.detach().cpu().array[0] for name, output in outputs.items()}
+    return {name: output.detach().cpu().array[0] for name, output in last_outputs(outputs).items()}

@@ -5,32 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data import class_palette, palette, read_image, to_channels
-from ..data.png import PngReader, UnsupportedError, png_writer
+from ..data import palette, read_image
+from ..data.png import png_writer
+from ..data.rows import RowReader, UnsupportedError
 from ..nn import Module
 from .tiling import Tiling, blend
-from .whole import prepare, scores
+from .whole import check_pixels, planes, scores
 
 _BAND = 256  # rows that are read at once for the statistics
-_OVERVIEW = 2048  # the most rows and columns of an overview
 
 
 class LargeImage:
-    """An image whose rows are read when they are needed, and then are as `prepare` makes them.
+    """An image whose rows are read when they are needed and then prepared as `prepare` would prepare the whole image.
 
     Parameters
     ----------
     source : path or array
-        An array (H, W) or (H, W, 1 to 4), for example a memory map; a ``.npy`` file of such an array, which
-        is mapped; or a PNG, which is decoded row by row. Other files are decoded as a whole: 4 bytes for each
-        pixel and channel.
-    channels : int, optional
-        What it is converted to: 1 or 3.
+        - An array (H, W) or (H, W, 1 to 4), for example a memory map.
+        - A ``.npy`` file of such an array, which is mapped into memory.
+        - A PNG or TIFF file, which is decoded row by row if pyvips is installed (``pip install 'minisegnet[large]'``).
+        - Any other image file. It is decoded as a whole, which takes 4 bytes for each pixel and channel.
+    channels : {1, 3}, optional
+        The number of channels to convert to.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class LargeImage:
     OSError
         If the file cannot be read; names it.
     ValueError
-        If it is no image.
+        If the array is not an image.
     """
 
     def __init__(self, source: str | os.PathLike | np.ndarray, channels: int | None = None):
@@ -59,42 +59,38 @@ class LargeImage:
         self.close()
 
     def close(self) -> None:
-        """Close the file; rows that were read stay."""
+        """Close the file. Rows that were read stay valid."""
         self._close()
 
     def _open(self, source: Any) -> Callable[[int, int], np.ndarray]:
         """The function that reads rows, (h, W) or (h, W, C)."""
         if not isinstance(source, np.ndarray):
             try:
-                reader = PngReader(source)
-                self.size, self._close = reader.size, reader.close
-                return reader.rows
+                reader = RowReader(source)
             except FileNotFoundError:
                 raise FileNotFoundError(f"{source}: there is no such file") from None
-            except (UnsupportedError, OSError):  # another format, or a PNG that only Pillow reads; or neither, which it will say
-                whole = str(source).lower().endswith(".npy")
-                source = np.load(source, mmap_mode="r") if whole else np.moveaxis(read_image(source), 0, 2)
-        prepare(source[:1, :1])  # complains about what is no image
+            except (ImportError, UnsupportedError):
+                source = _mapped(source) if str(source).lower().endswith(".npy") else np.moveaxis(read_image(source), 0, 2)
+            else:
+                self.size, self._close = reader.size, reader.close
+                return reader.rows
+        check_pixels(source)
         self.size = source.shape[:2]
         return lambda start, stop: source[start:stop]
 
     def _planes(self, start: int, stop: int) -> np.ndarray:
-        """(C, h, W), float32, as they come."""
-        rows = self._read(start, stop)
-        planes = rows[None] if rows.ndim == 2 else np.moveaxis(rows, 2, 0)
-        planes = planes[: 1 if len(planes) < 3 else 3].astype(np.float32)
-        return planes if self._channels is None else to_channels(planes, self._channels)
+        return planes(self._read(start, stop), self._channels)
 
     @property
     def statistics(self) -> tuple[float, float]:
-        """Mean and standard deviation of the whole image; computed once, in bands."""
+        """Mean and standard deviation of the whole image, computed in bands when first needed."""
         if self._statistics is None:
             count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
             for start in range(0, self.size[0], _BAND):
                 band = self._planes(start, min(start + _BAND, self.size[0])).astype(np.float64)
                 if not np.isfinite(band).all():
-                    raise ValueError(f"{self._name} holds NaN or infinity")
-                # Chan, Golub & LeVeque 1983: means and squared deviations of two parts give those of both.
+                    raise ValueError(f"{self._name} contains NaN or infinity")
+                # The mean and squared deviation of two parts give those of both: Chan, Golub & LeVeque 1983.
                 away, share = band.mean() - mean, band.size / (count + band.size)
                 squares += ((band - band.mean()) ** 2).sum() + away**2 * count * share
                 mean, count = mean + away * share, count + band.size
@@ -103,10 +99,20 @@ class LargeImage:
         return self._statistics
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows standardised as the whole image would be, float32 (C, stop − start, W)."""
+        """Rows, standardised with the statistics of the whole image, float32 (C, stop − start, W)."""
         mean, deviation = self.statistics
         planes = self._planes(start, stop) - mean
         return planes / deviation if deviation else np.zeros_like(planes)
+
+
+def _mapped(path: str | os.PathLike) -> np.ndarray:
+    """The array in a ``.npy`` file, as a memory map."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such file") from None
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{path}: this is not a .npy file of numbers, or it is damaged ({error})") from error
 
 
 def tiled_scores(
@@ -118,10 +124,10 @@ def tiled_scores(
     ----------
     model : Module
     image : array, (C, H, W)
-        Prepared: standardised as a whole.
+        Standardised as a whole.
     tiling : Tiling, optional
     scorer : callable
-        What computes the scores of a batch: `scores`, or for example `augmented_scores`.
+        Computes the scores of a batch: `scores`, or for example `augmented_scores`.
 
     Returns
     -------
@@ -129,7 +135,7 @@ def tiled_scores(
     """
     image = np.asarray(image)
     if image.ndim != 3:
-        raise ValueError(f"an image that is prepared has the shape (C, H, W); got {image.shape}")
+        raise ValueError(f"a prepared image has the shape (C, H, W); got {image.shape}")
     size = (image.shape[1], image.shape[2])
     strips = blend(lambda tile: scorer(model, tile[None]).cpu().array[0], lambda a, b: image[:, a:b], size, tiling or Tiling())
     return np.concatenate([strip for _, strip in strips], axis=1)
@@ -141,12 +147,10 @@ def segment_large(
     labels: str | os.PathLike,
     *,
     confidence: str | os.PathLike | None = None,
-    overview: str | os.PathLike | None = None,
     tiling: Tiling | None = None,
     colours: np.ndarray | None = None,
-    background: int | None = 0,
     scorer: Callable[[Module, Any], Any] = scores,
-    progress: Callable[[], Any] = lambda: None,
+    on_strip: Callable[[int, np.ndarray, np.ndarray], None] = lambda start, image, labels: None,
 ) -> np.ndarray:
     """Label an image of any size and write the labels to a PNG, with memory for one row of tiles.
 
@@ -154,90 +158,54 @@ def segment_large(
     ----------
     model : Module
     image : LargeImage, path or array
-        See `LargeImage`. A file is converted to the channels of the network.
+        A path or array is opened as a `LargeImage` with the channels of the network.
     labels : path
-        The palette PNG that is written, in strips.
+        The palette PNG that is written, strip by strip.
     confidence : path, optional
         A grey PNG of the probability of each label, 255 for 1.
-    overview : path, optional
-        A PNG of the image under its labels, every k-th row and column of it, 2048 at most.
     tiling : Tiling, optional
     colours : uint8, (K, 3), optional
-    background : int or None
-        The class that the overview leaves clear.
+        Colours of the classes in the palette; by default those of Pascal VOC.
     scorer : callable
         As in `tiled_scores`.
-    progress : callable
-        Called when a strip is written.
+    on_strip : callable
+        Called as ``on_strip(start, image, labels)`` after each strip is written: its first row, its rows of the
+        standardised image (C, h, W), and its labels (h, W). `viz.Overview.add` is one.
 
     Returns
     -------
     array, int64, (K,)
-        How many pixels got each label.
+        The number of pixels with each label.
 
     Raises
     ------
     OSError, ValueError
-        If the image cannot be read or a file cannot be written. No file is then half written.
+        If the image cannot be read or a file cannot be written. Neither file exists then.
     """
-    counts = np.zeros(0, np.int64)
+    counts: Any = 0
     with ExitStack() as files:
         if not isinstance(image, LargeImage):
             image = files.enter_context(LargeImage(image, getattr(model, "in_channels", None)))
         height, width = image.size
-        glance = _Overview(image.size)
         table = palette(256)
         if colours is not None:
             table[: len(colours)] = colours
         label_file = files.enter_context(png_writer(labels, height, width, table))
-        doubt_file = None if confidence is None else files.enter_context(png_writer(confidence, height, width))
+        confidence_file = None if confidence is None else files.enter_context(png_writer(confidence, height, width))
+        band = np.zeros(0)  # the rows of the image that the current row of tiles covers
 
         def rows(start: int, stop: int) -> np.ndarray:
+            nonlocal band
             band = image.rows(start, stop)
-            glance.see(start, band)
             return band
 
         for start, strip in blend(lambda tile: scorer(model, tile[None]).cpu().array[0], rows, image.size, tiling or Tiling()):
             if len(strip) > 256:
-                raise ValueError(f"a palette PNG holds 256 labels, and the network tells {len(strip)} classes apart")
+                raise ValueError(f"a palette PNG holds 256 labels, and the network has {len(strip)} classes")
             found = strip.argmax(axis=0)  # equation label.argmax: the first of equals
-            counts = np.bincount(found.ravel(), minlength=len(strip)) + (counts if counts.size else 0)
+            counts = counts + np.bincount(found.ravel(), minlength=len(strip))
             label_file.write(found.astype(np.uint8))
-            glance.label(start, found)
-            if doubt_file is not None:
-                doubt_file.write(np.rint(255 / np.exp(strip - strip.max(axis=0)).sum(axis=0)).astype(np.uint8))
-            progress()
-    if overview is not None:
-        glance.save(Path(overview), class_palette(len(counts)) if colours is None else colours, background)
+            if confidence_file is not None:
+                confidence_file.write(np.rint(255 / np.exp(strip - strip.max(axis=0)).sum(axis=0)).astype(np.uint8))
+            on_strip(start, band[:, : len(found)], found)
     return counts
-
-
-class _Overview:
-    """Every k-th row and column of an image and of its labels."""
-
-    def __init__(self, size: tuple[int, int]):
-        self._step = max(1, -(-max(size) // _OVERVIEW))
-        self._image: dict[int, np.ndarray] = {}
-        self._labels: dict[int, np.ndarray] = {}
-
-    def _kept(self, start: int, count: int) -> range:
-        return range(-(-start // self._step) * self._step, start + count, self._step)
-
-    def see(self, start: int, band: np.ndarray) -> None:
-        self._image.update({row: band[:, row - start, :: self._step].copy() for row in self._kept(start, band.shape[1])})
-
-    def label(self, start: int, found: np.ndarray) -> None:
-        self._labels.update({row: found[row - start, :: self._step].astype(np.uint8) for row in self._kept(start, len(found))})
-
-    def save(self, path: Path, colours: np.ndarray, background: int | None) -> None:
-        from PIL import Image
-
-        from ..files import write_atomically
-        from ..viz import overlay
-
-        image, labels = (
-            np.stack([self._image[k] for k in sorted(self._image)], 1),
-            np.stack([self._labels[k] for k in sorted(self._labels)]),
-        )
-        picture = overlay(image, labels, colours, background=background, ignore_index=-1)
-        write_atomically(path, lambda stream: Image.fromarray(picture).save(stream, "PNG"))

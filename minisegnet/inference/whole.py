@@ -1,4 +1,4 @@
-"""From an image, taken as a whole, to its labels."""
+"""From an image to its labels, all pixels at once."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from ..tensor import Tensor, no_grad
 
 
 def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
-    """The network of a checkpoint, ready to use.
+    """Load the network of a checkpoint, ready to use.
 
     Parameters
     ----------
     path : path
-        A checkpoint, or the folder of a run: then its best one.
+        A checkpoint, or the folder of a run, of which the best checkpoint is taken.
     model : Module, optional
-        The network to load into, for one that `models.create` cannot make.
+        The network to load the weights into, if `models.create` cannot make it.
 
     Returns
     -------
     Module
-        In evaluation mode. Its `about` (`checkpoint.About`) tells classes, palette, step and figures.
+        In evaluation mode. Its attribute `about` (`checkpoint.About`) has the classes, palette, step and metrics.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is damaged, no checkpoint, or does not fit the network.
+        If the file is damaged, is not a checkpoint, or does not fit the network.
     """
     found = checkpoint.read(path)
     if model is None:
         if found.about.recipe is None:
             raise ValueError(
-                f"{found.path}: the network of this checkpoint was not made by models.create: load_model(path, model=your_model)"
+                f"{found.path}: the network of this checkpoint was not made by models.create; pass it: load_model(path, model=your_model)"
             )
         try:
             model = models.create(**found.about.recipe)
-        except (TypeError, ValueError) as error:  # an option or a network that this version does not know
-            raise ValueError(f"{found.path}: the network that it describes cannot be made ({error})") from error
+        except (TypeError, ValueError) as error:  # written by a version with other options or networks
+            raise ValueError(f"{found.path}: models.create cannot make the network that it describes ({error})") from error
     try:
         model.load_state_dict(found.weights)
     except RuntimeError as error:
@@ -61,26 +61,26 @@ def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
 def scores(model: Module, images: Any) -> Tensor:
     """The class scores (logits) of images of any size.
 
-    A network that takes only some sizes, or whose output is smaller than its input, gets the images
-    with a border of their own reflection; what it says about the border is cut off.
+    If the network takes only some sizes, or its output is smaller than its input, the images are padded by
+    reflection and the scores of the padding are cut off.
 
     Parameters
     ----------
     model : Module
-        If it has a method ``size_for(size)``, the fewest rows whose output has at least `size`, images are
-        enlarged to that. It computes in evaluation mode and is left in the mode in which it was.
+        Its method ``size_for(size)``, if it has one, returns the smallest input size whose output has at least
+        `size` rows; images are padded to it. The network is used in evaluation mode and then returned to its own mode.
     images : Tensor or array, (N, C, H, W)
-        Prepared as in training: standardised.
+        Standardised, as in training.
 
     Returns
     -------
     Tensor, (N, K, H, W)
-        Without a history.
+        Without a graph.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or the network's output is too small to cover the image.
+        If the images are not (N, C, H, W), or the network's output is too small to cover them.
     """
     with no_grad():
         return run(model, images).scores
@@ -88,12 +88,12 @@ def scores(model: Module, images: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass through a network: what went in and what came out.
+    """The input and the output of one pass through a network.
 
     Attributes
     ----------
     input : Tensor, (N, C, H', W')
-        The images, with a border where the network wants one.
+        The images, padded if the network needs it.
     offset : (int, int)
         Row and column of `input` where the images begin.
     scores : Tensor, (N, K, H, W)
@@ -106,7 +106,7 @@ class Pass:
 
 
 def run(model: Module, images: Any, record: bool = False) -> Pass:
-    """What `scores` does; with `record`, the result remembers how it was computed, from `Pass.input` on."""
+    """Compute what `scores` does. With `record`, the graph is kept, so that gradients flow back to `Pass.input`."""
     images = images.array if isinstance(images, Tensor) else np.asarray(images)
     if images.ndim != 4:
         raise ValueError(f"images have the shape (N, C, H, W); got {tuple(images.shape)}")
@@ -123,12 +123,12 @@ def run(model: Module, images: Any, record: bool = False) -> Pass:
     given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).array, requires_grad=record)
     with evaluating(model):
         result = model(given)
-    # A network without padding loses as much on one side as on the other.
+    # A network without padding loses equally many pixels on opposite sides.
     start = [b - (p - out) // 2 for b, p, out in zip(before, padded, result.shape[2:], strict=True)]
     if any(s < 0 or s + n > out for s, n, out in zip(start, size, result.shape[2:], strict=True)):
         raise ValueError(
             f"the network's output for {padded[0]} × {padded[1]} pixels is {' × '.join(map(str, result.shape[2:]))}: "
-            f"it does not cover the image of {size[0]} × {size[1]}, so it cannot be laid over it pixel by pixel"
+            f"too small to cover the image of {size[0]} × {size[1]} pixel by pixel"
         )
     if result.shape[2:] != tuple(size):
         result = result[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
@@ -142,7 +142,7 @@ def predict(model: Module, images: Any) -> np.ndarray:
     ----------
     model : Module
     images : Tensor or array, (N, C, H, W) or (C, H, W)
-        Prepared as in training: standardised. See `segment_image` for images as they come.
+        Standardised, as in training. `segment_image` takes unprepared images.
 
     Returns
     -------
@@ -158,34 +158,34 @@ def predict(model: Module, images: Any) -> np.ndarray:
 
 
 def segment_image(model: Module, image: np.ndarray, confidence: bool = False) -> Any:
-    """The label map of an image as it comes from a file or a camera.
+    """The label map of an unprepared image, as it comes from a file or a camera.
 
     Parameters
     ----------
     model : Module
-        From `load_model`, or trained just now.
+        From `load_model`, or just trained.
     image : array, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
-        uint8, uint16, other integers, float or bool; of any size. Grey, colour, or colour with alpha,
-        which is dropped. It is converted to the channels of the network and standardised.
+        Integers, floats or bool, of any size: grey, colour, or colour with alpha, which is dropped. The image is
+        converted to the channels of the network and standardised.
     confidence : bool
-        Whether to return the probability of the chosen label too.
+        Whether to return the probability of the chosen label as well.
 
     Returns
     -------
     labels : array, int64, (H, W)
     confidence : array, float32, (H, W)
-        Only if asked for.
+        Only with ``confidence=True``.
 
     Raises
     ------
     ValueError
-        If it is no image, is empty, or holds NaN or infinity.
+        If the array is not an image, is empty, or contains NaN or infinity.
     """
     return segment_prepared(model, prepare(image, getattr(model, "in_channels", None)), confidence)
 
 
 def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False, scorer: Callable[[Module, Any], Tensor] = scores) -> Any:
-    """As `segment_image`, for an image (C, H, W) that `prepare` has made; `scorer` may be `augmented_scores`, for example."""
+    """As `segment_image`, for an image (C, H, W) from `prepare`. `scorer` computes the scores, for example `augmented_scores`."""
     found = scorer(model, image[None])
     labels = F.label(found).cpu().array[0]
     if not confidence:
@@ -195,13 +195,36 @@ def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False,
 
 
 def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
-    """An image as it comes, (H, W) or (H, W, 1 to 4), as the network wants it: float32 (C, H, W), standardised."""
+    """An image as the network takes it: standardised, float32, (C, H, W).
+
+    Parameters
+    ----------
+    image : array, (H, W) or (H, W, 1 to 4)
+        As in `segment_image`.
+    channels : {1, 3}, optional
+        C; by default 1 for a grey image and 3 for a colour image.
+
+    Raises
+    ------
+    ValueError
+        If the array is not an image, is empty, or contains NaN or infinity.
+    """
     image = np.asarray(image)
+    check_pixels(image)
+    return standardise(planes(image, channels))
+
+
+def check_pixels(image: np.ndarray) -> None:
+    """Raise `ValueError` unless an array has the dtype and shape of an image, (H, W) or (H, W, 1 to 4)."""
     if image.dtype.kind not in "buif":
-        raise ValueError(f"an image holds numbers, not {image.dtype}")
+        raise ValueError(f"an image contains numbers, not {image.dtype}")
     if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)):
         hint = "; that looks like (C, H, W): np.moveaxis(image, 0, 2)" if image.ndim == 3 and image.shape[0] in (1, 3, 4) else ""
         raise ValueError(f"an image has the shape (H, W), (H, W, 3) or (H, W, 4), and is not empty; got {image.shape}{hint}")
-    planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
-    planes = planes[: 1 if len(planes) < 3 else 3].astype(np.float32)
-    return standardise(planes if channels is None else to_channels(planes, channels))
+
+
+def planes(pixels: np.ndarray, channels: int | None = None) -> np.ndarray:
+    """Pixels (H, W) or (H, W, 1 to 4) as float32 (C, H, W), with their own values; alpha is dropped."""
+    separate = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+    separate = separate[: 1 if len(separate) < 3 else 3].astype(np.float32)
+    return separate if channels is None else to_channels(separate, channels)

@@ -1,7 +1,8 @@
-"""Losses: how wrong the scores of each pixel are.
+"""Losses: how wrong the scores of the pixels are.
 
-Each is a module, called as ``loss(scores, labels)`` with logits (N, C, H, W) and integers (N, H, W). `CrossEntropyLoss`
-lives in `minisegnet.nn`, as in PyTorch, and is offered here too. `create` makes one from its name.
+Each loss is a module, called as ``loss(scores, labels)`` with logits (N, C, H, W) and integers (N, H, W).
+`CrossEntropyLoss` belongs to `minisegnet.nn`, as in PyTorch, and can be imported from here as well. `create` makes a
+loss from its name.
 """
 
 from ..nn.loss import CrossEntropyLoss

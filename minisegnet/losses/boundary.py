@@ -1,4 +1,4 @@
-"""U-Net's weight map: the narrow gaps between objects count most."""
+"""U-Net's weight map, which gives the narrow gaps between objects the largest weight."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .common import Loss, class_vector, pixel_cross_entropy, pixel_weights, weig
 
 
 def unet_weight_map(instances: Any, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
-    r"""How much more a pixel of the background counts that lies between two objects.
+    r"""The additional weight of a background pixel that lies between two objects.
 
     .. math:: w_0 \exp\left(-\frac{(d_1 + d_2)^2}{2\sigma^2}\right)
 
-    with the distances :math:`d_1, d_2` to the nearest and the second nearest object.
+    :math:`d_1` and :math:`d_2` are the distances to the nearest and the second nearest object.
 
     Parameters
     ----------
     instances : integer array, (H, W) or (N, H, W)
         0 is background; every other value is one object.
     w0, sigma : float
-        The height, and the width in pixels.
+        Height and width of the Gaussian; the width in pixels.
 
     Returns
     -------
     array, float64, of the same shape
-        0 inside the objects, and where there are fewer than two.
+        0 inside the objects, and everywhere if there are fewer than two objects.
 
     References
     ----------
@@ -41,14 +41,14 @@ def unet_weight_map(instances: Any, w0: float = 10.0, sigma: float = 5.0) -> np.
 
 
 class BoundaryWeightedCrossEntropyLoss(Loss):
-    r"""Cross-entropy weighted by U-Net's map, so that objects which nearly touch are kept apart.
+    r"""Cross-entropy weighted by U-Net's map, so that objects that nearly touch stay separate.
 
     .. math:: L = \frac{\sum_i w_i l_i}{\sum_i w_i}, \qquad
               w_i = w_{t_i} + w_0 \exp\left(-\frac{(d_1(i) + d_2(i))^2}{2\sigma^2}\right)
 
-    The second term is that of `unet_weight_map`, for pixels of the background. The objects are the connected
-    regions of one label (pixels that touch at a corner only are not connected); where the masks have a class for
-    the rim of objects, these regions are the objects without their rims.
+    The second term is `unet_weight_map`, for background pixels only. The objects are the connected regions of equal
+    label; pixels that touch only at a corner are not connected. If the masks have a class for the rims of objects,
+    these regions are the objects without their rims.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class BoundaryWeightedCrossEntropyLoss(Loss):
     weight : Tensor or array, (C,), optional
         Weights of the classes, w_c.
     background : int
-        The label of what is no object.
+        The label of pixels that belong to no object.
     ignore_index : int
     label_smoothing : float
 
@@ -76,14 +76,14 @@ class BoundaryWeightedCrossEntropyLoss(Loss):
         label_smoothing: float = 0.0,
     ):
         if not (0 <= w0 < np.inf and 0 < sigma < np.inf):
-            raise ValueError(f"BoundaryWeightedCrossEntropyLoss: w0 must not be negative and sigma be positive; got {w0} and {sigma}")
+            raise ValueError(f"BoundaryWeightedCrossEntropyLoss: w0 must not be negative and sigma must be positive; got {w0} and {sigma}")
         super().__init__(ignore_index)
         self.w0, self.sigma, self.background, self.label_smoothing = w0, sigma, background, label_smoothing
         self.weight: Tensor | None
         self.register_buffer("weight", class_vector(weight))
 
     def weights(self, target: Any) -> np.ndarray:
-        """The weight of each pixel, w_i: float64 (N, H, W) for labels (N, H, W); 0 where they are ignored."""
+        """The weight of each pixel, w_i: float64 (N, H, W) for labels (N, H, W); 0 for ignored pixels."""
         labels = (target if isinstance(target, Tensor) else Tensor(target)).cpu().array
         objects = np.where((labels == self.background) | (labels == self.ignore_index), 0, labels + 1 if self.background else labels)
         between = unet_weight_map(connected_components(objects), self.w0, self.sigma)

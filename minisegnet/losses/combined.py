@@ -1,4 +1,4 @@
-"""Losses made of losses: weighted sums, and networks with several outputs."""
+"""Losses that consist of other losses: weighted sums, and losses for networks with several outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WeightedSum(Module):
     ----------
     losses : sequence of Module
     weights : sequence of float, optional
-        1 each if not given.
+        By default 1 each.
     """
 
     def __init__(self, losses: Sequence[Module], weights: Sequence[float] | None = None):
@@ -45,7 +45,7 @@ class AuxiliaryLoss(Module):
     loss : Module or callable
         ``loss(scores, labels)``, for every output.
     weight : float
-        Of each output after the first, whose weight is 1: 0.4 in PSPNet, 0.5 in torchvision's references.
+        The weight of each output after the first, which has weight 1. PSPNet uses 0.4, torchvision 0.5.
 
     References
     ----------
@@ -54,13 +54,13 @@ class AuxiliaryLoss(Module):
 
     def __init__(self, loss: Callable[[Tensor, Any], Tensor], weight: float = 0.4):
         if not weight >= 0:
-            raise ValueError(f"AuxiliaryLoss: the weight must not be negative, it is {weight}")
+            raise ValueError(f"AuxiliaryLoss: the weight must not be negative, got {weight}")
         self.loss, self.weight = loss, weight
 
     def forward(self, outputs: Any, target: Any) -> Tensor:
-        """The loss of one output (N, C, H, W), or of a sequence or mapping of several, the main one first.
+        """The loss of one output (N, C, H, W), or of a sequence or mapping of outputs, the main one first.
 
-        An auxiliary output of another size than the labels is resized (bilinear) first.
+        An auxiliary output with another size than the main one is resized first (bilinear).
         """
         main, *others = all_outputs(outputs)
         loss = self.loss(main, target)
@@ -75,7 +75,7 @@ class AuxiliaryLoss(Module):
 
 
 def all_outputs(outputs: Any) -> list[Tensor]:
-    """The outputs of a network as a list: of one tensor, a sequence, or a mapping (torchvision's ``{"out": ..., "aux": ...}``)."""
+    """The outputs of a network as a list, from a tensor, a sequence, or a mapping (torchvision's ``{"out": ..., "aux": ...}``)."""
     if isinstance(outputs, Tensor):
         return [outputs]
     return list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)

@@ -1,4 +1,4 @@
-"""What several losses share: what is true of each pixel, and means over those that count."""
+"""What several losses share: one-hot labels, weights of pixels, and weighted means."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..tensor import Tensor
 
 
 class Loss(Module):
-    """A loss of scores (N, C, H, W) for labels (N, H, W), a number.
+    """A loss: a number for scores (N, C, H, W) and labels (N, H, W).
 
     Parameters
     ----------
     ignore_index : int
-        Pixels with this label count nowhere: in no sum, no mean and no gradient.
+        Pixels with this label have no effect on the loss or its gradient.
     """
 
     def __init__(self, ignore_index: int = -100):
@@ -30,12 +30,12 @@ class Loss(Module):
 
 
 def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[Any, Any]:
-    """Whether a pixel is of a class, and whether it counts: bool arrays (N, C, H, W) and (N, 1, H, W).
+    """For each pixel whether it belongs to each class and whether it counts: bool arrays (N, C, H, W) and (N, 1, H, W).
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or a label is no class and not `ignore_index`.
+        If the shapes do not match, or a label is neither a class nor `ignore_index`.
     """
     t = target.array if isinstance(target, Tensor) else target
     checks.rank(name, "scores", scores, "N C H W")
@@ -43,7 +43,7 @@ def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[
     if (scores.shape[0], *scores.shape[2:]) != tuple(t.shape) or t.dtype.kind not in "iu":
         checks.fail(
             name,
-            "scores and target do not fit",
+            "scores and target do not match",
             expected=f"integers of shape (N, H, W) = {(scores.shape[0], *scores.shape[2:])}",
             actual=f"target {t.dtype} {tuple(t.shape)}, {checks.shape('N C H W', scores)}",
         )
@@ -53,7 +53,7 @@ def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[
         n, i, j = (int(k[0]) for k in stray.nonzero())
         checks.fail(
             name,
-            f"a target that is no class, at pixel (n, i, j) = {(n, i, j)}",
+            f"a target that is not a class, at pixel (n, i, j) = {(n, i, j)}",
             expected=f"0 ≤ t ≤ {scores.shape[1] - 1}, or ignore_index = {ignore_index}",
             actual=f"t = {int(t[n, i, j])}",
         )
@@ -62,14 +62,14 @@ def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[
 
 
 def class_vector(weight: Any) -> Tensor | None:
-    """Weights of the classes as a tensor, from whatever holds numbers."""
+    """Class weights as a tensor, from a tensor, array or sequence."""
     if weight is None or isinstance(weight, Tensor):
         return weight
     return Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
 
 
 def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any) -> Any:
-    """The weight of the class of each pixel (1 without weights), and 0 where a pixel is ignored: an array (N, H, W)."""
+    """For each pixel the weight of its class, or 1 without weights; 0 for an ignored pixel: an array (N, H, W)."""
     t = target.array if isinstance(target, Tensor) else target
     counts = t != ignore_index
     if weight is None:
@@ -78,11 +78,11 @@ def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: 
 
 
 def weighted_mean(losses: Tensor, weights: Any) -> Tensor:
-    """``Σ w·l / Σ w``; 0 if nothing counts."""
+    """``Σ w·l / Σ w``; 0 if all weights are 0."""
     total = float(weights.sum(dtype=np.float64))
     return (losses * Tensor(weights)).sum() / (total if total else 1.0)
 
 
 def pixel_cross_entropy(scores: Tensor, target: Any, ignore_index: int, label_smoothing: float = 0.0) -> Tensor:
-    """The cross-entropy of each pixel, (N, H, W), 0 where it is ignored (equation ``cross_entropy.forward``)."""
+    """The cross-entropy of each pixel, (N, H, W); 0 for ignored pixels (equation ``cross_entropy.forward``)."""
     return F.cross_entropy(scores, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")

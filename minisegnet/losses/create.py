@@ -1,4 +1,4 @@
-"""Losses by name, as ``minisegnet train --loss`` writes them."""
+"""Losses by name, as in ``minisegnet train --loss NAME``."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ LOSSES: dict[str, Callable[..., Module]] = {
 
 
 def list_losses() -> dict[str, str]:
-    """Every name that `create` knows, with a line that says what it is."""
+    """The name of each loss that `create` can make, with a one-line description."""
     return {name: (loss.__doc__ or "").strip().splitlines()[0] for name, loss in LOSSES.items()}
 
 
 def create(text: str, *, weight: Any = None, ignore_index: int = 255, label_smoothing: float = 0.0) -> Module:
-    """A loss, or a weighted sum of several, from its name.
+    """Make a loss, or a weighted sum of losses, from its name.
 
     Parameters
     ----------
     text : str
-        ``NAME[+NAME...]``, each with a factor if it is not 1: ``"ce"``, ``"ce+dice"``, ``"0.5*ce+lovasz"``.
-        The names are those of `list_losses`.
+        ``NAME[+NAME...]``, each optionally with a factor: ``"ce"``, ``"ce+dice"``, ``"0.5*ce+lovasz"``.
+        `list_losses` lists the names.
     weight : array, (C,), optional
-        Weights of the classes, for the terms that have them.
+        Class weights, for the terms that take them.
     ignore_index : int
     label_smoothing : float
-        For the terms that have it.
+        For the terms that take it.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def create(text: str, *, weight: Any = None, ignore_index: int = 255, label_smoo
     Raises
     ------
     ValueError
-        If a name or a factor cannot be understood, or no term has a use for `weight` or `label_smoothing`.
+        If a name is unknown, a factor is not a positive number, or no term takes `weight` or `label_smoothing`.
     """
     factors, names = zip(*(_term(text, part) for part in text.split("+")), strict=True)
     options = {"weight": weight} if weight is not None else {}
@@ -60,7 +60,7 @@ def create(text: str, *, weight: Any = None, ignore_index: int = 255, label_smoo
         if not any(option in signature(LOSSES[name]).parameters for name in names):
             able = ", ".join(name for name, loss in LOSSES.items() if option in signature(loss).parameters)
             what = "class weights" if option == "weight" else "label smoothing"
-            raise ValueError(f"loss {text!r} has no use for {what}; these have: {able}")
+            raise ValueError(f"loss {text!r} does not take {what}; these losses do: {able}")
     terms = []
     for name in names:
         own = {option: value for option, value in options.items() if option in signature(LOSSES[name]).parameters}

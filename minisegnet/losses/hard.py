@@ -1,4 +1,4 @@
-"""Losses that look at the hard pixels: focal, softly, and OHEM, by choosing them."""
+"""Losses that concentrate on the hard pixels: focal loss weighs them more, OHEM selects them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from .common import Loss, class_vector, pixel_cross_entropy, pixel_weights, weig
 
 @differentiable
 def focus(loss, gamma):
-    """``(1 − p)^γ · l`` of a cross-entropy l = −log p; smooth at p = 1, where (1 − p)^(γ − 1) alone is not."""
-    loss = np.maximum(loss, 0)  # rounding can make a tiny negative one
-    miss = -np.expm1(-loss)  # 1 − p, without the loss of digits where p is nearly 1
+    """``(1 − p)^γ · l`` for a cross-entropy l = −log p, with a gradient that is finite at p = 1 also for γ < 1."""
+    loss = np.maximum(loss, 0)  # rounding can make it slightly negative
+    miss = -np.expm1(-loss)  # 1 − p, accurate when p is nearly 1
     modulation = miss**gamma
     ratio = np.where(miss > 0, loss / np.where(miss > 0, miss, 1), 1)  # l / (1 − p) → 1 as p → 1
     return modulation * loss, lambda g: (lambda: g * modulation * (1 + gamma * np.exp(-loss) * ratio),)
 
 
 class FocalLoss(Loss):
-    r"""Cross-entropy in which a pixel counts the less, the surer the network already is of it.
+    r"""Cross-entropy in which a pixel counts less, the more confident the network already is of its class.
 
     .. math:: L = \frac{1}{|V|} \sum_{i \in V} -\alpha_{t_i} (1 - p_i)^\gamma \log p_i
 
-    where :math:`p_i` is the softmax probability of the true class of pixel i, and V are the pixels that count.
-    With γ = 0 and no weights it is the cross-entropy.
+    where :math:`p_i` is the softmax probability of the true class of pixel i, and V is the set of pixels that are
+    not ignored. With γ = 0 and without weights it is the cross-entropy.
 
     Parameters
     ----------
     gamma : float
         Not negative; 2 in the paper.
     weight : Tensor or array, (C,), optional
-        α. The mean is over pixels, not over their weights, as in the paper.
+        α. As in the paper, the sum is divided by the number of pixels, not by the sum of their weights.
     ignore_index : int
 
     References
@@ -43,7 +43,7 @@ class FocalLoss(Loss):
 
     def __init__(self, gamma: float = 2.0, weight: Any = None, *, ignore_index: int = -100):
         if not 0 <= gamma < np.inf:
-            raise ValueError(f"FocalLoss: gamma must not be negative, and finite; it is {gamma}")
+            raise ValueError(f"FocalLoss: gamma must be finite and not negative, got {gamma}")
         super().__init__(ignore_index)
         self.gamma = gamma
         self.weight: Tensor | None
@@ -61,22 +61,22 @@ class FocalLoss(Loss):
 
 
 class OhemCrossEntropyLoss(Loss):
-    r"""Cross-entropy of the hardest pixels alone (online hard example mining).
+    r"""Cross-entropy of the hardest pixels only (online hard example mining).
 
-    A pixel is kept if its true class has a probability under `thresh`, or if it is among the hardest `min_kept`:
+    A pixel is kept if the probability of its true class is below `thresh`, or if it is one of the `min_kept` hardest:
 
     .. math:: L = \frac{\sum_{i \in K} w_{t_i} l_i}{\sum_{i \in K} w_{t_i}}, \qquad
               K = \{ i : p_i < \text{thresh} \;\text{or}\; l_i \ge l_{(k)} \}
 
-    with :math:`l_{(k)}` the k-th largest cross-entropy of the batch. Pixels with the same loss as the k-th are
-    all kept, so that the order in memory decides nothing.
+    where :math:`l_{(k)}` is the k-th largest cross-entropy of the batch. All pixels with the same loss as the k-th
+    are kept, so that the result does not depend on their order in memory.
 
     Parameters
     ----------
     thresh : float
         A probability, 0 to 1.
     min_kept : float or int
-        The fewest pixels that are kept, k: as a share of those that count (a float up to 1), or as a number (an int).
+        The smallest number of pixels to keep, k: a fraction of the pixels that are not ignored (a float up to 1), or a number (an int).
     weight : Tensor or array, (C,), optional
     ignore_index : int
     label_smoothing : float
@@ -92,7 +92,7 @@ class OhemCrossEntropyLoss(Loss):
         if not 0 <= thresh <= 1:
             raise ValueError(f"OhemCrossEntropyLoss: thresh is a probability, from 0 to 1, not {thresh}")
         if not min_kept >= 0 or (isinstance(min_kept, float) and min_kept > 1):
-            raise ValueError(f"OhemCrossEntropyLoss: min_kept is a share from 0 to 1 (a float), or a number (an int), not {min_kept!r}")
+            raise ValueError(f"OhemCrossEntropyLoss: min_kept is a fraction from 0 to 1 (a float) or a number (an int), not {min_kept!r}")
         super().__init__(ignore_index)
         self.thresh, self.min_kept, self.label_smoothing = thresh, min_kept, label_smoothing
         self.weight: Tensor | None

@@ -1,4 +1,4 @@
-"""Losses of whole regions, not of pixels: Dice, and Lovász-softmax, which is the IoU made continuous."""
+"""Losses of whole regions instead of single pixels: Dice, and Lovász-softmax, a continuous form of the IoU."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class DiceLoss(Loss):
 
     .. math:: L = 1 - \frac{1}{|C|} \sum_c \frac{2 \sum_i p_{ic}\, t_{ic} + s}{\sum_i p_{ic} + \sum_i t_{ic} + s}
 
-    over the pixels i that count, with softmax probabilities p and the truth t, 0 or 1. A class has the same say,
-    however few its pixels are.
+    The sums run over the pixels i that are not ignored; p are softmax probabilities, and the truth t is 0 or 1. Every
+    class has the same weight, however few pixels it has.
 
     Parameters
     ----------
     smooth : float
-        s. It keeps the quotient of an empty class finite: with s = 0 such a class costs 1 as soon as anything is
-        given to it, and with a large s almost nothing.
+        s. It matters for a class without pixels in the truth. With s = 0 such a class costs 1 as soon as it gets any
+        probability; with a large s it costs almost nothing.
     batch : bool
-        Whether the sums run over the whole batch, or over each image on its own.
+        Whether the sums run over the whole batch or over each image separately.
     include_background : bool
         Whether class 0 counts.
     ignore_index : int
@@ -39,7 +39,7 @@ class DiceLoss(Loss):
 
     def __init__(self, smooth: float = 1.0, *, batch: bool = True, include_background: bool = True, ignore_index: int = -100):
         if not 0 <= smooth < np.inf:
-            raise ValueError(f"DiceLoss: smooth must not be negative, and finite; it is {smooth}")
+            raise ValueError(f"DiceLoss: smooth must be finite and not negative, got {smooth}")
         super().__init__(ignore_index)
         self.smooth, self.batch, self.include_background = smooth, batch, include_background
 
@@ -52,7 +52,7 @@ class DiceLoss(Loss):
         p = F.softmax(scores, dim=1)
         both = (p * Tensor(truth)).sum(axes)
         sizes = (p * Tensor(counts)).sum(axes) + Tensor(truth.sum(axis=axes).astype(scores.dtype))
-        nothing = (sizes.array + self.smooth == 0).astype(scores.dtype)  # 0/0, if all is ignored: then it is right
+        nothing = (sizes.array + self.smooth == 0).astype(scores.dtype)  # 0/0 if every pixel is ignored: Dice is 1 then
         dice = (2 * both + self.smooth + Tensor(nothing)) / (sizes + self.smooth + Tensor(nothing))
         return 1 - (dice if self.include_background else dice[..., 1:]).mean()
 
@@ -62,16 +62,15 @@ class DiceLoss(Loss):
 
 @differentiable
 def lovasz_extension(errors, truth):
-    """The Lovász extension of the Jaccard loss, along the last axis, of errors 0 to 1 and a truth of bool, (..., P) → (...).
+    """The Lovász extension of the Jaccard loss along the last axis, (..., P) → (...), for errors in 0…1 and a bool truth.
 
-    Sorted by falling error, each error is weighted by how much the Jaccard loss grows when its pixel joins those
-    that are wrong. The order does not change in a small neighbourhood, so there the function is linear, and these
-    weights are its gradient.
+    The errors are sorted in descending order. Each is weighted by how much the Jaccard loss grows when its pixel joins
+    the wrong pixels. The function is linear as long as the order does not change, so these weights are its gradient.
     """
     order = np.argsort(-errors, axis=-1, kind="stable")
     hits = np.take_along_axis(truth, order, axis=-1)
     positives = hits.sum(axis=-1, keepdims=True)
-    # In float64: neighbouring values of the Jaccard loss of a million pixels agree in six digits.
+    # In float64: for a million pixels, successive values of the Jaccard loss agree in six digits.
     missed, invented = (np.cumsum(a, axis=-1, dtype=np.float64) for a in (hits, ~hits))
     jaccard = 1 - (positives - missed) / (positives + invented)
     slopes = np.diff(jaccard, axis=-1, prepend=0).astype(errors.dtype)
@@ -86,15 +85,15 @@ class LovaszSoftmaxLoss(Loss):
     .. math:: L = \frac{1}{|C|} \sum_{c \in C} \overline{\Delta_{J_c}}(m(c)), \qquad
               m_i(c) = \begin{cases} 1 - p_{ic} & t_i = c \\ p_{ic} & \text{otherwise} \end{cases}
 
-    with :math:`\overline{\Delta_{J_c}}` the Lovász extension of the Jaccard loss of class c: `lovasz_extension`.
-    It has a kink where two errors are equal; there the earlier pixel counts as the larger.
+    where :math:`\overline{\Delta_{J_c}}` is the Lovász extension of the Jaccard loss of class c (`lovasz_extension`).
+    It has a kink where two errors are equal; the gradient there is the one for which the earlier error is larger.
 
     Parameters
     ----------
     classes : {"present", "all"} or sequence of int
-        Over which classes the mean is taken: those in the truth, all, or the given ones.
+        The classes over which the mean is taken: those in the truth, all, or the given ones.
     per_image : bool
-        Whether the loss is that of each image on its own, averaged, or of the batch as one image.
+        Whether to compute the loss of each image and average, or to treat the batch as one image.
     ignore_index : int
 
     References
@@ -113,8 +112,8 @@ class LovaszSoftmaxLoss(Loss):
         truth, counts = one_hot("LovaszSoftmaxLoss", scores, target, self.ignore_index)
         N, C = scores.shape[:2]
         if not isinstance(self.classes, str) and not all(0 <= c < C for c in self.classes):
-            raise ValueError(f"LovaszSoftmaxLoss: classes={list(self.classes)}, but the scores tell {C} apart, 0 to {C - 1}")
-        sign, offset = np.where(truth, -1, 1) * counts, truth  # an ignored pixel has error 0: whatever its place, it adds nothing
+            raise ValueError(f"LovaszSoftmaxLoss: classes={list(self.classes)}, but the scores have {C} classes, 0 to {C - 1}")
+        sign, offset = np.where(truth, -1, 1) * counts, truth  # an ignored pixel has error 0, so it adds nothing
         errors = F.softmax(scores, dim=1) * Tensor(sign) + Tensor(offset.astype(scores.dtype))
         if self.per_image:
             errors, truth = errors.reshape(N, C, -1), truth.reshape(N, C, -1)

@@ -1,4 +1,4 @@
-"""How much a pixel of each class shall count, from how many there are."""
+"""Class weights from the number of pixels of each class."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ METHODS = ("median", "inverse")
 
 
 def class_weights(dataset: Dataset, method: str = "median") -> np.ndarray:
-    r"""Weights that let rare classes count more, from the pixels of a data set.
+    r"""Weights that make rare classes count more, from the pixels of a data set.
 
     Parameters
     ----------
     dataset : Dataset
-        Its masks are read once; ignored pixels do not count.
+        Every mask is read once; ignored pixels do not count.
     method : {"median", "inverse"}
-        "median" (median-frequency balancing): with :math:`f_c`, the pixels of class c over all pixels of the
-        images in which c appears,
+        "median" (median-frequency balancing): with :math:`f_c` the number of pixels of class c over the number of
+        pixels of the images in which c appears,
 
         .. math:: w_c = \operatorname{median}(f) / f_c
 
-        "inverse": of n counted pixels in C classes that appear, :math:`n_c` of class c,
+        "inverse": with n pixels in the C classes that appear, :math:`n_c` of them of class c,
 
         .. math:: w_c = n / (C\, n_c)
 
-        so that every class has the same say, and the mean weight of a pixel is 1.
+        so that all classes have the same total weight and the mean weight of a pixel is 1.
 
     Returns
     -------
     array, float32, (C,)
-        1 for a class of which there is no pixel: it is never asked for in training.
+        1 for a class without pixels, which has no effect in training.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def class_weights(dataset: Dataset, method: str = "median") -> np.ndarray:
     pixels, around = _count(dataset)
     there = pixels > 0
     if not there.any():
-        raise ValueError("class_weights: the data set has no pixel that counts: every one is ignored")
+        raise ValueError("class_weights: every pixel of the data set is ignored")
     if method == "median":
         frequency = pixels[there] / around[there]
         found = np.median(frequency) / frequency
@@ -62,7 +62,7 @@ def class_weights(dataset: Dataset, method: str = "median") -> np.ndarray:
 
 
 def _count(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """For each class its pixels, and the pixels of the images in which it appears; int64 (C,)."""
+    """For each class, the number of its pixels and the number of pixels of the images in which it appears; int64 (C,)."""
     pixels, around = np.zeros((2, len(dataset.classes)), np.int64)
     for k in range(len(dataset)):
         mask = dataset[k][1]

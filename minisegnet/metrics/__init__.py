@@ -1,8 +1,9 @@
-"""How good a segmentation is: figures from counted pixels, and figures of the boundaries.
+"""How good a segmentation is: metrics from counted pixels, and metrics of the boundaries.
 
-`ConfusionMatrix` counts every pixel and has the figures that everybody reports; `CONVENTIONS` are the
-ways in which their means are taken. `BoundaryIoU` and `BoundaryF1` look only at the contours, which a
-mean over pixels hardly sees; `BoundaryErrors` tells errors near them from others. All of them take label maps one after the other and add in int64.
+`ConfusionMatrix` counts every pixel and computes the usual metrics; `CONVENTIONS` lists the ways in which their
+means are taken. `BoundaryIoU` and `BoundaryF1` look only at the contours, which hardly matter in a mean over
+pixels. `BoundaryErrors` separates errors near a boundary from others. All of them accumulate label maps, with
+counts in int64.
 """
 
 from .boundary import BoundaryF1, BoundaryIoU

@@ -1,10 +1,10 @@
-"""How well the contours of a segmentation lie: boundary IoU and BF score.
+"""How accurate the contours of a segmentation are: boundary IoU and BF score.
 
-A large object that is wrong by three pixels all around has nearly the IoU of a perfect one. These two
-look at the contours alone, one by bands on either side of them and one by the distance between them.
+A large object whose contour is wrong by three pixels all around has nearly the IoU of a perfect one. These two
+metrics look only at the contours: boundary IoU at bands along them, the BF score at the distances between them.
 
-Pixels that are ignored belong to no class, in the truth and in the prediction: what is predicted there
-has no effect, and a contour along them is a contour in both.
+Ignored pixels belong to no class, in the truth and in the prediction. What is predicted there has no effect, and a
+contour along them is a contour in both.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .labels import check_range, class_names, label_maps, plain
 class BoundaryIoU:
     r"""IoU of the pixels of a class that lie near its boundary.
 
-    With :math:`T_d` the pixels of the true mask T that are nearer than d to its outside, counted as the
-    steps of a chess king, and :math:`P_d` those of the prediction,
+    Let :math:`T_d` be the pixels of the true mask T whose distance to its outside, in steps of a chess king, is at
+    most d, and :math:`P_d` those of the predicted mask. The boundary IoU is
 
     .. math:: \frac{\sum |T_d \cap P_d|}{\sum |T_d \cup P_d|}, \qquad d = \max(1, \mathrm{round}(r \cdot \text{diagonal}))
 
-    Both sums go over all images, so each pixel counts the same. What lies beyond the picture is outside.
-    An object narrower than 2d is all boundary, and its boundary IoU is its IoU: then r should be smaller.
+    Both sums run over all images, so every pixel has the same weight. What lies beyond the image is outside.
+    An object narrower than 2d consists of boundary only, and its boundary IoU is its IoU; choose a smaller r then.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class BoundaryIoU:
     ignore_index : int
     classes : sequence of str, optional
     ratio : float
-        r, the width of the band as a share of the image's diagonal.
+        r, the width of the band as a fraction of the image's diagonal.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class BoundaryIoU:
 
     @property
     def iou(self) -> np.ndarray:
-        """Boundary IoU of each class, float64 (K,); NaN for a class that is nowhere."""
+        """Boundary IoU of each class, float64 (K,); NaN for a class that is neither in the truth nor predicted."""
         with np.errstate(invalid="ignore"):
             return self.intersection / self.union
 
@@ -86,16 +86,16 @@ class BoundaryIoU:
 
 
 class BoundaryF1:
-    r"""BF score: how much of the contours lies within a tolerance of the contours of the other.
+    r"""BF score: the F1 score of the predicted contours, with a tolerance.
 
-    Of a class in an image, with the contours B of the true mask and C of the predicted one, the precision
-    is the share of C that is at most :math:`\theta` away from B, the recall the share of B that is at most
-    :math:`\theta` away from C, and F1 = 2PR/(P+R). The distance is Euclid's, between centres of pixels, and
-    :math:`\theta` is a share of the image's diagonal. A class that only one of the two has gets 0; one that
-    neither has does not count. Images count the same, whatever their size.
+    For a class in an image let B be the contour of the true mask and C that of the predicted mask. The precision P
+    is the fraction of C within a distance :math:`\theta` of B, the recall R the fraction of B within
+    :math:`\theta` of C, and F1 = 2PR/(P+R). Distances are Euclidean, between the centres of pixels, and
+    :math:`\theta` is a fraction of the image's diagonal. A class that is only in the truth, or only predicted,
+    scores 0; a class that is in neither is left out. Every image has the same weight, whatever its size.
 
-    A pixel of a mask lies on its contour if one of the four pixels around it is outside, as what lies
-    beyond the picture is.
+    A pixel of a mask lies on the contour if one of its four neighbours is outside the mask. What lies beyond the
+    image is outside.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class BoundaryF1:
     ignore_index : int
     classes : sequence of str, optional
     tolerance : float
-        :math:`\theta` as a share of the diagonal; 0.0075 is the usual one.
+        :math:`\theta` as a fraction of the diagonal; 0.0075 is usual.
 
     References
     ----------
@@ -130,7 +130,7 @@ class BoundaryF1:
 
     @property
     def f1(self) -> np.ndarray:
-        """Mean over the images that have the class, float64 (K,); NaN if none has."""
+        """Mean over the images in which the class appears, float64 (K,); NaN if there is none."""
         with np.errstate(invalid="ignore"):
             return self._sum / self._images
 
@@ -149,16 +149,16 @@ class BoundaryF1:
 
 
 def band(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a mask, bool (H, W), that at most `width` steps of a chess king lead out of: mask minus its erosion.
+    """The pixels of a mask, bool (H, W), within `width` steps of a chess king of its outside: the mask minus its erosion.
 
-    Eroding by 3×3 `width` times is eroding once by a square of 2·width + 1, and a square is done by rows
-    and then by columns; whether a row of pixels is all inside is told by a running sum.
+    Eroding `width` times by 3×3 equals eroding once by a square of side 2·width + 1, which is done by rows and then by
+    columns. A running sum tells whether all pixels of a row are inside.
     """
     core = mask
     for axis in (0, 1):
         core = np.moveaxis(core, axis, 0)
         total = np.pad(np.cumsum(core, 0, dtype=np.int32), ((1, 0), (0, 0)))
-        eroded = np.zeros(core.shape, bool)  # nothing within `width` of the picture's edge stays
+        eroded = np.zeros(core.shape, bool)  # nothing within `width` of the edge of the image remains
         if len(core) > 2 * width:
             eroded[width:-width] = total[2 * width + 1 :] - total[: -2 * width - 1] == 2 * width + 1
         core = np.moveaxis(eroded, 0, axis)
@@ -166,7 +166,7 @@ def band(mask: np.ndarray, width: int) -> np.ndarray:
 
 
 def contour(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask, bool (H, W), with something outside above, below, left or right."""
+    """The pixels of a mask, bool (H, W), with a neighbour outside it: above, below, left or right."""
     padded = np.pad(mask, 1)
     inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inside
@@ -181,10 +181,10 @@ def _f1(truth: np.ndarray, guess: np.ndarray, reach: float) -> float:
 
 
 def _near(points: np.ndarray, others: np.ndarray, reach: float) -> float:
-    """The share of the points that are at most `reach` away from one of the others.
+    """The fraction of the points that lie within `reach` of one of the others.
 
-    Only as many rows as the reach are looked at, and in each a running sum tells at once whether there is
-    one between two columns: no map of distances of the whole picture is needed.
+    Only rows within reach are examined. In each, a running sum tells whether there is another point between two
+    columns, so that no distance map of the whole image is needed.
     """
     height, width = points.shape
     total = np.pad(np.cumsum(others, 1, dtype=np.int32), ((0, 0), (1, 0)))
@@ -199,7 +199,7 @@ def _near(points: np.ndarray, others: np.ndarray, reach: float) -> float:
 
 
 def _masks(target: Any, prediction: Any, num_classes: int, ignore_index: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each image the masks of each class that is in the truth or predicted."""
+    """For each image, the masks of each class that is in the truth or predicted."""
     target, prediction = label_maps(target, prediction)
     if target.ndim not in (2, 3):
         raise ValueError(f"boundaries need label maps of shape (H, W) or (N, H, W), not {target.shape}")
@@ -214,7 +214,7 @@ def _masks(target: Any, prediction: Any, num_classes: int, ignore_index: int) ->
 
 def _share(name: str, value: float) -> float:
     if not 0 <= value < 1:
-        raise ValueError(f"{name} is a share of the image's diagonal, from 0 to 1, not {value}")
+        raise ValueError(f"{name} is a fraction of the image's diagonal, from 0 to 1, not {value}")
     return value
 
 

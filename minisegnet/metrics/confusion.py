@@ -1,4 +1,4 @@
-"""The confusion matrix, and every figure that comes from it.
+"""The confusion matrix, and every metric that is computed from it.
 
 ``M[t, p]`` counts the pixels of class t that were labelled p. For class k
 
@@ -6,10 +6,10 @@
 
     precision = TP/(TP+FP)    recall = TP/(TP+FN)    IoU = TP/(TP+FP+FN)    F1 = Dice = 2TP/(2TP+FP+FN)
 
-Counts of many images are added before anything is divided ("pooled"): each pixel counts the same,
-whichever image it is in. A quotient 0/0 is NaN: a class that is neither in the truth nor predicted
-has no IoU, one that is only predicted has IoU 0 and no recall. What NaN does to a mean is a matter of
-convention (see `minisegnet.metrics.conventions`); if nothing else is said, it is left out.
+The counts of all images are added before anything is divided, so every pixel has the same weight, whichever image
+it is in. A quotient 0/0 is NaN: a class that is neither in the truth nor predicted has no IoU, and a class that is
+only predicted has IoU 0 and no recall. Conventions differ in what NaN does to a mean (see
+`minisegnet.metrics.conventions`); by default it is left out.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .labels import check_range, class_names, label_maps, plain
 
 
 class ConfusionMatrix:
-    """Pixels of each true class by the class that was predicted.
+    """The number of pixels for each pair of true and predicted class.
 
     Parameters
     ----------
     num_classes : int
     ignore_index : int
-        Pixels whose true label this is are not counted, whatever was predicted there.
+        Pixels with this true label are not counted, whatever is predicted there.
     classes : sequence of str, optional
-        Names, for the table.
+        Names for the table.
     convention : {"nanmean", "fcn", "voc", "cityscapes", "segnet"}
         How means are taken, and whether a prediction may be `ignore_index`; see `CONVENTIONS`.
 
@@ -41,7 +41,7 @@ class ConfusionMatrix:
     matrix : int64, (K, K)
         ``matrix[truth, prediction]``.
     abstained : int64, (K,)
-        Pixels of each class that were predicted as `ignore_index`, where the convention allows that.
+        Pixels of each class that were predicted as `ignore_index`, if the convention allows it.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255, classes: Sequence[str] | None = None, *, convention: str = "nanmean"):
@@ -67,7 +67,7 @@ class ConfusionMatrix:
         Raises
         ------
         ValueError
-            If shapes or dtypes do not fit, or a label is out of range; names the label. Nothing is counted then.
+            If the shapes differ, a dtype is not an integer, or a label is out of range; names the label. Then nothing is counted.
         """
         target, prediction = label_maps(target, prediction)
         counted = target != self.ignore_index
@@ -99,22 +99,22 @@ class ConfusionMatrix:
         return self.under(self.convention.name).merge(other)
 
     def under(self, convention: str) -> ConfusionMatrix:
-        """The same counts under another convention: a new matrix.
+        """A new matrix with the same counts under another convention.
 
         Raises
         ------
         ValueError
-            If there is no such convention, or pixels without a prediction were counted and it does not know what they are.
+            If there is no such convention, or pixels predicted as `ignore_index` were counted, which it does not allow.
         """
         return ConfusionMatrix(self.num_classes, self.ignore_index, self.classes, convention=convention).merge(self)
 
     def grouped(self, groups: Mapping[str, Sequence[int]]) -> ConfusionMatrix:
-        """Classes put together: a confusion inside a group is none.
+        """Merge classes into groups. Confusions within a group count as correct.
 
         Parameters
         ----------
         groups : dict, name → classes
-            Each class in one group. The categories of Cityscapes are ``data.Cityscapes.categories``.
+            Each class belongs to one group. The categories of Cityscapes are ``data.Cityscapes.categories``.
 
         Returns
         -------
@@ -124,10 +124,10 @@ class ConfusionMatrix:
         Raises
         ------
         ValueError
-            If the groups do not hold each class once.
+            If the groups do not contain each class exactly once.
         """
         if sorted(k for members in groups.values() for k in members) != list(range(self.num_classes)):
-            raise ValueError(f"grouped: the groups must hold each class from 0 to {self.num_classes - 1} once; got {dict(groups)}")
+            raise ValueError(f"grouped: the groups must contain each class from 0 to {self.num_classes - 1} once; got {dict(groups)}")
         member = np.zeros((len(groups), self.num_classes), np.int64)
         for row, members in zip(member, groups.values(), strict=True):
             row[list(members)] = 1
@@ -137,18 +137,18 @@ class ConfusionMatrix:
         return found
 
     def reset(self) -> None:
-        """Forget all counts."""
+        """Set all counts to 0."""
         self.matrix[:] = 0
         self.abstained[:] = 0
 
     def _allow_abstaining(self) -> None:
         if not self.convention.may_abstain:
             raise ValueError(
-                f"pixels that were predicted as {self.ignore_index}, no class, were counted: "
-                f"the convention {self.convention.name!r} does not say what they are; 'cityscapes' does"
+                f"pixels predicted as {self.ignore_index}, which is not a class, were counted: "
+                f"the convention {self.convention.name!r} does not allow them; 'cityscapes' does"
             )
 
-    # --- figures -----------------------------------------------------------------------
+    # --- metrics -----------------------------------------------------------------------
 
     tp = property(lambda self: np.diag(self.matrix), doc="True positives of each class, int64 (K,).")
     fp = property(lambda self: self.matrix.sum(0) - self.tp, doc="False positives of each class, int64 (K,).")
@@ -156,10 +156,12 @@ class ConfusionMatrix:
     support = property(lambda self: self.matrix.sum(1) + self.abstained, doc="Pixels of each class in the truth, int64 (K,).")
 
     precision = property(
-        lambda self: _ratio(self.tp, self.tp + self.fp), doc="Of what was labelled k, the share that is k; float64 (K,), NaN for 0/0."
+        lambda self: _ratio(self.tp, self.tp + self.fp),
+        doc="The fraction of the pixels predicted as k that are k; float64 (K,), NaN for 0/0.",
     )
     recall = property(
-        lambda self: _ratio(self.tp, self.tp + self.fn), doc="Of what is k, the share that was labelled k; float64 (K,), NaN for 0/0."
+        lambda self: _ratio(self.tp, self.tp + self.fn),
+        doc="The fraction of the pixels of class k that are predicted as k; float64 (K,), NaN for 0/0.",
     )
     f1 = property(
         lambda self: _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn),
@@ -171,7 +173,7 @@ class ConfusionMatrix:
 
     dice = f1
 
-    # Means over the classes, as the convention has it; the words after "by default" are those of "nanmean".
+    # Means over the classes, as the convention takes them. The default is the convention "nanmean".
     mean_precision = property(lambda self: self.convention.mean(self.precision), doc="By default over the classes that were predicted.")
     mean_recall = property(lambda self: self.convention.mean(self.recall), doc="By default over the classes in the truth: mean accuracy.")
     mean_f1 = property(lambda self: self.convention.mean(self.f1), doc="By default over the classes that are present.")
@@ -180,22 +182,22 @@ class ConfusionMatrix:
 
     @property
     def frequency_weighted_iou(self) -> float:
-        """Each class's IoU, weighted by its share of the true pixels (Long et al., CVPR 2015); NaN before any were counted."""
+        """The mean IoU weighted by the class's share of the true pixels (Long et al., CVPR 2015); NaN before any pixel is counted."""
         there = self.support > 0
         return float(_ratio((self.support[there] * self.iou[there]).sum(), self.pixels))
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of counted pixels."""
         return int(self.matrix.sum() + self.abstained.sum())
 
     @property
     def pixel_accuracy(self) -> float:
-        """The share of pixels that got their class; NaN before any were counted."""
+        """The fraction of pixels that are labelled correctly; NaN before any pixel is counted."""
         return float(_ratio(self.tp.sum(), self.pixels))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, for JSON: a figure that does not exist is None."""
+        """All metrics and counts as plain numbers, for JSON; NaN becomes None."""
         names = ("precision", "recall", "f1", "iou")
         return {
             "pixels": self.pixels,
@@ -212,7 +214,7 @@ class ConfusionMatrix:
         }
 
     def __str__(self) -> str:
-        """A table, one line a class."""
+        """A table with a line for each class."""
         head = ("class", "IoU", "F1", "precision", "recall", "pixels")
         rows = [
             (name, *(f"{v:.4f}" if np.isfinite(v) else "–" for v in values), f"{pixels:,}")
@@ -230,7 +232,7 @@ class ConfusionMatrix:
         if self.pixels:
             foot = [f"pixel accuracy {self.pixel_accuracy:.4f}", f"frequency-weighted IoU {self.frequency_weighted_iou:.4f}"]
         if self.convention.name != "nanmean":
-            foot.append(f"means as {self.convention.name} takes them: a class that is nowhere is {_ABSENT[self.convention.absent]}")
+            foot.append(f"means by the convention {self.convention.name}: an absent class is {_ABSENT[self.convention.absent]}")
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *foot])
 
     def __repr__(self) -> str:

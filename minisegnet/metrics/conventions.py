@@ -1,7 +1,7 @@
-"""One mean IoU, five answers: what published numbers do with a class that is not there.
+"""Five ways to compute a mean IoU from the same counts.
 
-The counts are the same for everybody. Benchmarks part where a class has no IoU (0/0: it is neither in
-the truth nor predicted), and where a pixel is given no class at all.
+Benchmarks agree on the counts. They differ in how they treat a class without an IoU (0/0: it is neither in the
+truth nor predicted), and a pixel for which no class is predicted.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Convention:
-    """How the figures of the classes become one.
+    """How the values of the classes are averaged.
 
     Attributes
     ----------
     name : str
     absent : {"left out", "nan", "zero"}
-        What a class whose figure is 0/0 does to the mean: nothing; makes it NaN; counts as 0.
+        What happens to a class whose value is 0/0: it is left out, it makes the mean NaN, or it counts as 0.
     may_abstain : bool
-        Whether a prediction may be `ignore_index`. Where the truth is a class, that is a miss (FN) of
-        this class and a false alarm of none.
+        Whether a prediction may be `ignore_index`. Such a pixel is a false negative of its true class and a false
+        positive of none.
     source : str
-        Who computes it in this way.
+        Who averages in this way.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Convention:
     source: str
 
     def mean(self, figures: np.ndarray) -> float:
-        """The mean of the figures of the classes, float (K,), in which NaN stands for 0/0."""
+        """The mean of the values of the classes, float (K,), in which NaN stands for 0/0."""
         if self.absent == "zero":
             figures = np.nan_to_num(figures, nan=0.0)
         elif self.absent == "left out":
@@ -62,7 +62,7 @@ def convention(name: str) -> Convention:
     Raises
     ------
     ValueError
-        If there is none of this name; lists those that there are.
+        If there is no convention of this name; lists all names.
     """
     if name not in CONVENTIONS:
         raise ValueError(f"convention is one of {', '.join(map(repr, CONVENTIONS))}, not {name!r}")

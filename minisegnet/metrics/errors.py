@@ -1,7 +1,7 @@
-"""Errors near the boundaries of the truth, and away from them: two kinds that call for different remedies.
+"""Errors near the true boundaries and errors elsewhere: two kinds that call for different remedies.
 
-A network that is wrong by a pixel along every contour may be as good as those who drew the truth. One that is
-wrong in the middle of an object has missed it.
+A network that is wrong by a pixel along every contour may be as accurate as the people who drew the labels. A network
+that is wrong in the middle of an object has missed the object.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def near_boundary(truth: np.ndarray, width: float, ignore_index: int = 255) -> n
     ----------
     truth : integer array, (H, W)
     width : float
-        The pixels on both sides of a boundary are at distance 0, their neighbours at 1, and so on (Euclid).
+        The pixels on both sides of a boundary have distance 0, their neighbours 1, and so on (Euclidean).
     ignore_index : int
-        A boundary with ignored pixels is none.
+        The border of ignored pixels is not a boundary.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def near_boundary(truth: np.ndarray, width: float, ignore_index: int = 255) -> n
 
 @dataclass
 class BoundaryErrors:
-    """Pixels and wrong pixels, near a boundary of the truth and elsewhere, pooled over images.
+    """The number of pixels and of wrong pixels, near a true boundary and elsewhere, over all images.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class BoundaryErrors:
         See `near_boundary`.
     ignore_index : int
     near, near_wrong, far, far_wrong : int
-        Pixels.
+        Numbers of pixels.
     """
 
     width: float
@@ -70,7 +70,7 @@ class BoundaryErrors:
         Raises
         ------
         ValueError
-            If the shapes differ, or something holds no integers.
+            If the shapes differ or a dtype is not an integer.
         """
         targets, predictions = label_maps(target, prediction)
         size = targets.shape[-2:]
@@ -86,7 +86,7 @@ class BoundaryErrors:
 
     @property
     def share(self) -> float:
-        """The share of the wrong pixels that lie near a boundary; NaN if none is wrong."""
+        """The fraction of the wrong pixels that lie near a boundary; NaN if no pixel is wrong."""
         wrong = self.near_wrong + self.far_wrong
         return self.near_wrong / wrong if wrong else float("nan")
 

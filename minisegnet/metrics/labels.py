@@ -1,4 +1,4 @@
-"""Label maps in whatever form they come."""
+"""Label maps and class names as the metrics take them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def label_map(what: str, value: Any) -> np.ndarray:
     value = getattr(value, "data", value) if hasattr(value, "requires_grad") else value
     array = value.get() if hasattr(value, "get") else np.asarray(value)
     if array.dtype.kind not in "iub":
-        raise ValueError(f"{what} must hold integer labels, not {array.dtype}; scores need an argmax over the classes first")
+        raise ValueError(f"{what} must contain integer labels, not {array.dtype}; take the argmax of scores over the classes first")
     return array
 
 
@@ -22,22 +22,23 @@ def label_maps(target: Any, prediction: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        If a dtype is no integer or the shapes differ; names both.
+        If a dtype is not an integer or the shapes differ; names both.
     """
     target, prediction = label_map("target", target), label_map("prediction", prediction)
     if target.shape != prediction.shape:
         raise ValueError(
-            f"target and prediction must have one shape, got {target.shape} and {prediction.shape}; scores need an argmax over the classes first"
+            f"target and prediction must have the same shape, got {target.shape} and {prediction.shape}; "
+            "take the argmax of scores over the classes first"
         )
     return target, prediction
 
 
 def check_range(what: str, labels: np.ndarray, num_classes: int, also: str = "") -> None:
-    """Raise ValueError if a label is no class; names the label."""
+    """Raise ValueError if a label is not a class; names the label."""
     stray = labels[(labels < 0) | (labels >= num_classes)]
     if stray.size:
         raise ValueError(
-            f"{what} holds the label {stray[0]} ({stray.size} pixels out of range): the classes are 0 to {num_classes - 1}{also}"
+            f"{what} contains the label {stray[0]} ({stray.size} pixels out of range): the classes are 0 to {num_classes - 1}{also}"
         )
 
 
@@ -47,7 +48,7 @@ def class_names(owner: str, num_classes: int, classes: Any) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        If the number of names is another, or there is no class.
+        If there are not as many names as classes, or there is no class.
     """
     if num_classes < 1:
         raise ValueError(f"{owner}: num_classes must be positive, not {num_classes}")
@@ -59,5 +60,5 @@ def class_names(owner: str, num_classes: int, classes: Any) -> tuple[str, ...]:
 
 
 def plain(value: float) -> float | None:
-    """A number for JSON, which has neither NaN nor infinity: None for those."""
+    """A number for JSON: NaN and infinity, which JSON lacks, become None."""
     return float(value) if np.isfinite(value) else None

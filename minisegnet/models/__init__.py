@@ -1,7 +1,7 @@
 """Networks by name: ``create("unet", in_channels=3, num_classes=2, width=0.25)``.
 
-`width` multiplies the channels of every layer, ``c(x) = max(1, round(x·width))``, and leaves
-those of the image and of the classes alone: the same drawing, small enough for a laptop.
+`width` multiplies the channels of every layer, ``c(x) = max(1, round(x·width))``, except those of the image and of
+the classes. The architecture stays the same and becomes small enough for a laptop.
 """
 
 from __future__ import annotations
@@ -54,38 +54,38 @@ _MODELS: dict[str, Callable[..., Module]] = {
 
 
 def list_models() -> dict[str, str]:
-    """Every name that `create` knows, with a line that says what it is."""
+    """The name of each network that `create` can make, with a one-line description."""
     return {name: (model.__doc__ or "").strip().splitlines()[0] for name, model in _MODELS.items()}
 
 
 def create(name: str, in_channels: int = 3, num_classes: int = 2, width: float = 1.0, **options: Any) -> Module:
-    """A network with fresh weights.
+    """Make a network with new random weights.
 
     Parameters
     ----------
     name : str
         One of `list_models`.
     in_channels : int
-        Of the image: 1 for grey, 3 for colour.
+        Channels of the image: 1 for grey, 3 for colour.
     num_classes : int
-        With background.
+        Background included.
     width : float
         Multiplies the channels of every layer.
     **options
-        Those of the network's class.
+        Options of the network's class.
 
     Returns
     -------
     Module
-        From (N, in_channels, H, W) to scores (logits) of (N, num_classes, H', W'). Its `recipe` holds the
-        arguments of this call, so that a checkpoint can tell how to build the network again.
+        Maps (N, in_channels, H, W) to scores (logits), (N, num_classes, H', W'). Its attribute `recipe` contains the
+        arguments of this call. A checkpoint stores it, so that the network can be built again.
 
     Raises
     ------
     ValueError
-        If there is no network of that name, or a number is not positive.
+        If there is no network of this name, or a number is not positive.
     TypeError
-        If the network has no such option.
+        If the network does not take an option.
     """
     if name not in _MODELS:
         near = get_close_matches(name, _MODELS, n=1)

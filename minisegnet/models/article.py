@@ -1,24 +1,24 @@
-"""The two networks of the article from which this library starts, as printed and repaired.
+"""The two networks of the article on which this library is based, as printed and repaired.
 
-The article gives one network in PyTorch and one in Keras. Both teach something that was
-not meant, so both are kept as printed, beside a repaired form.
+The article gives one network in PyTorch and one in Keras. Both contain mistakes that are instructive, so both exist
+here as printed and in a repaired form.
 
-**The first** has eleven blocks [3×3 convolution, batch normalisation, ReLU] at full
-resolution and a 1×1 convolution to the classes.
+**The first** has eleven blocks [3×3 convolution, batch normalisation, ReLU] at full resolution and a 1×1 convolution
+to the classes.
 
-* It never shrinks the image: an output pixel sees 23 × 23 input pixels, and a 256 × 256
-  image costs 3.3 · 10¹² multiplications. That is why encoders exist.
-* As printed, its last layer is such a block too: batch normalisation and ReLU on the class
-  scores, which can therefore not be negative. Repaired: plain scores.
+* It never shrinks the image: an output pixel sees 23 × 23 input pixels, and a 256 × 256 image costs 3.3 · 10¹²
+  multiplications. This is why encoders exist.
+* As printed, the last layer is such a block as well. With batch normalisation and ReLU, the class scores cannot be
+  negative. Repaired, the last layer is only a convolution.
 
 **The second** has eleven such blocks with stride 2 and then one transposed convolution.
 
-* As printed, 256 rows are 1 row after eight blocks, and the output is 2 × 2. (It would not
-  run: its transposed convolution is given the keywords ``num_filters`` and ``filter_size``,
-  and ``Reshape`` two unknown sizes. Here these are understood as meant, and without effect.)
-* Repaired: the same twelve layers with the same channels, but the last six are transposed
-  convolutions that mirror the first six, so the output has the size of the input. The last
-  gives plain scores. Not one parameter more or less.
+* As printed, 256 rows have become 1 row after eight blocks, and the output is 2 × 2. (The printed program does not
+  run: the transposed convolution gets the keywords ``num_filters`` and ``filter_size``, and ``Reshape`` two unknown
+  sizes. Here the keywords mean what they should, and ``Reshape`` is left out.)
+* Repaired, it has the same twelve layers with the same channels and the same number of parameters. The last six are
+  transposed convolutions that mirror the first six, so the output has the size of the input, and the last one is
+  only a convolution.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHANNELS = (64, 128, 256, 512, 1024, 2048, 1024, 512, 256, 128, 64)
 
 
 class ConvLayer(nn.Sequential):
-    """Convolution, batch normalisation, ReLU; without the last two if `plain`."""
+    """Convolution, batch normalisation and ReLU, or only the convolution if `plain`."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, padding: int, plain: bool = False):
         super().__init__({"conv": nn.Conv2d(inputs, outputs, kernel_size, 1, padding)})
@@ -48,7 +48,7 @@ class ArticleNetwork1(nn.Sequential):
     in_channels, num_classes : int
     width : float
     as_printed : bool
-        Batch normalisation and ReLU on the class scores too.
+        Whether to apply batch normalisation and ReLU to the class scores as well.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, as_printed: bool = False):
@@ -61,14 +61,14 @@ class ArticleNetwork1(nn.Sequential):
 
 
 def keras_norm(channels: int) -> nn.BatchNorm2d:
-    """Keras' defaults: eps 0.001, and momentum 0.99 of the old average, 0.01 of the new one."""
+    """Batch normalisation with Keras' defaults: eps 0.001, and a running average that keeps 0.99 of its old value."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 class ConvBlock(nn.Sequential):
     """3×3 convolution with stride 2 and TensorFlow's "same" padding, batch normalisation, ReLU: H → ⌈H/2⌉.
 
-    For an even H that padding is one row below and none above, unlike ``padding=1``.
+    For an even H this padding is one row at the bottom and none at the top, unlike ``padding=1``.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -78,8 +78,8 @@ class ConvBlock(nn.Sequential):
 class UpBlock(nn.Module):
     """The mirror of `ConvBlock`: a transposed 3×3 convolution with stride 2, ⌈H/2⌉ → H.
 
-    The convolution that it mirrors reads 2·⌈H/2⌉ + 1 rows: its image, and padding of which the
-    smaller half lies above. The transposed one writes them all; the padding is cut off.
+    The convolution that it mirrors reads 2·⌈H/2⌉ + 1 rows: its input and the padding, of which the smaller half is at
+    the top. The transposed convolution writes all of these rows, and the padding is cut off.
     """
 
     def __init__(self, inputs: int, outputs: int, plain: bool = False):
@@ -93,16 +93,16 @@ class UpBlock(nn.Module):
 
 
 class ArticleNetwork2(nn.Module):
-    """The article's second network: stride 2 in every layer, repaired to give back the input's size.
+    """The article's second network: stride 2 in every layer, repaired to return the size of the input.
 
     Parameters
     ----------
     in_channels, num_classes : int
     width : float
     as_printed : bool
-        Eleven blocks that shrink and one that doubles: a 2 × 2 output for up to 2048 rows.
+        Whether to use eleven shrinking blocks and one that doubles the size: the output is 2 × 2 for up to 2048 rows.
     glorot : bool
-        Keras' initial values, Glorot uniform and zero biases, and not PyTorch's.
+        Whether to use the initial values of Keras (Glorot uniform, zero biases) instead of PyTorch's.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, as_printed: bool = False, glorot: bool = True):

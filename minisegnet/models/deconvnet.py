@@ -1,20 +1,20 @@
-"""DeconvNet: a classifier, and its mirror image grown from a single vector.
+"""DeconvNet: a classifier that shrinks the image to a single vector, followed by its mirror image.
 
 Noh, Hong & Han, "Learning Deconvolution Network for Semantic Segmentation", ICCV 2015, figure 2,
 in the form of the authors' Caffe network (HyeonwooNoh/DeconvNet,
-``DeconvNet_inference_deploy.prototxt``). Names of the layers are theirs.
+``DeconvNet_inference_deploy.prototxt``), with its layer names.
 
-VGG-16 with batch normalisation shrinks an object proposal of 224 × 224 pixels to one vector (fc7).
-From it, a 7×7 transposed convolution, unpools by the indices of the encoder's pools, and
-transposed 3×3 convolutions build the scores. Batch normalisation everywhere.
+VGG-16 with batch normalisation shrinks an object proposal of 224 × 224 pixels to one vector (fc7). A 7×7 transposed
+convolution, unpools with the indices of the encoder's pools, and 3×3 transposed convolutions build the scores from it.
+Every layer has batch normalisation.
 
 Departures:
 
-* one image instead of the sum over object proposals, and no two-stage training;
-* any size from 193 up: pools round up, and each unpool is told the size to give back. An image
-  larger than 224 has a coarse map of vectors;
-* `bottleneck` chooses another size of fc6, for smaller images: 4 rows for 128;
-* initial values are He's for all layers, not normal with 0.01; batch normalisation undoes the scale.
+* one image instead of the sum over object proposals, and no training in two stages;
+* any size from 193 rows on: pools round up, and each unpool gets the size to restore. An image larger than 224 gives a
+  coarse map of vectors instead of a single one;
+* `bottleneck` sets the kernel size of fc6, for smaller images: 4 for 128 rows;
+* the initial values of all layers are He's, not normal with deviation 0.01; batch normalisation removes the scale.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .segnet import caffe_initial_values
 
 
 class DeconvNet(nn.Module):
-    """DeconvNet: VGG-16 down to a vector and its mirror image up; images of 193 rows and more.
+    """DeconvNet: VGG-16 down to a vector and its mirror image back up; images of at least 193 rows.
 
     Parameters
     ----------
     in_channels, num_classes : int
     width : float
     bottleneck : int
-        Rows and columns of the kernel of fc6, which is 1/32 of the smallest image.
+        Kernel size of fc6, 1/32 of the smallest image.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, bottleneck: int = 7):
@@ -58,7 +58,7 @@ class DeconvNet(nn.Module):
         self.apply(caffe_initial_values)
 
     def size_for(self, size: int) -> int:
-        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        """The smallest number of rows (or columns) of an image whose output has at least `size`."""
         return max(size, 32 * self.bottleneck - 31)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class DeconvNet(nn.Module):
         Raises
         ------
         ValueError
-            If fewer rows than `bottleneck` are left at fc6.
+            If fewer than `bottleneck` rows or columns remain at fc6.
         """
         least = self.size_for(1)
         if x.ndim == 4 and min(x.shape[2:]) < least:

@@ -1,17 +1,17 @@
-"""DeepLab v2: four atrous views of one map, added up.
+"""DeepLab v2: four atrous convolutions of one map, whose scores are added.
 
 Chen, Papandreou, Kokkinos, Murphy & Yuille, "DeepLab: Semantic Image Segmentation with Deep
 Convolutional Nets, Atrous Convolution, and Fully Connected CRFs", TPAMI 2018, section 3.2 and
-figure 7 (DeepLab-ASPP-L on ResNet-101). Names of the backbone are torchvision's.
+figure 7 (DeepLab-ASPP-L on ResNet-101). The backbone has torchvision's layer names.
 
-A dilated ResNet gives a map at 1/8 of the resolution. Four 3×3 convolutions with dilations 6, 12,
-18 and 24 each score it, the scores are added, and enlarged bilinearly. (v3 concatenates
-features where v2 adds scores.)
+A dilated ResNet gives a map at 1/8 of the resolution. Four 3×3 convolutions with dilations 6, 12, 18 and 24 compute
+scores from it. The scores are added and enlarged by bilinear interpolation. (v3 concatenates features where v2 adds
+scores.)
 
-As in the authors' Caffe network, and unlike torchvision: the stride of a bottleneck lies in its
-first convolution, all blocks of a dilated stage are dilated, the max pooling rounds up.
+As in the authors' Caffe network and unlike torchvision, the stride of a bottleneck is in its first convolution, all
+blocks of a dilated stage are dilated, and the max pooling rounds up.
 
-Departures: one scale instead of the maximum over three, no CRF; batch normalisation is not frozen.
+Departures: one scale instead of the maximum over three, no CRF, and batch normalisation is not frozen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RATES = (6, 12, 18, 24)
 
 
 def score_layer(inputs: int, num_classes: int, rate: int) -> nn.Conv2d:
-    """A 3×3 atrous convolution to scores, which starts small."""
+    """A 3×3 atrous convolution to scores, with small initial weights."""
     layer = nn.Conv2d(inputs, num_classes, 3, padding=rate, dilation=rate)
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:

@@ -2,14 +2,14 @@
 
 Chen, Papandreou, Schroff & Adam, "Rethinking Atrous Convolution for Semantic Image
 Segmentation", arXiv:1706.05587, 2017, figure 5. Parameter names are torchvision's
-(``deeplabv3_resnet50``), so that its checkpoints load. What departs from the paper, as there:
+(``deeplabv3_resnet50``), so that its checkpoints load. Departures from the paper, as in torchvision:
 
-* no multi-grid: all convolutions of a dilated stage have one rate, except that the first block
-  of it has the rate of the stage before;
-* rates 12, 24, 36 (the paper's for output stride 8) whatever the stride;
+* no multi-grid: all convolutions of a dilated stage have the same rate, except that its first block has the rate of
+  the stage before;
+* rates 12, 24, 36 (the paper's for output stride 8) for every output stride;
 * a 3×3 convolution and dropout between the pyramid and the scores;
-* the scores are enlarged to the image in training too;
-* an auxiliary head on layer3, on request.
+* the scores are enlarged to the size of the image in training as well;
+* an optional auxiliary head on layer3.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .resnet import ResNet
 
 
 class ImagePooling(nn.Sequential):
-    """The image-level feature: the mean of each channel, a 1×1 convolution, spread over the map again."""
+    """The image-level feature: the mean of each channel and a 1×1 convolution, repeated over the whole map."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(nn.AdaptiveAvgPool2d(1), *conv_norm_relu(inputs, outputs, 1))
@@ -35,7 +35,7 @@ class ImagePooling(nn.Sequential):
 
 
 class SeparableConv(nn.Sequential):
-    """A 3×3 convolution of each channel by itself, then a 1×1 one that mixes them; no bias."""
+    """A 3×3 convolution of each channel separately, then a 1×1 convolution that mixes the channels; no bias."""
 
     def __init__(self, inputs: int, outputs: int, dilation: int = 1):
         super().__init__(
@@ -50,16 +50,16 @@ def separable_norm_relu(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequ
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: the same map seen through five windows, side by side.
+    """Atrous spatial pyramid pooling: five branches with different receptive fields on the same map.
 
     Parameters
     ----------
     inputs, outputs : int
-        Channels; each window gives `outputs`, and the projection of all five too.
+        Channels. Each branch has `outputs` channels, and so has the projection of all five.
     rates : sequence of int
-        Dilations of the 3×3 windows.
+        Dilations of the 3×3 convolutions.
     separable : bool
-        Whether those are depthwise separable (DeepLab v3+).
+        Whether these are depthwise separable (DeepLab v3+).
     """
 
     def __init__(self, inputs: int, outputs: int, rates: Sequence[int], separable: bool = False):
@@ -89,7 +89,7 @@ class DeepLabV3(BackboneAndHead):
     width : float
     backbone : {"resnet50", "resnet101", ...}
     aux : bool
-        A second head on layer3; in training the network then returns two maps of scores.
+        Whether to add an auxiliary head on layer3. In training the network then returns two maps of scores.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, backbone: str = "resnet50", aux: bool = False):

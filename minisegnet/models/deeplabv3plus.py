@@ -1,18 +1,18 @@
-"""DeepLab v3+: the pyramid of v3, and a decoder that finds the boundaries again.
+"""DeepLab v3+: the pyramid of v3, and a decoder that recovers the boundaries.
 
 Chen, Zhu, Papandreou, Schroff & Adam, "Encoder-Decoder with Atrous Separable Convolution for
 Semantic Image Segmentation", ECCV 2018, figure 2. Parameter names are those of
-segmentation_models.pytorch (``DeepLabV3Plus``), so that its checkpoints load. What departs from
-the paper, as there:
+segmentation_models.pytorch (``DeepLabV3Plus``), so that its checkpoints load. Departures from the paper, as in that
+library:
 
-* a ResNet and not the modified Xception; no multi-grid;
-* rates 12, 24, 36 at output stride 16 too, where the paper has 6, 12, 18;
-* another separable convolution behind the pyramid, and one, not two, behind the concatenation;
-* a separable convolution has no batch normalisation between its two halves;
+* a ResNet instead of the modified Xception; no multi-grid;
+* rates 12, 24, 36 at output stride 16 as well, where the paper has 6, 12, 18;
+* an additional separable convolution after the pyramid, and one instead of two after the concatenation;
+* no batch normalisation between the two halves of a separable convolution;
 * bilinear interpolation aligns the corners.
 
-Here every interpolation goes to the size of the map that it meets, and not by a factor: the
-same for multiples of the output stride, and any other size works too.
+Here a map is always interpolated to the size of the map that it is combined with, not by a factor. For multiples of
+the output stride the result is the same, and any other size works as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .resnet import ResNet
 
 
 class Decoder(nn.Module):
-    """The pyramid's map, enlarged, and a reduced low-level map beside it: 256 + 48 channels → 256."""
+    """Combine the enlarged map of the pyramid with a low-level map of fewer channels: 256 + 48 channels → 256."""
 
     def __init__(self, low_level: int, encoder: int, middle: int, reduced: int):
         self.aspp = nn.Sequential(ASPP(encoder, middle, (12, 24, 36), separable=True), *separable_norm_relu(middle, middle))
@@ -47,7 +47,7 @@ class DeepLabV3Plus(nn.Module):
     width : float
     backbone : {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}
     output_stride : {8, 16}
-        By how much the pyramid's map is smaller than the image.
+        The factor by which the pyramid's map is smaller than the image.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, backbone: str = "resnet34", output_stride: int = 16):
@@ -60,7 +60,7 @@ class DeepLabV3Plus(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W).
 
-        Rows of 512: 128 (low level) and 32 from the encoder; 128 behind the decoder; 512.
+        For 512 rows: 128 (low level) and 32 after the encoder, 128 after the decoder, then 512.
         """
         size = x.shape[2:]
         _, low_level, *_, coarse = self.encoder(x)

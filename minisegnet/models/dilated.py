@@ -1,21 +1,20 @@
-"""The dilated network: wide views without shrinking further, and a module that only looks around.
+"""The dilated network: dilation instead of the last two pools, and a module that gathers context.
 
 Yu & Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, sections 3 and
 4 and table 1, in the form of the authors' Caffe networks (fyu/dilation, ``network.py`` and
-``dilation8_pascal_voc_deploy.prototxt``). Names of the layers are theirs.
+``dilation8_pascal_voc_deploy.prototxt``), with their layer names.
 
-The **front end** is VGG-16 without its last two pools; what comes behind them is dilated instead
-(conv5 by 2, fc6 by 4), so the scores have 1/8 of the resolution. The **context module** takes
-scores and gives scores: 3×3 convolutions with dilations 1, 1, 2, 4, 8, 16, 1, whose view grows
-to 67 × 67 while no resolution is lost, and a 1×1 one. It starts as the identity.
+The **front end** is VGG-16 without its last two pools. The layers after them are dilated instead (conv5 by 2, fc6 by
+4), so the scores have 1/8 of the resolution. The **context module** maps scores to scores: 3×3 convolutions with
+dilations 1, 1, 2, 4, 8, 16, 1, whose receptive field grows to 67 × 67 without loss of resolution, and a 1×1
+convolution. Its initial weights make it the identity.
 
-As published nothing is padded but the first layer of the context module (by 33, for all of
-them): 900 rows give 66, with a margin of 186 on each side, which the authors fill by reflection.
-A frozen bilinear transposed convolution enlarges 66 to 528. ``published=True`` is that, from n
-rows to n − 372. By default every convolution is padded by itself and pools round up, so an
-image of any size, also a small crop, gives scores of its own size.
+As published, only the first layer of the context module is padded, by 33 for all of its layers. 900 rows give 66,
+with a margin of 186 on each side, which the authors fill by reflection. A frozen bilinear transposed convolution
+enlarges 66 to 528. This is ``published=True``; it maps n rows to n − 372. By default each convolution has its own
+padding and pools round up, so that an image of any size gives scores of the same size.
 
-Departures: initial values of the front end are He's, since there is no pretrained VGG here.
+Departures: the initial values of the front end are He's, since there is no pretrained VGG here.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ LARGE = (2, 2, 4, 8, 16, 32, 32)  # channels of the large context module, in mul
 
 
 class FrontEnd(nn.Module):
-    """VGG-16 with two pools fewer and dilation in their place: scores at 1/8 of the resolution.
+    """VGG-16 with dilation instead of its last two pools: scores at 1/8 of the resolution.
 
     Parameters
     ----------
     in_channels, num_classes : int
     width : float
     valid : bool
-        No padding at all: n rows → (n − 372)/8. Otherwise ⌈n/8⌉.
+        Whether to use no padding: n rows → (n − 372)/8. Otherwise n → ⌈n/8⌉.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, valid: bool = False):
@@ -68,15 +67,15 @@ class FrontEnd(nn.Module):
 
 
 class ContextModule(nn.Sequential):
-    """From scores to scores of the same size, each having looked at 67 × 67 others.
+    """Map scores to scores of the same size, each computed from 67 × 67 others.
 
     Parameters
     ----------
     num_classes : int
     large : bool
-        More channels in every layer (table 1, "large").
+        Whether every layer has more channels (table 1, "large").
     padded_at_once : bool
-        All of the padding, 33, before the first layer, as published; else each layer has its own.
+        Whether all padding, 33, comes before the first layer, as published; otherwise each layer has its own.
     """
 
     def __init__(self, num_classes: int, large: bool = False, padded_at_once: bool = False):
@@ -95,11 +94,11 @@ class ContextModule(nn.Sequential):
 
 
 def identity_(layer: nn.Conv2d, classes: int, noise: float = 0.0) -> None:
-    """Section 4: start as the identity, equations (4) and (5) of the paper.
+    """Set a layer's weights to the identity: section 4, equations (4) and (5) of the paper.
 
-    Channels are dealt out to the classes in equal shares. The centre of the kernel between an output
-    and an input of the same class is C/c', with c' the output channels; everything else is normal
-    with `noise` times that. The factors of all layers multiply to 1.
+    The channels are divided equally among the C classes. Between an input and an output of the same class, the centre
+    of the kernel is C/c', where c' is the number of output channels. All other weights are normal with a deviation of
+    `noise` times that value. The factors of all layers multiply to 1.
     """
     outputs, inputs, rows, columns = layer.weight.shape
     value = classes / outputs
@@ -120,10 +119,10 @@ class Dilated(nn.Module):
     ----------
     in_channels, num_classes : int
     width : float
-        Of the front end; the context module has class channels only.
+        Width of the front end; the channels of the context module are those of the classes.
     context : {"basic", "large", None}
     published : bool
-        Without padding, from n rows to n − 372: see the head of this module.
+        Whether to omit the padding, so that n rows become n − 372; see the head of this module.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, context: str | None = "basic", published: bool = False):
@@ -132,22 +131,22 @@ class Dilated(nn.Module):
         self.in_channels, self.num_classes, self.published = in_channels, num_classes, published
         self.front_end = FrontEnd(in_channels, num_classes, width, valid=published)
         self.context = ContextModule(num_classes, context == "large", padded_at_once=published) if context else nn.Identity()
-        # As a convolution of each class by itself: 16×16, stride 8, n rows → 8n.
+        # Each class is enlarged separately: 16×16, stride 8, n rows → 8n.
         self.upsample = nn.ConvTranspose2d(num_classes, num_classes, 16, stride=8, padding=4, groups=num_classes, bias=False)
         nn.init.bilinear_(self.upsample.weight)
         self.upsample.requires_grad_(False)
 
     def size_for(self, size: int) -> int:
-        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        """The smallest number of rows (or columns) of an image whose output has at least `size`."""
         return MARGIN + 8 * max(1, -(-size // 8)) if self.published else size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → scores (N, num_classes, H, W); as published 372 rows and columns fewer.
+        """(N, in_channels, H, W) → scores (N, num_classes, H, W), or (N, num_classes, H − 372, W − 372) as published.
 
         Raises
         ------
         ValueError
-            If as published H or W is not 372 plus a multiple of 8.
+            With ``published=True``, if H or W is not 372 plus a multiple of 8.
         """
         if self.published and x.ndim == 4 and any(n <= MARGIN or (n - MARGIN) % 8 for n in x.shape[2:]):
             raise ValueError(

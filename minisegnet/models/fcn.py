@@ -1,23 +1,23 @@
-"""FCN-32s, FCN-16s and FCN-8s: a classifier read as a convolution, and its scores enlarged.
+"""FCN-32s, FCN-16s and FCN-8s: a classifier turned into convolutions, whose scores are enlarged.
 
 Long, Shelhamer & Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015
 (and Shelhamer, Long & Darrell, TPAMI 2017), in the form of the authors' Caffe networks
-(shelhamer/fcn.berkeleyvision.org, ``voc-fcn8s/net.py``). Names of the layers are theirs.
+(shelhamer/fcn.berkeleyvision.org, ``voc-fcn8s/net.py``), with their layer names.
 
-VGG-16's fully connected layers become convolutions (7×7, 1×1), so an image of any size gives a
-coarse map of scores, one for 32 pixels. 32s enlarges it at once; 16s first adds scores of pool4,
-8s also of pool3: "what" from the deep layers, "where" from the shallow ones.
+VGG-16's fully connected layers become convolutions (7×7, 1×1), so an image of any size gives a coarse map of scores,
+one score for 32 × 32 pixels. FCN-32s enlarges it in one step. FCN-16s first adds scores of pool4, and FCN-8s also
+scores of pool3: the deep layers know what there is, the shallow ones know where.
 
-Three details that a reader stumbles over:
+Three details are surprising:
 
-* conv1_1 is padded by **100**, so that even a single pixel leaves the 7×7 of fc6 something;
+* conv1_1 is padded by **100**, so that even a single pixel is large enough for the 7×7 kernel of fc6;
 * the pools round **up**;
-* so nothing lines up by itself, and the crops by fixed **offsets** (5, 9, 31; 5, 27; 19) undo it.
+* therefore the maps are not aligned, and crops by fixed **offsets** (5, 9, 31; 5, 27; 19) align them.
 
-The enlarging transposed convolutions are bilinear, from class i to class i, and **frozen**.
+The transposed convolutions that enlarge are bilinear, connect class i to class i, and are **frozen**.
 
-Departures: initial values are He's, since there is no pretrained VGG here (the score layers start
-at zero, as in the paper); the crop offsets are those numbers, not derived from the network.
+Departures: the initial values are He's, since there is no pretrained VGG here (the score layers start at zero, as in
+the paper). The offsets of the crops are constants, not derived from the network.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ def enlarge(num_classes: int, factor: int) -> nn.ConvTranspose2d:
 
 
 def cut(x: Tensor, size: tuple[int, int], offset: int) -> Tensor:
-    """Caffe's crop: so many rows and columns from (offset, offset) on."""
+    """Caffe's crop: `size` rows and columns, starting at (offset, offset)."""
     return crop(x, size[0], size[1], offset, offset)
 
 
 class FCN(nn.Module):
-    """What the three have in common; `stride` says which skips there are.
+    """The common base of the three networks; `stride` determines the skip connections.
 
     Parameters
     ----------
     in_channels, num_classes : int
     width : float
     at_once : bool
-        All skips trained from the start and not one after the other: the maps of pool4 and pool3 are
-        scaled by 0.01 and 0.0001, or their larger values would drown the others.
+        Whether all skip connections are trained from the start instead of one after the other. The maps of pool4 and
+        pool3 are then scaled by 0.01 and 0.0001, because their values are much larger than the others.
     """
 
     stride = 32
@@ -86,7 +86,7 @@ class FCN(nn.Module):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → scores (N, num_classes, H, W), for every size."""
+        """(N, in_channels, H, W) → scores (N, num_classes, H, W), for any size."""
         size = x.shape[2:]
         #                                            channels, rows of 500
         x = self.pool(self.stage1(x))  #                    64, 349   (500 + 198, halved)

@@ -1,14 +1,14 @@
-"""FCN on a dilated ResNet, as torchvision has it, and what it shares with `deeplabv3`.
+"""FCN on a dilated ResNet, as in torchvision, and the base class that it shares with `deeplabv3`.
 
-Long, Shelhamer & Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
-score the maps of a classifier at every place and enlarge the scores. Their networks, on VGG,
-are `fcn`. This is the idea at its plainest on a later backbone, and the parameter names are
-torchvision's (``fcn_resnet50``), so that its checkpoints load. What differs from the paper:
+Long, Shelhamer & Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, compute scores at
+every place of a classifier's map and enlarge them. Their own networks, on VGG, are in `fcn`. This is the simplest
+form of the idea on a later backbone. Parameter names are torchvision's (``fcn_resnet50``), so that its checkpoints
+load. Departures from the paper:
 
-* a ResNet whose last two stages are dilated: 1/8 of the resolution, and not 1/32;
+* a ResNet whose last two stages are dilated: 1/8 of the resolution instead of 1/32;
 * no skip connections: one head, [3×3 convolution, batch normalisation, ReLU, 1×1];
 * the scores are enlarged by bilinear interpolation, without parameters;
-* an auxiliary head on layer3, on request, for training.
+* an optional auxiliary head on layer3, for training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .resnet import ResNet
 
 
 class FCNHead(nn.Sequential):
-    """(N, inputs, H, W) → scores (N, num_classes, H, W), by way of a quarter of the channels."""
+    """(N, inputs, H, W) → scores (N, num_classes, H, W), through a layer with a quarter of the channels."""
 
     def __init__(self, inputs: int, num_classes: int):
         middle = max(1, inputs // 4)
@@ -28,14 +28,14 @@ class FCNHead(nn.Sequential):
 
 
 class BackboneAndHead(nn.Module):
-    """A dilated ResNet, a head on its last map, and perhaps an auxiliary one on the map before.
+    """A dilated ResNet with a head on its last map and, optionally, an auxiliary head on the map before it.
 
     Parameters
     ----------
     in_channels, num_classes : int
     backbone : ResNet
     classifier : Module
-        From the last map to scores.
+        The head: from the last map to scores.
     aux : bool
     """
 
@@ -48,8 +48,8 @@ class BackboneAndHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W); any size.
 
-        With an auxiliary head and in training, a pair: these scores and the auxiliary ones, whose
-        loss counts half in torchvision's recipe.
+        In training with an auxiliary head, it returns a pair: these scores and the auxiliary scores, whose loss has
+        weight 0.5 in torchvision's recipe.
         """
         size = x.shape[2:]
         *_, layer3, layer4 = self.backbone(x)  # both ⌈H/8⌉ rows
@@ -68,7 +68,7 @@ class FCNResNet(BackboneAndHead):
     width : float
     backbone : {"resnet50", "resnet101", ...}
     aux : bool
-        A second head on layer3; in training the network then returns two maps of scores.
+        Whether to add an auxiliary head on layer3. In training the network then returns two maps of scores.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, backbone: str = "resnet50", aux: bool = False):

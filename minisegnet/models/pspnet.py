@@ -1,17 +1,17 @@
-"""PSPNet: what surrounds a pixel, averaged over regions of four sizes.
+"""PSPNet: context for each pixel, averaged over regions of four sizes.
 
 Zhao, Shi, Qi, Wang & Jia, "Pyramid Scene Parsing Network", CVPR 2017, figure 3, in two forms:
 
-* `PSPNet`, that of its first author's code (hszhao/semseg), whose parameter names it has: a
-  ResNet with a stem of three 3×3 convolutions at 1/8 of the resolution, 512 channels of each
-  of four regions, a 3×3 convolution, and an auxiliary head on layer3 on request;
-* `PSPNetSMP`, that of segmentation_models.pytorch (``PSPNet``): the first three stages of a plain
-  ResNet and a 1×1 convolution, light enough for a laptop.
+* `PSPNet` is the form of the first author's code (hszhao/semseg) and has its parameter names: a ResNet with a stem of
+  three 3×3 convolutions at 1/8 of the resolution, 512 channels for each of four region sizes, a 3×3 convolution, and
+  an optional auxiliary head on layer3.
+* `PSPNetSMP` is the form of segmentation_models.pytorch (``PSPNet``): the first three stages of an ordinary ResNet
+  and a 1×1 convolution, small enough for a laptop.
 
-Both average over 1, 2, 3 and 6 regions a side and align the corners when they interpolate, so
-semseg asks for images of 8k + 1 rows. Here the scores are enlarged to the size of the image
-whatever it is. A checkpoint of segmentation_models.pytorch also holds the two stages of its
-encoder that it does not use (``encoder.layer3``, ``encoder.layer4``); here there are none.
+Both average over a grid of 1, 2, 3 and 6 regions per side and align the corners when they interpolate, which is why
+semseg requires images of 8k + 1 rows. Here the scores are enlarged to the size of the image, whatever it is. A
+checkpoint of segmentation_models.pytorch also contains the two stages of its encoder that are not used
+(``encoder.layer3``, ``encoder.layer4``); they do not exist here.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ BINS = (1, 2, 3, 6)
 
 
 def region_means(bins: int, inputs: int, outputs: int) -> nn.Sequential:
-    """Means over bins × bins regions, reduced to `outputs` channels; numbered 0 to 3 as in semseg."""
+    """Means over bins × bins regions, reduced to `outputs` channels. The layers are numbered 0 to 3, as in semseg."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(bins), *conv_norm_relu(inputs, outputs, 1))
 
 
 class PyramidPooling(nn.Module):
-    """The map itself and what the four pools make of it: 2048 → 2048 + 4 · 512 channels."""
+    """The map itself, followed by its means over regions of four sizes: 2048 → 2048 + 4 · 512 channels."""
 
     def __init__(self, inputs: int, outputs: int):
         self.features = nn.ModuleList(region_means(bins, inputs, outputs) for bins in BINS)
@@ -41,7 +41,7 @@ class PyramidPooling(nn.Module):
 
 
 def head(inputs: int, middle: int, num_classes: int) -> nn.Sequential:
-    """3×3 convolution, dropout of channels, scores."""
+    """3×3 convolution, dropout of whole channels, 1×1 convolution to scores."""
     return nn.Sequential(*conv_norm_relu(inputs, middle, 3), nn.Dropout2d(0.1), nn.Conv2d(middle, num_classes, 1))
 
 
@@ -54,7 +54,7 @@ class PSPNet(nn.Module):
     width : float
     backbone : {"resnet50", "resnet101", "resnet152"}
     aux : bool
-        A second head on layer3; in training the network then returns two maps of scores.
+        Whether to add an auxiliary head on layer3. In training the network then returns two maps of scores.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, backbone: str = "resnet50", aux: bool = False):
@@ -72,8 +72,8 @@ class PSPNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W).
 
-        With an auxiliary head and in training, a pair: these scores and the auxiliary ones, whose
-        loss counts 0.4 in the paper.
+        In training with an auxiliary head, it returns a pair: these scores and the auxiliary scores, whose loss has
+        weight 0.4 in the paper.
         """
         size = x.shape[2:]
         #                                             channels, rows of 473
@@ -87,7 +87,7 @@ class PSPNet(nn.Module):
 
 
 class PSPBlock(nn.Module):
-    """One pool of `PSPNetSMP`. That over the whole image has a bias and no batch normalisation."""
+    """One pool of `PSPNetSMP`. The pool over the whole image has a bias and no batch normalisation."""
 
     def __init__(self, bins: int, inputs: int, outputs: int):
         reduce = conv_norm_relu(inputs, outputs, 1) if bins > 1 else nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.Identity(), nn.ReLU())
@@ -98,7 +98,7 @@ class PSPBlock(nn.Module):
 
 
 class PSPModule(nn.Module):
-    """What the four pools make of a map, and the map itself behind it."""
+    """The means of a map over regions of four sizes, followed by the map itself."""
 
     def __init__(self, inputs: int):
         self.blocks = nn.ModuleList(PSPBlock(bins, inputs, max(1, inputs // len(BINS))) for bins in BINS)
@@ -135,6 +135,6 @@ class PSPNetSMP(nn.Module):
         self.segmentation_head = nn.Sequential(nn.Conv2d(c(512), num_classes, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) → scores (N, num_classes, H, W); rows of 512: 64 from the encoder on, then 512."""
+        """(N, in_channels, H, W) → scores (N, num_classes, H, W). For 512 rows: 64 after the encoder, then 512."""
         scores = self.segmentation_head(self.decoder(self.encoder(x)[-1]))
         return resize(scores, x.shape[2:], align_corners=True)

@@ -1,24 +1,22 @@
-"""Which pixels an output pixel can see, by the rules of the layers and by measurement.
+"""The receptive field of an output pixel, by the geometry of the layers and by measurement.
 
-By the rules: the network is run without computing anything (backend "shapes"), and its graph is
-walked from an output pixel back to the image. Each layer turns the rows that are needed of its
-output into the rows that it needs of its input,
+By geometry: the network is run without computing anything (backend "shapes"), and its graph is followed from an output
+pixel back to the image. For each layer, a range of rows of its output depends on a range of rows of its input,
 
     convolution, pool:       first·s − p   to   last·s − p + d(k − 1)
     transposed, unpool:      ⌈(first + p − d(k − 1))/s⌉   to   ⌊(last + p)/s⌋
 
-cut at the border; where paths meet, the smallest range that holds both is kept. (For a network that
-enlarges maps, no single formula "size and stride" is right: what a pixel sees depends on its place.)
+cut off at the border. Where paths meet, the smallest range that contains both is kept. (For a network that enlarges
+maps, no formula with one size and one stride is right, because the receptive field depends on the place of the pixel.)
 
-By measurement: the gradient of one output pixel, for random images. What has a gradient is a part of
-what the rules allow, and how strong it is tells what the rules do not: most of a receptive field
-hardly matters (Luo et al., "Understanding the Effective Receptive Field", NIPS 2016).
+By measurement: the gradient of one output pixel, for random images. The pixels with a gradient are a part of the
+geometric field, and the gradient also shows how much each matters: most of a receptive field hardly does (Luo et al.,
+"Understanding the Effective Receptive Field", NIPS 2016).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +26,11 @@ from minisegnet_kernels import backends, conv2d
 from .. import nn
 from ..nn.modes import evaluating
 from ..tensor import Node, Tensor, enable_grad
+from ..trace import Trace, dry_run
 
 
 class Range(NamedTuple):
-    """Rows (or columns) from `first` to `last`, both of them included."""
+    """Rows (or columns) from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -49,66 +48,12 @@ class Field(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Numbers of rows and columns."""
+        """The number of rows and of columns."""
         return self.rows.size, self.columns.size
 
 
-@dataclass
-class Trace:
-    """A run of a network without values: what was computed, in order, and by which layer.
-
-    Attributes
-    ----------
-    output : Tensor
-    nodes : list of Node
-        From the image to the output.
-    image : Node
-    layers : dict of Node to (str, Module)
-        Path and module of the layer whose output a node is.
-    """
-
-    output: Tensor
-    nodes: list[Node]
-    image: Node
-    layers: dict[Node, tuple[str, nn.Module]]
-
-
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Trace:
-    """Run a network in evaluation mode on zeros of `input_shape`, (N, C, H, W), with nothing computed.
-
-    Raises
-    ------
-    ValueError
-        If the network does not take that shape.
-    """
-    layers: dict[Node, tuple[str, nn.Module]] = {}
-
-    def remember(path: str, module: nn.Module) -> Callable:
-        def hook(_: nn.Module, args: tuple, output: Any) -> None:
-            made = output[0] if isinstance(output, tuple) else output
-            if made._node is not None:  # a layer that gives back its input leaves that to the one before
-                layers.setdefault(made._node, (path, module))
-
-        return hook
-
-    leaves = [(path, module) for path, module in model.named_modules() if not any(True for _ in module.children())]
-    handles = [module.register_forward_hook(remember(path, module)) for path, module in leaves]
-    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    x = Tensor(np.zeros(input_shape, dtype), requires_grad=True)
-    try:
-        with evaluating(model), enable_grad(), backends.use("shapes"):
-            output = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    assert x._node is not None and output._node is not None
-    nodes = _upstream(output._node)
-    layers = {node: layer for node, layer in layers.items() if node is not x._node}
-    return Trace(output, nodes, x._node, layers)
-
-
-def _upstream(last: Node) -> list[Node]:
-    """Every node that has inputs, from which `last` was computed; oldest first."""
+def upstream(last: Node) -> list[Node]:
+    """All nodes with inputs from which `last` was computed, and `last` itself; oldest first."""
     seen, waiting = {last}, [last]
     while waiting:
         for source in waiting.pop().inputs:
@@ -129,7 +74,7 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], pixel: tuple
     model : Module
     input_shape : (N, C, H, W)
     pixel : (row, column), optional
-        Of the output; its middle if not given.
+        A pixel of the output; by default its middle.
 
     Returns
     -------
@@ -137,41 +82,41 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], pixel: tuple
 
     Notes
     -----
-    Only dependences with a gradient count: not those by the indices of a pool that an unpool uses.
+    Only dependences that have a gradient count. The indices of a pool, which an unpool uses, have none.
     """
-    traced = trace(model, input_shape)
-    assert traced.output._node is not None
-    return Rules(traced).field(traced.output._node, pixel)
+    run = dry_run(model, input_shape, graph=True)
+    return Rules(run).field(run.returned._node, pixel)
 
 
 class Rules:
-    """Receptive fields in a traced network."""
+    """Receptive fields by the rules of the layers, for a network of which `dry_run` has built the graph."""
 
-    def __init__(self, traced: Trace):
-        self.trace = traced
+    def __init__(self, run: Trace):
+        self.layers, self.image = run.layers, run.image._node
         self._probed: dict[tuple[int, int, int, int], Range] = {}
 
     def field(self, node: Node, pixel: tuple[int, int] | None = None) -> Field:
-        """What a pixel of a node, by default that in the middle, sees of the image."""
+        """The part of the image on which a pixel of a node depends; by default the pixel in the middle."""
         rows, columns = pixel or (node.shape[2] // 2, node.shape[3] // 2)
         needed = {node: Field(Range(rows, rows), Range(columns, columns))}
-        for current in reversed(_upstream(node)):
+        for current in reversed(upstream(node)):
             wanted = needed.get(current)
             for k, source in enumerate(current.inputs):
-                if wanted is None or source is None or len(source.shape) != 4 or not (source.inputs or source is self.trace.image):
+                if wanted is None or source is None or len(source.shape) != 4 or not (source.inputs or source is self.image):
                     continue
                 ranges = [self._through(current, k, axis, wanted[axis]) for axis in (0, 1)]
                 before = needed.get(source)
                 if before is not None:
                     ranges = [Range(min(a.first, b.first), max(a.last, b.last)) for a, b in zip(ranges, before, strict=True)]
                 needed[source] = Field(*ranges)
-        return needed[self.trace.image]
+        assert self.image is not None
+        return needed[self.image]
 
     def _through(self, node: Node, k: int, axis: int, wanted: Range) -> Range:
-        """The rows (axis 0) or columns of a node's k-th input that `wanted` of its output needs."""
+        """The rows (axis 0) or columns (axis 1) of a node's k-th input on which the range `wanted` of its output depends."""
         source: Any = node.inputs[k]
         size, made = source.shape[2 + axis], node.shape[2 + axis]
-        _, module = self.trace.layers.get(node, ("", None))
+        _, module = self.layers.get(node, ("", None))
         rule = next((rule for kind, rule in _RULES.items() if isinstance(module, kind)), None)
         if rule is not None:
             first, last = rule(module, axis, wanted, source.shape[2:], made)
@@ -182,7 +127,7 @@ class Rules:
         return Range(min(end.first for end in ends), max(end.last for end in ends))
 
     def _probe(self, node: Node, k: int, axis: int, place: int) -> Range:
-        """Ask the node's own pullback where the gradient of one row goes: crops, borders, interpolation."""
+        """Use the node's pullback to find where the gradient of one row goes, for crops, borders and interpolation."""
         key = (node.serial, k, axis, place)
         if key not in self._probed:
             g = np.zeros(node.shape, node.dtype)
@@ -239,20 +184,20 @@ def measured_receptive_field(
     Parameters
     ----------
     model : Module
-        In evaluation mode for the measurement. In float64, weak influences do not vanish.
+        Measured in evaluation mode. In float64 weak influences do not underflow.
     input_shape : (N, C, H, W)
-        N images at a time.
+        N images per batch.
     pixel : (row, column), optional
-        Of the output; its middle if not given.
+        A pixel of the output; by default its middle.
     images : int
-        Batches of random images, uniform in [0, 1).
+        Number of batches of random images, uniform in [0, 1).
     seed : int
 
     Returns
     -------
     array, (H, W)
-        Mean of the absolute gradient of the pixel's scores (with random signs of the classes); 0 where
-        no image had an influence. `extent` gives its bounding box.
+        The mean absolute gradient of the pixel's scores, with random signs for the classes; 0 for pixels without
+        influence. `extent` gives its bounding box.
     """
     rng = np.random.default_rng(seed)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
@@ -272,14 +217,14 @@ def measured_receptive_field(
 
 
 def extent(heat: np.ndarray) -> Field:
-    """The smallest rectangle that holds everything above 0.
+    """The smallest rectangle that contains all values above 0.
 
     Raises
     ------
     ValueError
-        If nothing is.
+        If there are none.
     """
     found = [np.flatnonzero(heat.any(axis=axis)) for axis in (1, 0)]
     if not found[0].size:
-        raise ValueError("no pixel has an influence: the network's output is constant near this pixel (closed ReLUs, zero weights)")
+        raise ValueError("no pixel has an influence: the network's output is constant at this pixel (inactive ReLUs, zero weights)")
     return Field(*(Range(int(hit[0]), int(hit[-1])) for hit in found))

@@ -1,12 +1,12 @@
-"""ResNet: the backbone that most segmentation networks of 2016 to 2020 share.
+"""ResNet: the backbone of most segmentation networks of 2016 to 2020.
 
 He, Zhang, Ren & Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
-A classifier shrinks its image by 32. For segmentation the last stages may keep their
-resolution: where a stride is taken out, the convolutions behind it are dilated so that each
-still sees the pixels that it was trained on (Chen et al., DeepLab; Yu & Koltun).
+A classifier shrinks its image by a factor of 32. For segmentation the last stages may keep the resolution: a stride
+is removed, and the convolutions after it are dilated, so that each still sees the pixels that it was trained on
+(Chen et al., DeepLab; Yu & Koltun).
 
 ============  ==============  =========================================
-stage         rows of 224     what
+stage         rows of 224     layers
 ============  ==============  =========================================
 conv1         112             7×7, stride 2 (and 3×3 max pooling: 56)
 layer1        56              blocks of 64 channels
@@ -15,16 +15,16 @@ layer3        14 (28)         blocks of 256 (output stride 8: dilation 2)
 layer4        7 (14, 28)      blocks of 512 (dilation 2 or 4)
 ============  ==============  =========================================
 
-A block of type `Bottleneck` gives out four times these channels. Parameter names are those of
-torchvision. There is no average pooling and no fully connected layer: nothing is classified.
+The output of a `Bottleneck` block has four times these channels. Parameter names are torchvision's. The average
+pooling and the fully connected layer of the classifier are left out.
 
-Two details in which implementations with the same names and shapes part, so that a
-checkpoint gives other outputs under the wrong one, in silence:
+Implementations with the same names and shapes differ in two details. Under the wrong choice a checkpoint loads
+without an error and computes other outputs:
 
-* `dilate_first`: whether the first block of a dilated stage is dilated like the others
-  (semseg, segmentation_models.pytorch, DeepLab v2) or like the stage before (torchvision);
-* `stride_in_1x1`: whether the stride of a bottleneck lies in its first convolution (the paper,
-  and Caffe's checkpoints) or in the 3×3 one (torchvision, semseg).
+* `dilate_first`: whether the first block of a dilated stage is dilated like the others (semseg,
+  segmentation_models.pytorch, DeepLab v2) or like the stage before (torchvision);
+* `stride_in_1x1`: whether the stride of a bottleneck is in its first convolution (the paper, and Caffe's checkpoints)
+  or in its 3×3 convolution (torchvision, semseg).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """Option B of the paper: a 1×1 projection where the shapes differ, and else the identity (None)."""
+    """Option B of the paper: a 1×1 projection if the shapes differ, otherwise the identity (None)."""
     if inputs == outputs and stride == 1:
         return None
     return nn.Sequential(conv1x1(inputs, outputs, stride), nn.BatchNorm2d(outputs))
@@ -92,7 +92,7 @@ class Bottleneck(nn.Module):
         return self.relu(residual + (x if self.downsample is None else self.downsample(x)))
 
 
-# name -> (block, how many of them in layer1 ... layer4)
+# name -> (block, number of blocks in layer1 ... layer4)
 DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -112,18 +112,18 @@ def make_layers(
     name : str
         One of `DEPTHS`.
     inputs : int
-        Channels of what comes in.
+        Channels of the input of layer1.
     c : function
         The width rule, `common.widths`.
     output_stride : {8, 16, 32}
-        By how much layer4 has shrunk the image.
+        The factor by which the output of layer4 is smaller than the image.
     dilate_first, stride_in_1x1 : bool
         See the head of this module.
 
     Raises
     ------
     ValueError
-        If there is no such ResNet, or no such output stride.
+        If there is no ResNet of this name, or the output stride is not 8, 16 or 32.
     """
     if name not in DEPTHS:
         raise ValueError(f"no backbone {name!r}: choose one of {', '.join(DEPTHS)}")
@@ -147,7 +147,7 @@ def make_layers(
 
 
 class ResNet(nn.Module):
-    """The convolutional part of a ResNet: an image becomes a list of feature maps, fine to coarse.
+    """The convolutional part of a ResNet: from an image to a list of feature maps, fine to coarse.
 
     Parameters
     ----------
@@ -155,20 +155,20 @@ class ResNet(nn.Module):
     in_channels : int
     width : float
     output_stride : {8, 16, 32}
-        By how much the coarsest map is smaller than the image.
+        The factor by which the coarsest map is smaller than the image.
     dilate_first : bool
-        Whether the first block of a dilated stage has its dilation too (torchvision: no).
+        Whether the first block of a dilated stage is dilated as well (torchvision: no).
     stride_in_1x1 : bool
-        Whether a bottleneck's stride lies in its first convolution (torchvision: no).
+        Whether the stride of a bottleneck is in its first convolution (torchvision: no).
     ceil_mode : bool
-        Of the max pooling (Caffe: yes).
+        Whether the max pooling rounds up (Caffe: yes).
     depth : int
-        Stages to build, from 1 (`conv1` only) to 5 (all).
+        Number of stages to build, from 1 (only `conv1`) to 5 (all).
 
     Attributes
     ----------
     channels : list of int
-        Of each map.
+        The channels of each map.
     """
 
     def __init__(
@@ -198,8 +198,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, in_channels, H, W) → `depth` maps.
 
-        Channels of a bottleneck at width 1 and rows of 224: 64, 112; 256, 56; 512, 28;
-        1024, 14; 2048, 7.
+        With bottlenecks and width 1, 224 rows give maps of 64 channels and 112 rows, 256 and 56, 512 and 28, 1024 and
+        14, 2048 and 7.
         """
         maps = [nn.chain(x, self.conv1, self.bn1, self.relu)]
         for number in range(1, self.depth):

@@ -1,16 +1,16 @@
-"""SegNet and SegNet-Basic: the decoder gets back where each maximum was, and nothing else.
+"""SegNet and SegNet-Basic: the decoder gets only the positions of the maxima from the encoder.
 
 Badrinarayanan, Kendall & Cipolla, "SegNet: A Deep Convolutional Encoder-Decoder Architecture for
 Image Segmentation", TPAMI 2017, figures 2 and 3, in the form of the authors' Caffe networks
 (alexgkendall/SegNet-Tutorial, ``Models/segnet_train.prototxt``, ``segnet_basic_train.prototxt``).
-Names of the layers are theirs.
+The layer names are theirs.
 
-A pool keeps the index of each maximum; the decoder's unpool puts a value back to that pixel and
-zeros around it, and convolutions fill the gaps. Pools round up, and each unpool is told the size
-to give back, so 360 rows pass 180, 90, 45, 23, 12 and return the same way: any size works.
+A pool keeps the index of each maximum. The decoder's unpool writes a value to that pixel and zeros around it, and
+convolutions fill the gaps. Pools round up, and each unpool gets the size to restore: 360 rows become 180, 90, 45, 23,
+12 and return through the same sizes. Therefore any size works.
 
-Departures: in evaluation batch normalisation uses running averages. (The authors' Caffe layer had
-none: statistics were computed over the training set afterwards, and folded in.)
+Departures: in evaluation, batch normalisation uses running averages. (The authors' Caffe layer had none; the
+statistics were computed over the training set afterwards and folded into the weights.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def caffe_initial_values(module: nn.Module) -> None:
 
 
 class SegNet(nn.Module):
-    """SegNet: VGG-16's convolutions, and their mirror image behind unpools; any input size.
+    """SegNet: VGG-16's convolutions, and their mirror image with unpools; any input size.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class SegNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W)."""
         kept = []
-        # 64, 128, 256, 512, 512 channels; 360, 180, 90, 45, 23 rows, of which 12 are left
+        # 64, 128, 256, 512, 512 channels; 360, 180, 90, 45, 23 rows, and 12 after the last pool
         for stage in (self.stage1, self.stage2, self.stage3, self.stage4, self.stage5):
             x = stage(x)
             size = x.shape[2:]
@@ -96,7 +96,7 @@ class SegNetBasic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W).
 
-        Rows of 360: 180, 90, 45, 23 down, and back.
+        360 rows become 180, 90, 45, 23 and return through the same sizes.
         """
         kept = []
         x = self.norm(x)

@@ -1,7 +1,7 @@
-"""What a network is made of, step by step: shapes, parameters, multiplications, memory, view.
+"""A table of a network's layers: shapes, parameters, multiplications, memory, receptive field.
 
-Nothing is computed for it (backend "shapes"), and a network made inside ``nn.init.skip()`` takes
-no memory for its weights, so the largest is told in a moment:
+Nothing is computed for it (backend "shapes"), and a network that is made inside ``nn.init.skip()`` needs no memory for
+its weights. Even the largest network takes only a moment:
 
 >>> from minisegnet import nn
 >>> from minisegnet.models import create, summary
@@ -19,9 +19,10 @@ from typing import Any
 
 from .. import nn
 from ..tensor import Node
-from .receptive import Rules, Trace, trace
+from ..trace import Trace, dry_run
+from .receptive import Rules, upstream
 
-_VIEWS = ("index", "reshape", "permute")  # the same memory, seen in another way
+_VIEWS = ("index", "reshape", "permute")  # these return views of the same memory
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Step:
     kind : str
         Class of the layer, or the function's name.
     shape : tuple of int
-        Of the output.
+        Shape of the output.
     parameters, frozen : int
-        Elements that are learnt, and that are not; counted where a layer is first used.
+        Trainable and frozen parameters, counted where a layer is first used.
     multiply_adds : int
         Of convolutions.
     bytes : int
-        Of the output; a view has none.
+        Memory of the output; 0 for a view.
     receptive_field : (rows, columns) or None
-        Extent of the image that the middle pixel of the output can see.
+        Size of the area of the image that the middle pixel of the output can see.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Summary:
     input_shape : tuple of int
     steps : tuple of Step
     parameters, frozen : int
-        Of the whole network, also of what this input does not use (an auxiliary head).
+        Parameters of the whole network, including layers that this input does not use, such as an auxiliary head.
     """
 
     model: str
@@ -85,14 +86,14 @@ class Summary:
 
     @property
     def bytes(self) -> int:
-        """Of all outputs together: what training keeps, if no two layers are fused."""
+        """Memory of all outputs together, which training keeps if no layers are fused."""
         return sum(step.bytes for step in self.steps)
 
     def __str__(self) -> str:
         head = ("layer", "kind", "output", "parameters", "multiply-adds", "memory", "sees")
         rows = [head, *(_cells(step) for step in self.steps)]
         widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-        # words to the left, numbers to the right
+        # text is left-aligned, numbers are right-aligned
         lines = [
             "  ".join(cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows
@@ -108,12 +109,12 @@ class Summary:
 
 
 def summary(model: nn.Module, input_shape: tuple[int, ...] = (1, 3, 224, 224)) -> Summary:
-    """Run a network without computing anything and note each step.
+    """Run a network without computing anything and list its layers.
 
     Parameters
     ----------
     model : Module
-        Looked at in evaluation mode.
+        Run in evaluation mode.
     input_shape : (N, C, H, W)
 
     Returns
@@ -125,17 +126,17 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (1, 3, 224, 224)) -
     ValueError
         If the network does not take that shape.
     """
-    traced = trace(model, input_shape)
-    rules = Rules(traced)
+    run = dry_run(model, input_shape, graph=True)
+    rules = Rules(run)
     met: set[nn.Module] = set()
-    steps = tuple(_step(node, traced, rules, met) for node in traced.nodes)
+    steps = tuple(_step(node, run, rules, met) for node in upstream(run.returned._node))
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Summary(type(model).__name__, tuple(input_shape), steps, learnt, sum(p.numel() for p in model.parameters()) - learnt)
 
 
-def _step(node: Node, traced: Trace, rules: Rules, met: set[nn.Module]) -> Step:
+def _step(node: Node, run: Trace, rules: Rules, met: set[nn.Module]) -> Step:
     function = node.name.strip("_")
-    path, module = traced.layers.get(node, (f"({function})", None))
+    path, module = run.layers.get(node, (f"({function})", None))
     own = list(module.parameters()) if module is not None and module not in met else []
     if module is not None:
         met.add(module)

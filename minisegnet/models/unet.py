@@ -1,14 +1,13 @@
 """U-Net as it is used today: padded, with batch normalisation.
 
-Ronneberger, Fischer & Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015, drew the U; `unet_paper` is that drawing to the letter. This
-file departs from it where practice has:
+The U is from Ronneberger, Fischer & Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI
+2015; `unet_paper` follows their drawing exactly. This file has the changes that have become usual:
 
 * convolutions are padded by 1, so the output has the size of the input;
-* each convolution is followed by batch normalisation, and therefore has no bias;
-* an enlarged map that is a pixel short of its skip connection is padded with zeros,
-  so any size from 16 pixels up will do;
-* no dropout; PyTorch's default initial values.
+* each convolution is followed by batch normalisation and therefore has no bias;
+* an enlarged map that is a pixel smaller than its skip connection is padded with zeros, so any size from 16 pixels on
+  works;
+* no dropout, and PyTorch's default initial values.
 
 Parameter names are those of milesial/Pytorch-UNet, so that its checkpoints load.
 """
@@ -50,10 +49,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double, put the skip connection in front, convolve: the skip's rows and columns, `outputs` channels."""
+    """Double the size, prepend the skip connection, convolve: the skip's rows and columns, `outputs` channels."""
 
     def __init__(self, below: int, skip: int, outputs: int, bilinear: bool):
-        if bilinear:  # enlarging keeps the channels; the first convolution brings them down
+        if bilinear:  # interpolation keeps the channels; the first convolution reduces them
             self.up: nn.Module = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
             self.conv = DoubleConv(skip + below, outputs, (skip + below) // 2)
         else:
@@ -86,7 +85,7 @@ class UNet(nn.Module):
     in_channels, num_classes : int
     width : float
     bilinear : bool
-        Enlarge by interpolation and not by a transposed convolution: fewer parameters.
+        Whether to enlarge by interpolation instead of a transposed convolution, which needs fewer parameters.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, bilinear: bool = False):
@@ -106,7 +105,7 @@ class UNet(nn.Module):
 
     @staticmethod
     def size_for(size: int) -> int:
-        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        """The smallest number of rows (or columns) of an image whose output has at least `size`."""
         return max(size, 16)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +114,7 @@ class UNet(nn.Module):
         Raises
         ------
         ValueError
-            If the image is smaller than 16 × 16, which four halvings make nothing of.
+            If the image is smaller than 16 × 16: it is halved four times.
         """
         if x.ndim == 4 and min(x.shape[2:]) < 16:
             raise ValueError(

@@ -1,20 +1,18 @@
 """U-Net as it was published: valid convolutions, crops, 572 × 572 in and 388 × 388 out.
 
 Ronneberger, Fischer & Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015: the drawing of figure 1, section 2 (architecture) and section 3
-(initial values). To be read beside figure 1.
+Segmentation", MICCAI 2015: figure 1, section 2 (architecture) and section 3 (initial values). Read it beside figure 1.
 
-Departures, all of them where the paper is silent:
+Where the paper does not say, this file chooses:
 
-* dropout "at the end of the contracting path" has no rate there: here 0.5, after the last
-  two steps of it (``dropout=0`` removes it);
+* dropout "at the end of the contracting path" has probability 0.5 and follows the last two steps (``dropout=0``
+  removes it);
 * "cropping" takes the middle;
 * biases start at zero.
 
-Since no convolution looks beyond the border, an output pixel is a function of true pixels
-only; the price is a margin of 92 pixels on each side, and few legal sizes: every pooling
-must meet an even size, which holds for 188, 204, 220, ..., those with a remainder of 12
-when divided by 16.
+No convolution reads beyond the border, so an output pixel depends on pixels of the image only. The price is a margin
+of 92 pixels on each side and few legal sizes: every pool needs an even size, which is the case for 188, 204, 220, ...,
+the sizes that are 12 modulo 16.
 """
 
 from __future__ import annotations
@@ -29,18 +27,18 @@ SMALLEST = 188
 
 
 def legal_size(size: int) -> bool:
-    """Whether an image may have so many rows or columns."""
+    """Whether an image may have this number of rows or columns."""
     return size >= SMALLEST and size % 16 == 12
 
 
 def nearest_legal_sizes(size: int) -> tuple[int, int]:
-    """The largest legal size that is not larger, and the smallest that is not smaller."""
+    """The largest legal size up to `size`, and the smallest from `size` on."""
     below = max(SMALLEST, (size - 12) // 16 * 16 + 12)
     return below, below if below >= size else below + 16
 
 
 def pair_of_convolutions(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice [3×3 convolution without padding, ReLU]: 4 rows and 4 columns fewer."""
+    """Twice [3×3 convolution without padding, ReLU], which removes 4 rows and 4 columns."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3), nn.ReLU(), nn.Conv2d(outputs, outputs, 3), nn.ReLU())
 
 
@@ -50,10 +48,10 @@ class UNetPaper(nn.Module):
     Parameters
     ----------
     in_channels, num_classes : int
-        The paper has 1 and 2.
+        1 and 2 in the paper.
     width : float
     dropout : float
-        Probability, after the last two steps of the contracting path.
+        Probability of the dropout after the last two steps of the contracting path.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: float = 1.0, *, dropout: float = 0.5):
@@ -79,7 +77,7 @@ class UNetPaper(nn.Module):
 
     @staticmethod
     def size_for(size: int) -> int:
-        """The fewest rows (or columns) of an image whose output has at least `size`."""
+        """The smallest number of rows (or columns) of an image whose output has at least `size`."""
         return nearest_legal_sizes(size + MARGIN)[1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +86,7 @@ class UNetPaper(nn.Module):
         Raises
         ------
         ValueError
-            If H or W is not one of 188, 204, 220, ...; names the nearest that are.
+            If H or W is not one of 188, 204, 220, ...; names the nearest legal sizes.
         """
         if x.ndim == 4 and not all(map(legal_size, x.shape[2:])):
             near = " and ".join(
@@ -113,5 +111,5 @@ class UNetPaper(nn.Module):
 
 
 def join(skip: Tensor, x: Tensor) -> Tensor:
-    """The middle of the skip connection, then the enlarged map, in the channel axis."""
+    """Concatenate the middle of the skip connection and the enlarged map along the channels."""
     return F.cat([center_crop(skip, *x.shape[2:]), x], dim=1)

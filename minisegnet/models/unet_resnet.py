@@ -1,18 +1,16 @@
 """U-Net with a ResNet as its contracting path.
 
-The U of Ronneberger et al. (`unet_paper`) whose left arm is a ResNet, which may have been
-trained on something larger before. Parameter names are those of
-segmentation_models.pytorch (``Unet``), so that its checkpoints load. What departs from the paper,
-as there:
+The contracting path of U-Net (Ronneberger et al., `unet_paper`) is replaced by a ResNet, which may be pretrained on a
+larger data set. Parameter names are those of segmentation_models.pytorch (``Unet``), so that its checkpoints load.
+Departures from the paper, as in that library:
 
-* the first skip connection has half the resolution of the image, and the last step of the
-  expanding path has none;
+* the first skip connection has half the resolution of the image, and the last step of the expanding path has none;
 * maps are enlarged by repetition (nearest neighbour), not by up-convolutions;
-* padded convolutions with batch normalisation, and no dropout;
-* the score convolution is 3×3.
+* convolutions are padded and followed by batch normalisation, and there is no dropout;
+* the convolution to the scores is 3×3.
 
-Here each map is enlarged to the size of the skip connection that it meets, and not twice: the
-same for multiples of 32, and any other size works too.
+Here each map is enlarged to the size of its skip connection, not by a factor of 2. For multiples of 32 the result is
+the same, and any other size works as well.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from .resnet import ResNet
 
 
 class DecoderBlock(nn.Module):
-    """Enlarge, put the skip connection (if there is one) behind, convolve twice."""
+    """Enlarge, append the skip connection if there is one, convolve twice."""
 
     def __init__(self, inputs: int, skip: int, outputs: int):
         self.conv1 = conv_norm_relu(inputs + skip, outputs, 3)
@@ -37,7 +35,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The expanding path: as many blocks as the encoder has halvings."""
+    """The expanding path: one block for each halving of the encoder."""
 
     def __init__(self, encoder: list[int], outputs: list[int]):
         skips = [*encoder[-2::-1], 0]  # coarse to fine; none for the last block
@@ -72,6 +70,6 @@ class UNetResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) → scores (N, num_classes, H, W).
 
-        Rows of 256: 128, 64, 32, 16, 8 down; 16, 32, 64, 128, 256 up, with 256, 128, 64, 32, 16 channels.
+        256 rows become 128, 64, 32, 16, 8, and then 16, 32, 64, 128, 256 with 256, 128, 64, 32, 16 channels.
         """
         return self.segmentation_head(self.decoder(self.encoder(x), x.shape[2:]))

@@ -1,8 +1,8 @@
 """VGG-16's thirteen convolutions: the backbone of the first segmentation networks.
 
-Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR
-2015, table 1, column D. FCN, SegNet, DeconvNet and the dilated network all begin with it and part
-after it; they also part in how they pad, pool and normalise, so a stage is what is shared here.
+Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015, table 1, column
+D. FCN, SegNet, DeconvNet and the dilated network all begin with it. They differ in how they pad, pool and normalise,
+so what they share is a stage, not the whole backbone.
 
 =====  ========  ============  ====================================
 stage  channels  convolutions  names
@@ -14,8 +14,8 @@ stage  channels  convolutions  names
 5      512       3             conv5_1, conv5_2, conv5_3
 =====  ========  ============  ====================================
 
-With pretrained weights the images are expected as the network's origin had them: Caffe's in BGR,
-0 to 255, minus the mean (104.00699, 116.66877, 122.67892).
+Pretrained weights expect images prepared as in the program that trained them. Caffe's networks expect BGR, 0 to 255,
+minus the mean (104.00699, 116.66877, 122.67892).
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ CONVOLUTIONS = (2, 2, 3, 3, 3)
 
 
 def units(names: Sequence[str], sizes: Sequence[int], *, norm: bool = False, make: Callable[..., nn.Module] = nn.Conv2d, **options: Any):
-    """[3×3 convolution with bias, batch normalisation if `norm`, ReLU], one for each name.
+    """A sequence of [3×3 convolution with bias, batch normalisation if `norm`, ReLU], one for each name.
 
     Parameters
     ----------
     names : sequence of str
         ``"1_1"`` makes conv1_1, bn1_1, relu1_1.
     sizes : sequence of int
-        Channels: one more than names.
+        Channels before the first unit and after each unit.
     norm : bool
     make : class
-        ``nn.Conv2d``, or ``nn.ConvTranspose2d``, whose units are called deconv, debn, derelu.
+        ``nn.Conv2d``, or ``nn.ConvTranspose2d``, whose layers are named deconv, debn, derelu.
     **options
-        Of the convolution; ``padding=1`` if nothing else is said.
+        Options of the convolution; ``padding=1`` by default.
 
     Returns
     -------
@@ -61,12 +61,12 @@ def units(names: Sequence[str], sizes: Sequence[int], *, norm: bool = False, mak
 
 
 def stage(number: int, inputs: int, c: Callable[[int], int], **options: Any) -> nn.Sequential:
-    """Stage 1 to 5: (N, inputs, H, W) → (N, c(channels), H, W); options as in `units`."""
+    """One of the stages 1 to 5: (N, inputs, H, W) → (N, c(channels), H, W); options as in `units`."""
     count, channels = CONVOLUTIONS[number - 1], c(CHANNELS[number - 1])
     return units([f"{number}_{k}" for k in range(1, count + 1)], [inputs, *[channels] * count], **options)
 
 
 def stages(in_channels: int, c: Callable[[int], int], **options: Any) -> list[nn.Sequential]:
-    """All five, with the same options."""
+    """All five stages, with the same options."""
     inputs = [in_channels, *(c(channels) for channels in CHANNELS)]
     return [stage(number, inputs[number - 1], c, **options) for number in range(1, 6)]

@@ -1,24 +1,23 @@
 """Pictures: label maps, predictions beside the truth, training curves, the graph of a computation.
 
-Matplotlib is imported when something is drawn with it, never before, and its global state
-(``pyplot``) is not used: no window opens, no backend has to be chosen, threads may draw.
+Matplotlib is imported only when something is drawn with it. Its global state (``pyplot``) is not used, so no
+window opens, no backend has to be chosen, and several threads may draw at once.
 """
 
-from ..data.colours import class_palette, palette
-from ..files import write_atomically
 from .confusion import confusion
 from .contact import contact_sheet
 from .diagram import graph, graph_dot
 from .gallery import Panel, gallery
-from .insight import attribution, doubt, features, filters, trace
-from .pictures import colourise, overlay, save_label_png
+from .insight import doubt, features, filters
+from .overview import Overview
+from .pictures import background_of, colourise, overlay, save_label_png
 from .progress import curves
 from .sheet import predictions
 
 __all__ = [
+    "Overview",
     "Panel",
-    "attribution",
-    "class_palette",
+    "background_of",
     "colourise",
     "confusion",
     "contact_sheet",
@@ -30,9 +29,6 @@ __all__ = [
     "graph",
     "graph_dot",
     "overlay",
-    "palette",
     "predictions",
     "save_label_png",
-    "trace",
-    "write_atomically",
 ]

@@ -1,4 +1,4 @@
-"""The graph of a computation, as the engine remembers it: what the chain rule walks through."""
+"""The graph of a computation: the nodes through which the chain rule walks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .style import GREY, INK, finish, new_figure
 
 _FILL = {"leaf": "#dff3ea", "op": "#e8f1f9", "root": "#fdeacf", "more": "#ffffff"}
 _EDGE = {"leaf": "#009e73", "op": "#56b4e9", "root": "#e69f00", "more": "#ffffff"}
-_ROW, _TALL = 0.74, 0.44  # inches: from layer to layer, height of a box
+_ROW, _TALL, _GAP = 0.74, 0.44, 0.25  # inches: from layer to layer, height of a box, between two boxes
 
 
 class _More:
-    """Stands for the inputs of a node that are not drawn."""
+    """A place holder for the inputs of a node that are not drawn."""
 
 
 def graph(
@@ -30,19 +30,19 @@ def graph(
 ) -> Any:
     """Draw what a tensor was computed from.
 
-    Leaves, for which `backward` fills ``grad``, are green and stand above the operation that uses them; the
-    tensor itself is at the bottom. Values flow down along the arrows, gradients back up. Inputs that need no
-    gradient are not part of the graph.
+    The tensor is at the bottom. Leaves, whose ``grad`` is filled by `backward`, are green and stand above the
+    operations that use them. Values flow down along the arrows, gradients back up. Inputs that need no gradient
+    are not part of the graph.
 
     Parameters
     ----------
     tensor : Tensor
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     names : dict or pairs of name and Tensor, optional
-        What leaves are called, for example ``dict(model.named_parameters())``.
+        Names for the leaves, for example ``dict(model.named_parameters())``.
     max_nodes : int
-        A larger graph is cut: the nodes made last are drawn, "⋯" stands for the rest, and a note tells how many.
+        Of a larger graph only the nodes made last are drawn. "⋯" stands for the rest, and a note says how many nodes there are.
     title : str
 
     Returns
@@ -52,16 +52,23 @@ def graph(
     Raises
     ------
     ValueError
-        If the tensor has no history.
+        If the tensor has no graph, or `max_nodes` is not positive.
+    ImportError
+        If igraph, which computes the layout, is not installed: ``pip install 'minisegnet[graph]'``.
+
+    See Also
+    --------
+    graph_dot : the same graph as text, for Graphviz.
     """
     root, nodes, total = _walk(tensor, max_nodes)
     called = _titles(names)
     layer, edges = _layers(nodes)
     text = {n: ("⋯", "") if isinstance(n, _More) else _label(n, called) for n in layer}
     width = {n: max(0.11 * len(head) + 0.26, 0.078 * len(shape) + 0.26, 0.7) for n, (head, shape) in text.items()}
-    x, routes = layered(layer, edges, width)
+    widest = max(width.values())
+    x, routes = layered(layer, edges, widest + _GAP)
 
-    span = max(max(x[n] + width[n] / 2 for n in layer), max((at for route in routes for at in route), default=0))
+    span = widest + max([*x.values(), *(at for route in routes for at in route)])
     depth = max(layer.values())
     wide, tall = max(span + 0.8, 4.6), depth * _ROW + _TALL + 1.4
     figure = new_figure(wide, tall)
@@ -74,7 +81,7 @@ def graph(
     note = f"{total} nodes" if shown == total else f"the last {shown} of {total} nodes; ⋯ stands for earlier ones"
     axes.text(0.4, tall - 0.63, note, fontsize=9, color=GREY, va="center")
 
-    left = (wide - span) / 2
+    left = (wide - span + widest) / 2
 
     def height(level: int) -> float:
         return 0.4 + _TALL / 2 + level * _ROW
@@ -98,7 +105,7 @@ def graph_dot(
 ) -> str:
     """The same graph as text in the DOT language, for Graphviz.
 
-    Parameters are those of `graph`; without `max_nodes` the graph is whole.
+    The parameters are those of `graph`. By default the graph is not cut.
     """
     root, nodes, total = _walk(tensor, max_nodes)
     called = _titles(names)
@@ -116,10 +123,10 @@ def graph_dot(
 
 
 def _walk(tensor: Tensor, max_nodes: int | None) -> tuple[Node, list[Node], int]:
-    """The root, the nodes to show, newest first (so that each comes after all that use it), and how many there are."""
+    """The root; the nodes to show, newest first, so that each comes after all nodes that use it; the number of all nodes."""
     root = tensor._node
     if root is None or not tensor.requires_grad:
-        raise ValueError("this tensor has no history: it was not computed from one with requires_grad=True, or under no_grad")
+        raise ValueError("this tensor has no graph: it was computed under no_grad, or from tensors without requires_grad=True")
     if max_nodes is not None and max_nodes < 1:
         raise ValueError(f"max_nodes must be positive, not {max_nodes}")
     nodes, seen, newest = [], {root}, [(-root.serial, root)]
@@ -136,10 +143,10 @@ def _walk(tensor: Tensor, max_nodes: int | None) -> tuple[Node, list[Node], int]
 
 
 def _nearest(nodes: list[Node], limit: int) -> list[Node]:
-    """The newest operations with their leaves, up to a limit.
+    """The newest operations together with their leaves, up to a limit.
 
-    A leaf may be older than everything else (a weight is made before the first step), but belongs to the
-    operation that uses it: shown alone, that operation would seem to have no weight.
+    A weight is made before the first step, so it is older than every operation. Without its leaves, an operation
+    would be drawn as if it had no weight.
     """
     chosen: set[Node] = set()
     for node in nodes:
@@ -151,7 +158,7 @@ def _nearest(nodes: list[Node], limit: int) -> list[Node]:
 
 
 def _layers(nodes: list[Node]) -> tuple[dict, list]:
-    """Layer 0 is the root; every input lies above all that use it."""
+    """The layer of each node, and the edges. The root is in layer 0; every input lies above all nodes that use it."""
     layer: dict[Any, int] = dict.fromkeys(nodes, 0)
     edges: list[tuple[Any, Any]] = []
     for node in list(layer):
@@ -166,7 +173,7 @@ def _layers(nodes: list[Node]) -> tuple[dict, list]:
             more = _More()
             layer[more] = layer[node] + 1
             edges.append((more, node))
-    return {**{n: at for n, at in layer.items() if isinstance(n, _More)}, **layer}, edges  # the first of the top layer stands in the middle
+    return layer, edges
 
 
 def _titles(names: Any) -> dict[Node, str]:
@@ -195,14 +202,14 @@ def _box(axes: Any, x: float, y: float, width: float, head: str, shape: str, kin
 
 
 def _arrow(axes: Any, xs: list[float], ys: list[float], dotted: bool, end: bool) -> None:
-    """A smooth line down through the points, one a row, with a head at the end."""
+    """A smooth line down through one point in each row, with an arrowhead at its end."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Curve
 
     half = _TALL / 2
     points, codes = [(xs[0], ys[0] - half)], [Curve.MOVETO]
     for k in range(1, len(xs)):
-        # It bends only between the rows; past the boxes of a row it runs straight down.
+        # The line bends only between rows. Beside the boxes of a row it runs straight down.
         start, stop, tip = ys[k - 1] - half, ys[k] + half, 0.02 if k == len(xs) - 1 else 0
         middle = (start + stop) / 2
         points += [(xs[k - 1], middle), (xs[k], middle), (xs[k], stop + tip)]

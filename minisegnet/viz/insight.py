@@ -1,21 +1,17 @@
-"""Pictures of what goes on in a network: doubt, attribution, feature maps, filters, the path of a pixel."""
+"""Pictures of what goes on in a network: how sure it is, feature maps, filters."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .gallery import Panel, columns_for, gallery
 from .pictures import as_rgb, overlay
 
-if TYPE_CHECKING:
-    from ..diagnostics import Attribution, PixelTrace
-
 _SURE, _UNSURE, _SIGNED = "viridis", "inferno", "RdBu_r"
-_FAINTEST = -5.0  # power of ten of the largest gradient, below which all is dark
 _MAPS = 32  # the most channels or filters on a sheet
 
 
@@ -53,35 +49,6 @@ def doubt(
         unsure = name in ("entropy", "information")
         panels.append(Panel(f"{name}: bright is {'unsure' if unsure else 'sure'}", values, _UNSURE if unsure else _SURE, (0.0, 1.0)))
     return gallery(panels, path, title=title, columns=len(panels) if len(panels) <= 5 else 3)
-
-
-def attribution(image: np.ndarray, found: Attribution, name: str, path: str | os.PathLike | None = None) -> Any:
-    """Seg-Grad-CAM beside the image, and over it.
-
-    Parameters
-    ----------
-    image : array, (H, W), (C, H, W), or uint8 (H, W, 3)
-    found : Attribution
-    name : str
-        Of the class.
-    path : path, optional
-
-    Returns
-    -------
-    Path or PIL.Image.Image
-    """
-    from matplotlib import colormaps
-
-    base = as_rgb(image)
-    strength = found.heat / max(float(found.heat.max()), 1e-30)
-    colour = colormaps["inferno"](strength)[..., :3] * 255
-    laid = np.rint(base * (1 - 0.75 * strength[..., None]) + colour * 0.75 * strength[..., None]).astype(np.uint8)
-    panels = [
-        Panel("image", base),
-        Panel("heat", found.heat, "inferno", (0.0, float(found.heat.max()))),
-        Panel("heat over the image", laid),
-    ]
-    return gallery(panels, path, title=f"What speaks for {name}", note=f"Seg-Grad-CAM at {found.layer}", columns=3, cell=2.8)
 
 
 def features(values: np.ndarray, path: str | os.PathLike | None = None, *, title: str = "Feature maps") -> Any:
@@ -142,43 +109,3 @@ def filters(weight: np.ndarray, path: str | os.PathLike | None = None, *, title:
     which = f"{len(order)} of {len(weight)} filters" if len(order) < len(weight) else f"{len(weight)} filters"
     note = ", ".join(filter(None, (f"{which} of {weight.shape[2]} × {weight.shape[3]}", what, f"±{limit:.3g} at the ends")))
     return gallery(panels, path, title=title, note=note, columns=columns_for(len(panels)), cell=1.0)
-
-
-def trace(image: np.ndarray, found: PixelTrace, path: str | os.PathLike | None = None, *, classes: Sequence[str] | None = None) -> Any:
-    """The path of a pixel: the image, where it looks, and layer by layer what it sees and what gradient comes back.
-
-    Parameters
-    ----------
-    image : array, (C, H, W)
-        As it was given to `trace_pixel`.
-    found : PixelTrace
-    path : path, optional
-    classes : sequence of str, optional
-        Names, for the heading.
-
-    Returns
-    -------
-    Path or PIL.Image.Image
-        Of layers in a row whose output has one shape the last is shown. Grey: the mean of its channels. The box holds
-        all on which the pixel depends.
-    """
-    named = (lambda k: classes[k]) if classes is not None else (lambda k: f"class {k}")
-    first, *rest = found.layers
-    ends = [layer for layer, following in zip(rest, [*rest[1:], None], strict=True) if following is None or following.shape != layer.shape]
-    shift = lambda row, column: (row + found.offset[0], column + found.offset[1])
-    share = first.flow / max(float(first.flow.max()), 1e-300)
-    powers = np.log10(np.maximum(share, 10.0**_FAINTEST))
-    panels = [
-        Panel("image", as_rgb(image), box=found.receptive_field, point=found.pixel),
-        Panel("|∂loss/∂image|, log₁₀", powers, "inferno", (_FAINTEST, 0.0), box=first.box, point=shift(*found.pixel)),
-    ]
-    for layer in ends:
-        caption = f"{layer.name.partition('.')[0]} {layer.kind}  ‖g‖ {layer.gradient:.2g}"
-        panels.append(Panel(caption, layer.values, "gray", scale=False, box=layer.box))
-    top, bottom, left, right = found.receptive_field
-    title = f"Row {found.pixel[0]}, column {found.pixel[1]}: {named(found.label)}, p = {found.probabilities[found.label]:.3f}"
-    note = (
-        f"compared with {named(found.target)}, loss {found.loss:.3g}; it sees {bottom - top} × {right - left} pixels. "
-        "Grey: mean of the channels; ‖g‖: norm of the gradient of the loss"
-    )
-    return gallery(panels, path, title=title, note=note, columns=6, cell=2.0)

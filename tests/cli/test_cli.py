@@ -108,7 +108,7 @@ def test_evaluate_by_a_convention_with_boundaries_and_a_picture(trained, tmp_pat
     figures, picture = tmp_path / "figures.json", tmp_path / "confusion.png"
     assert run("evaluate", trained, "--convention", "voc", "--boundaries", "--json", figures, "--confusion", picture) == 0
     shown, found = capsys.readouterr().out, json.loads(figures.read_text())
-    assert found["convention"] == "voc" and "as voc takes them" in shown
+    assert found["convention"] == "voc" and "means by the convention voc" in shown
     for title, name in (("boundary IoU", "boundary_iou"), ("BF score", "bf_score")):
         assert f"{title} {found[name]['mean']:.4f}" in shown
         assert found[name]["mean"] == pytest.approx(sum(found[name]["classes"].values()) / 2)

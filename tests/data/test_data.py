@@ -152,7 +152,7 @@ def test_a_subset_has_the_attributes_and_the_items_of_the_whole():
 
 
 def test_a_split_of_one_item_or_by_a_wrong_share_is_an_error():
-    with pytest.raises(data.DataError, match="cannot be divided"):
+    with pytest.raises(data.DataError, match="cannot be split"):
         data.split(data.nuclei(), 0.5)
     with pytest.raises(ValueError, match="between 0 and 1, not 5"):
         data.split(data.Shapes(10), 5)
@@ -189,7 +189,7 @@ def test_a_scene_depends_on_its_seed_and_number_only():
 
 def test_forms_have_the_areas_that_geometry_gives():
     """Counted on a fine grid against the formula for each: the masks are what their names say."""
-    from minisegnet.data.shapes import _FORMS
+    from minisegnet.data.scenes import _FORMS
 
     u, v = np.meshgrid(*[np.linspace(-1.2, 1.2, 1200)] * 2)
     cell = (2.4 / 1199) ** 2

@@ -224,7 +224,7 @@ def test_voc_with_faults(tmp_path):
     assert [what.split(":")[0] for what in problems["not a label"]] == ["SegmentationClass/t0.png", "SegmentationClass/t1.png"]
     assert "turned them into colours" in problems["not a label"][0] and "label 30" in problems["not a label"][1]
     assert problems["unreadable"][0].startswith("JPEGImages/v0.jpg")
-    assert problems["missing"] == ["SegmentationClass/v1.png is not there, though JPEGImages/v1.jpg is"]
+    assert problems["missing"] == ["SegmentationClass/v1.png is missing, but JPEGImages/v1.jpg exists"]
     assert problems["leak"] == ["JPEGImages/t2.jpg (train) = JPEGImages/v2.jpg (val)"]
     assert absent[0].startswith("train: bicycle, bird, boat")
     assert {name: part.images for name, part in found.parts.items()} == {"train": 2, "val": 1}
@@ -248,8 +248,8 @@ def test_cityscapes_with_faults(tmp_path):
     put(tmp_path / "leftImg8bit" / "train_extra" / "ulm" / "ulm_000000_000019_leftImg8bit.png", colour(91))
     found = data.check(tmp_path)
     problems = dict(found.report.problems)
-    assert "99 is no labelId" in problems["not a label"][0]
-    assert problems["missing"][0].startswith("leftImg8bit/train/bochum/bochum_000001_000020_leftImg8bit.png is not there, though gtFine/")
+    assert "99 is not a labelId" in problems["not a label"][0]
+    assert problems["missing"][0].startswith("leftImg8bit/train/bochum/bochum_000001_000020_leftImg8bit.png is missing, but gtFine/")
     assert "layout" not in problems and list(found.parts) == ["train", "val", "test"]  # train_extra has no fine labels
     assert "void" not in problems  # the labels of "test" are secret: its whole split is ignored
     (gt / "val").rename(gt / "validation")
@@ -260,7 +260,7 @@ def test_cityscapes_with_faults(tmp_path):
 def test_camvid_and_dsb_with_faults(tmp_path, capsys):
     camvid_tutorial(tmp_path / "camvid")
     put(tmp_path / "camvid" / "trainannot" / "0001TP_006690.png", labels(0, [0, 12]))
-    only(data.check(tmp_path / "camvid"), "not a label", "trainannot/0001TP_006690.png: 12 is no label of CamVid")
+    only(data.check(tmp_path / "camvid"), "not a label", "trainannot/0001TP_006690.png: 12 is not a label of CamVid")
     names = sorted(dsb(tmp_path / "dsb"))
     for file in (tmp_path / "dsb" / "stage1_train" / names[1] / "masks").iterdir():
         put(file, np.zeros(SIZE, np.uint8))
@@ -317,7 +317,7 @@ def test_the_command_says_what_cannot_be_checked(tmp_path, capsys):
 @pytest.mark.parametrize(("count", "size", "classes"), [(1, (20, 20), 2), (7, (60, 15), 3), (4, (20, 70), 21)])
 def test_a_contact_sheet_shows_the_labels(count, size, classes):
     rng = np.random.default_rng(0)
-    palette = viz.class_palette(classes)
+    palette = data.class_palette(classes)
     names = ["background", *(f"class {k}" for k in range(1, classes))]
     masks = rng.integers(0, classes, (count, *size))
     masks[0, :3] = 255

@@ -123,7 +123,7 @@ def test_colours_need_their_meaning(tmp_path):
     assert folder.classes == ("road", "sky") and folder.palette.tolist() == [[128, 64, 128], [70, 130, 180]]
     np.testing.assert_array_equal(folder[0][1], np.array([255, 0, 1])[labels(0, 1, 2)])
     assert (folder[1][1] == 255).all()
-    with pytest.raises(data.DataError, match=r"(?s)colour that is no class.*masks/a.png: #4682b4"):
+    with pytest.raises(data.DataError, match=r"(?s)colour that is not a class.*masks/a.png: #4682b4"):
         data.Folder(tmp_path, colours={"road": "#804080", "ground": "#000000"})
 
 
@@ -218,10 +218,10 @@ def test_folders_that_are_no_data_are_explained(tmp_path):
     with pytest.raises(data.DataError, match="a file, not a folder"):
         data.Folder(tmp_path / "file")
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(data.DataError, match=r"no images/ in it; it holds pictures/"):
+    with pytest.raises(data.DataError, match=r"no images/ in it, only pictures/"):
         data.Folder(tmp_path)
     (tmp_path / "images").mkdir()
-    with pytest.raises(data.DataError, match="images: the folder holds no images and is empty"):
+    with pytest.raises(data.DataError, match="images: the folder contains no images and is empty"):
         data.Folder(tmp_path)
     (tmp_path / "images" / "a.txt").write_text("x")
     with pytest.raises(data.DataError, match=r"of other kinds \(\.txt\).*png"):
@@ -230,7 +230,7 @@ def test_folders_that_are_no_data_are_explained(tmp_path):
     Image.fromarray(grey()).save(tmp_path / "images" / "a.png")
     with pytest.raises(data.DataError, match=r"no masks/ in it"):
         data.Folder(tmp_path)
-    with pytest.raises(data.DataError, match=rf"Perhaps {tmp_path} is meant"):
+    with pytest.raises(data.DataError, match=rf"Perhaps you mean {tmp_path}"):
         data.Folder(tmp_path / "images")
 
 
@@ -251,7 +251,7 @@ def test_soft_edges_and_jpeg_are_no_labels(tmp_path):
     soft = tmp_path / "soft"
     soft.mkdir()
     pairs(soft, np.arange(120, dtype=np.uint8).reshape(12, 10))
-    with pytest.raises(data.DataError, match=r"(?s)unlikely as classes.*masks='instances'.*120 different values"):
+    with pytest.raises(data.DataError, match=r"(?s)too many values for classes.*masks='instances'.*120 different values"):
         data.Folder(soft)
     assert len(data.Folder(soft, classes=120).classes) == 120
     assert data.Folder(soft, masks="instances").kind == "instances"
@@ -261,7 +261,7 @@ def test_a_mask_of_fractions_and_a_stack_of_pictures_are_refused(tmp_path):
     tree(tmp_path, {"a.png": grey(), "b.png": grey()}, {"a.tif": labels(0, 1).astype(np.float32) / 2, "b.tif": labels(0, 1)})
     first = Image.fromarray(labels(0, 1))
     first.save(tmp_path / "masks" / "b.tif", save_all=True, append_images=[first])
-    with pytest.raises(data.DataError, match=r"(?s)masks/a.tif: the mask holds fractions.*several pictures.*masks/b.tif: 2 of them"):
+    with pytest.raises(data.DataError, match=r"(?s)masks/a.tif: the mask contains fractions.*several images.*masks/b.tif: 2 of them"):
         data.Folder(tmp_path)
 
 

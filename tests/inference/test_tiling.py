@@ -1,5 +1,6 @@
 """Tiles that cover an image, and a whole that does not show where they were."""
 
+import sys
 import tracemalloc
 from itertools import pairwise
 
@@ -176,16 +177,34 @@ def test_labels_from_file_to_file(tmp_path):
     Image.fromarray(image).save(tmp_path / "a.png")
     labels, sure = inference.segment_image(model, image, confidence=True)
     counts = segment_large(
-        model, tmp_path / "a.png", tmp_path / "l.png", confidence=tmp_path / "c.png", overview=tmp_path / "o.png",
-        tiling=Tiling(512), colours=np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8),
+        model, tmp_path / "a.png", tmp_path / "l.png", confidence=tmp_path / "c.png", tiling=Tiling(512),
+        colours=np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8),
     )  # fmt: skip
-    with Image.open(tmp_path / "l.png") as found, Image.open(tmp_path / "c.png") as doubt, Image.open(tmp_path / "o.png") as glance:
+    with Image.open(tmp_path / "l.png") as found, Image.open(tmp_path / "c.png") as doubt:
         assert found.mode == "P" and found.getpalette()[:9] == list(range(1, 10))
         differing = np.asarray(found) != labels
         assert differing.mean() < 1e-3
         assert np.abs(np.asarray(doubt) / 255.0 - sure).max() < 0.5 / 255 + 1e-4
-        assert glance.size == (201, 150)
         assert counts.tolist() == np.bincount(np.asarray(found).ravel(), minlength=3).tolist()
+
+
+def test_every_strip_is_handed_on_with_its_rows_of_the_image(tmp_path):
+    model, image, seen = network(), RNG.integers(0, 255, (300, 70), dtype=np.uint8), []
+    segment_large(model, image, tmp_path / "l.png", tiling=Tiling(96), on_strip=lambda *strip: seen.append(strip))
+    assert len(seen) > 2 and [start for start, *_ in seen] == np.cumsum([0, *(len(labels) for *_, labels in seen)])[:-1].tolist()
+    np.testing.assert_allclose(np.concatenate([rows for _, rows, _ in seen], axis=1), inference.prepare(image), atol=1e-5)
+    with Image.open(tmp_path / "l.png") as found:
+        np.testing.assert_array_equal(np.concatenate([labels for *_, labels in seen]), np.asarray(found))
+
+
+def test_a_file_is_read_without_pyvips_as_well(tmp_path, monkeypatch):
+    image = RNG.integers(0, 255, (60, 40), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    np.testing.assert_allclose(LargeImage(tmp_path / "a.png").rows(5, 60), inference.prepare(image)[:, 5:], atol=1e-5)
+    (tmp_path / "b.npy").write_bytes(b"no array")
+    with pytest.raises(OSError, match=r"b\.npy: this is not a \.npy file"):
+        LargeImage(tmp_path / "b.npy")
 
 
 def test_nothing_is_half_written_when_the_image_is_damaged_further_down(tmp_path):
@@ -197,14 +216,17 @@ def test_nothing_is_half_written_when_the_image_is_damaged_further_down(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_memory_is_that_of_a_row_of_tiles_whatever_the_height(tmp_path):
-    net = ms.nn.Conv2d(1, 2, 1)
-    peaks = []
+@pytest.mark.parametrize("suffix", ["npy", "png"])
+def test_memory_is_that_of_a_row_of_tiles_whatever_the_height(tmp_path, suffix):
+    if suffix == "png":
+        pytest.importorskip("pyvips", reason="pyvips is not installed (extra large)")
+    net, peaks, source = ms.nn.Conv2d(1, 2, 1), [], tmp_path / f"a.{suffix}"
     for height in (400, 6400):
-        Image.fromarray(np.broadcast_to(RNG.integers(0, 255, 96, dtype=np.uint8), (height, 96)).copy()).save(tmp_path / "a.png")
-        segment_large(net, tmp_path / "a.png", tmp_path / "l.png", tiling=Tiling(64))  # once for what is loaded only once
+        image = np.broadcast_to(RNG.integers(0, 255, 96, dtype=np.uint8), (height, 96)).copy()
+        np.save(source, image) if suffix == "npy" else Image.fromarray(image).save(source)
+        segment_large(net, source, tmp_path / "l.png", tiling=Tiling(64))  # once for what is loaded only once
         tracemalloc.start()
-        segment_large(net, tmp_path / "a.png", tmp_path / "l.png", tiling=Tiling(64))
+        segment_large(net, source, tmp_path / "l.png", tiling=Tiling(64))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.6 * peaks[0] + (1 << 20)

@@ -387,7 +387,7 @@ def test_names_that_cannot_be_used(text, options, message):
         (lambda: losses.BoundaryWeightedCrossEntropyLoss(sigma=0), "sigma"),
         (lambda: losses.AuxiliaryLoss(losses.DiceLoss(), -1), "weight"),
         (lambda: losses.DiceLoss(include_background=False)(Tensor(np.zeros((1, 1, 2, 2))), np.zeros((1, 2, 2), int)), "no class is left"),
-        (lambda: losses.LovaszSoftmaxLoss([3])(Tensor(np.zeros((1, 2, 2, 2))), np.zeros((1, 2, 2), int)), "tell 2 apart"),
+        (lambda: losses.LovaszSoftmaxLoss([3])(Tensor(np.zeros((1, 2, 2, 2))), np.zeros((1, 2, 2), int)), "have 2 classes"),
     ],
 )
 def test_options_that_make_no_sense(make, message):

@@ -136,11 +136,11 @@ def test_a_class_that_is_only_predicted_gets_zero(metric):
 
 def test_what_cannot_be_scored_is_named():
     for metric in (BoundaryIoU, BoundaryF1):
-        with pytest.raises(ValueError, match=r"prediction holds the label 5"):
+        with pytest.raises(ValueError, match=r"prediction contains the label 5"):
             metric(2).update(np.zeros((4, 4), int), np.full((4, 4), 5))
         with pytest.raises(ValueError, match=r"\(H, W\) or \(N, H, W\), not \(4,\)"):
             metric(2).update(np.zeros(4, int), np.zeros(4, int))
         with pytest.raises(ValueError, match="2 names"):
             metric(3, classes=["a", "b"])
-    with pytest.raises(ValueError, match="tolerance is a share of the image's diagonal"):
+    with pytest.raises(ValueError, match="tolerance is a fraction of the image's diagonal"):
         BoundaryF1(2, tolerance=5)

@@ -123,13 +123,13 @@ def test_many_classes_in_a_narrow_dtype_do_not_overflow():
 @pytest.mark.parametrize(
     ("truth", "guess", "words"),
     [
-        ([0, 7], [0, 1], r"target holds the label 7 .*0 to 2, and 255 is ignored"),
-        ([0, -1], [0, 1], r"target holds the label -1"),
-        ([0, 1], [0, 3], r"prediction holds the label 3 \(1 pixels"),
-        ([0, 1], [0, 255], r"prediction holds the label 255"),
+        ([0, 7], [0, 1], r"target contains the label 7 .*0 to 2, and 255 is ignored"),
+        ([0, -1], [0, 1], r"target contains the label -1"),
+        ([0, 1], [0, 3], r"prediction contains the label 3 \(1 pixels"),
+        ([0, 1], [0, 255], r"prediction contains the label 255"),
         ([0, 1], [0], r"one shape.*\(2,\).*\(1,\).*argmax"),
-        ([0, 1], [0.1, 0.9], r"prediction must hold integer labels, not float64.*argmax"),
-        ([0.0, 1.0], [0, 1], r"target must hold integer labels"),
+        ([0, 1], [0.1, 0.9], r"prediction must contain integer labels, not float64.*argmax"),
+        ([0.0, 1.0], [0, 1], r"target must contain integer labels"),
     ],
 )
 def test_what_cannot_be_counted_is_named_and_not_counted(truth, guess, words):

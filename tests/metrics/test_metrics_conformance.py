@@ -197,7 +197,7 @@ def test_the_command_offers_every_convention():
 def test_only_cityscapes_knows_a_prediction_of_no_class():
     guess = np.repeat([0, 1, 255, 0, 255], [40, 10, 10, 5, 35])
     for name in ("nanmean", "fcn", "voc", "segnet"):
-        with pytest.raises(ValueError, match="prediction holds the label 255"):
+        with pytest.raises(ValueError, match="prediction contains the label 255"):
             counted(name, guess)
     found = counted("cityscapes", guess)
     np.testing.assert_allclose(found.iou, [40 / 45, 10 / 20, math.nan, 0, math.nan], atol=1e-12)

@@ -5,8 +5,8 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from minisegnet import models, random, viz
-from minisegnet.diagnostics import Attribution, trace_pixel
+from minisegnet import data, models, random, viz
+from minisegnet.diagnostics import Attribution, follow_pixel
 from minisegnet.viz.gallery import Panel
 
 RNG = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_constant_and_broken_numbers_are_drawn():
 def test_doubt_is_on_one_scale_for_all_images():
     """0.5 has the colour of the middle, although it is the largest value here."""
     picture = viz.doubt(
-        np.zeros((8, 8)), np.zeros((8, 8), int), {"margin": np.full((8, 8), 0.5), "entropy": np.full((8, 8), 0.5)}, viz.class_palette(2)
+        np.zeros((8, 8)), np.zeros((8, 8), int), {"margin": np.full((8, 8), 0.5), "entropy": np.full((8, 8), 0.5)}, data.class_palette(2)
     )
     for name in ("viridis", "inferno"):
         assert holds(picture, np.array(colormaps[name](0.5)[:3]) * 255) > 50_000
@@ -64,7 +64,7 @@ def test_doubt_is_on_one_scale_for_all_images():
 def test_heat_lies_where_it_is():
     heat = np.zeros((20, 20))
     heat[:10] = 1
-    picture = viz.attribution(np.full((20, 20, 3), 100, np.uint8), Attribution(heat, "down4", 1, 2.0), "nucleus")
+    picture = Attribution(heat, "down4", 1, 2.0).draw(np.full((20, 20, 3), 100, np.uint8), "nucleus")
     assert holds(picture, (100, 100, 100)) > 80_000  # the image, and the lower half of the third panel
     assert holds(picture, np.array(colormaps["inferno"](1.0)[:3]) * 255) > 50_000
 
@@ -95,9 +95,9 @@ def test_filters_of_one_three_and_many_channels():
         viz.filters(one[0, 0])
 
 
-def test_the_trace_of_a_pixel_is_drawn(tmp_path):
+def test_the_path_of_a_pixel_is_drawn(tmp_path):
     random.manual_seed(0)
     model, image = models.create("unet", 1, 2, 1 / 32), RNG.standard_normal((1, 32, 32)).astype(np.float32)
-    path = viz.trace(image, trace_pixel(model, image, (10, 20), 1), tmp_path / "t.png", classes=("ground", "cell"))
+    path = follow_pixel(model, image, (10, 20), 1).draw(image, tmp_path / "t.png", classes=("ground", "cell"))
     with Image.open(path) as picture:
         assert picture.size[0] > 1000 and holds(picture, (0, 229, 255), 40) > 200

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from minisegnet import viz
+from minisegnet import data, viz
 from minisegnet.viz.pictures import as_rgb
 from minisegnet.viz.progress import smooth
 from minisegnet.viz.sheet import CONFUSED, FALSE, FOUND, MISSED, SKIPPED, error_map
@@ -35,17 +35,17 @@ def test_the_palette_is_that_of_pascal_voc():
     """The colours as the challenge's page shows them."""
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 7: (128, 128, 128)}
     known |= {8: (64, 0, 0), 15: (192, 128, 128), 16: (0, 64, 0), 20: (0, 64, 128), 255: (224, 224, 192)}
-    found = viz.palette(256)
+    found = data.palette(256)
     assert {k: tuple(found[k].tolist()) for k in known} == known
     assert len(np.unique(found, axis=0)) == 256
-    np.testing.assert_array_equal(viz.palette(21), found[:21])
+    np.testing.assert_array_equal(data.palette(21), found[:21])
     with pytest.raises(ValueError, match="up to 256 colours, not 300"):
-        viz.palette(300)
+        data.palette(300)
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 9, 256])
 def test_classes_have_colours_of_their_own(n):
-    found = viz.class_palette(n)
+    found = data.class_palette(n)
     assert found.shape == (n, 3) and found.dtype == np.uint8 and len(np.unique(found, axis=0)) == n
 
 
@@ -62,15 +62,26 @@ def test_the_error_colours_differ_in_brightness_from_the_darkened_image():
 
 def test_labels_become_their_colours():
     labels = np.array([[0, 1, 2], [255, 2, 0]])
-    found = viz.colourise(labels, viz.palette(3))
+    found = viz.colourise(labels, data.palette(3))
     assert found.dtype == np.uint8
     assert found.tolist() == [[[0, 0, 0], [128, 0, 0], [0, 128, 0]], [[224, 224, 192], [0, 128, 0], [0, 0, 0]]]
     with pytest.raises(ValueError, match=r"label 2 has no colour.*2 of them"):
-        viz.colourise(labels, viz.palette(2))
+        viz.colourise(labels, data.palette(2))
     with pytest.raises(ValueError, match=r"\(H, W\).*\(1, 2, 3\)"):
-        viz.colourise(labels[None], viz.palette(3))
+        viz.colourise(labels[None], data.palette(3))
     with pytest.raises(ValueError, match="integer labels"):
-        viz.colourise(labels / 2, viz.palette(3))
+        viz.colourise(labels / 2, data.palette(3))
+
+
+def test_an_overview_is_every_kth_row_and_column_of_the_overlay_whatever_the_strips(tmp_path, monkeypatch):
+    monkeypatch.setattr("minisegnet.viz.overview._LARGEST", 20)
+    image, labels = RNG.integers(0, 255, (3, 70, 41), dtype=np.uint8), RNG.integers(0, 2, (70, 41))
+    glance = viz.Overview((70, 41))
+    for start, stop in ((0, 3), (3, 30), (30, 31), (31, 70)):
+        glance.add(start, image[:, start:stop], labels[start:stop])
+    with Image.open(glance.save(tmp_path / "o.png", data.palette(2), background=None)) as found:
+        expected = viz.overlay(image[:, ::4, ::4], labels[::4, ::4], data.palette(2), background=None)
+        np.testing.assert_array_equal(np.asarray(found), expected)
 
 
 def test_an_overlay_blends_regions_leaves_the_background_and_draws_rims():
@@ -82,12 +93,12 @@ def test_an_overlay_blends_regions_leaves_the_background_and_draws_rims():
     assert found[0, 0].tolist() == found[1, 1].tolist() == [100, 100, 100]
     assert found[4, 4].tolist() == [150, 50, 75]
     assert found[2, 4].tolist() == [200, 0, 50]
-    np.testing.assert_array_equal(viz.overlay(image, labels, viz.palette(2), alpha=0), image)
-    assert viz.overlay(image, labels, viz.palette(2), alpha=1, background=None)[1, 4].tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(viz.overlay(image, labels, data.palette(2), alpha=0), image)
+    assert viz.overlay(image, labels, data.palette(2), alpha=1, background=None)[1, 4].tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="between 0 and 1, not 3"):
-        viz.overlay(image, labels, viz.palette(2), alpha=3)
+        viz.overlay(image, labels, data.palette(2), alpha=3)
     with pytest.raises(ValueError, match=r"\(9, 9\).*\(9, 8\)"):
-        viz.overlay(image, labels[:, :8], viz.palette(2))
+        viz.overlay(image, labels[:, :8], data.palette(2))
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (1, 5, 6), (2, 5, 6), (3, 5, 6), (4, 5, 6)])
@@ -110,7 +121,7 @@ def test_8_bit_images_are_shown_as_they_are():
 def test_a_label_png_holds_the_labels_and_shows_the_colours(tmp_path):
     labels = RNG.integers(0, 4, (13, 17))
     labels[0, 0] = 255
-    colours = viz.class_palette(4)
+    colours = data.class_palette(4)
     path = viz.save_label_png(labels, colours, tmp_path / "labels.png")
     with Image.open(path) as picture:
         assert picture.mode == "P"
@@ -137,7 +148,7 @@ def test_the_error_map_tells_the_kinds_of_error_apart():
 def test_a_sheet_shows_truth_prediction_and_errors(tmp_path, rows, size, classes):
     truths = RNG.integers(0, 2, (rows, *size))
     guesses = RNG.integers(0, 2, (rows, *size))
-    colours = viz.class_palette(classes)
+    colours = data.class_palette(classes)
     names = [f"class {k}" for k in range(classes)]
     path = viz.predictions(RNG.normal(size=(rows, 3, *size)), truths, guesses, names, colours, tmp_path / "new" / "p.png", background=0)
     sheet = pixels(path)
@@ -229,9 +240,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     labels = np.zeros((2, 2), int)
     with pytest.raises(OSError, match=r"cannot write .*file/out\.png: the folder .*file cannot be made or written to"):
-        viz.save_label_png(labels, viz.palette(2), tmp_path / "file" / "out.png")
+        viz.save_label_png(labels, data.palette(2), tmp_path / "file" / "out.png")
     with pytest.raises(OSError, match=r"cannot write .*: it is a folder"):
-        viz.save_label_png(labels, viz.palette(2), tmp_path)
+        viz.save_label_png(labels, data.palette(2), tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -239,7 +250,7 @@ def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(PermissionError, match="cannot be made or written to"):
-            viz.save_label_png(np.zeros((2, 2), int), viz.palette(2), tmp_path / "out.png")
+            viz.save_label_png(np.zeros((2, 2), int), data.palette(2), tmp_path / "out.png")
     finally:
         tmp_path.chmod(0o700)
 

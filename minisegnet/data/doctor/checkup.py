@@ -1,4 +1,4 @@
-"""What the data-set doctor found: counts, problems, and a table of both."""
+"""The result of checking a data set: counts, problems, and a table of both."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 from ..listing import by
 from .report import ADVICE, WARNINGS, Report
 
-_RARE = 20  # how many times as many pixels a class must have as another one, to be called frequent
+_RARE = 20  # a ratio between the pixels of two classes from which on the imbalance is reported
 
 
 @dataclass
 class Part:
-    """What was counted in one split.
+    """The counts of one split.
 
     Attributes
     ----------
     dataset : Dataset
     images : int
-        That could be read, with their masks.
+        Images that could be read together with their masks.
     pixels, images_with, around : int64, (K,)
-        Of each class: its pixels, the images that have it, and the pixels that are not ignored in those.
+        For each class its pixels, the images in which it appears, and the counted pixels of those images.
     ignored : int
-        Pixels that are.
+        Pixels with the label `ignore_index`, which are not counted.
     sizes : Counter, (height, width) → images
     """
 
@@ -54,20 +54,20 @@ class Part:
 
 @dataclass
 class Checkup:
-    """What the doctor found. ``print`` it, or take `to_dict` for JSON.
+    """The result of `check`: ``print`` shows it as a table, `to_dict` gives it for JSON.
 
     Attributes
     ----------
     path : Path
     title : str
-        Which data set it is.
+        The name of the data set.
     notes : tuple of str
-        How a folder of your own is read.
+        How the masks of a folder of your own are read.
     parts : dict, split → Part
-        The first is the one to train on.
+        The first split is the training split.
     report : Report
     flagged : dict, (split, item) → list of str
-        The items that can be shown and have a problem, and the kinds of problem.
+        The kinds of problem of each item that has one and can still be shown.
     """
 
     path: Path
@@ -83,10 +83,10 @@ class Checkup:
 
     @property
     def weights(self) -> np.ndarray:
-        """Median-frequency weights of the first part, float64 (K,): NaN for a class that is not in it.
+        """Median-frequency weights of the first part, float64 (K,): NaN for a class that does not appear in it.
 
-        The frequency of a class is its pixels over those of the images that have it; the weight is the
-        median of the frequencies over its own. Source: Eigen & Fergus, ICCV 2015.
+        The frequency of a class is the number of its pixels over the number of pixels of the images in which it
+        appears. Its weight is the median frequency over its own. Source: Eigen & Fergus, ICCV 2015.
         """
         part = next(iter(self.parts.values()))
         with np.errstate(invalid="ignore"):
@@ -96,7 +96,7 @@ class Checkup:
 
     @property
     def imbalance(self) -> str:
-        """A sentence about a class that has far fewer pixels than another, or ""."""
+        """A sentence about a class with far fewer pixels than another, or ""."""
         part = next(iter(self.parts.values()))
         there = np.flatnonzero(part.pixels)
         if len(there) < 2:
@@ -107,11 +107,11 @@ class Checkup:
             return ""
         return (
             f"class imbalance: {self.classes[most]} has {ratio:,.0f} times the pixels of {self.classes[least]} ({share:.2%} of all); "
-            "the column weight would even that out in the loss"
+            "the weights in the table would balance that in the loss"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, for JSON."""
+        """All counts and problems as plain values, for JSON."""
         weights = [None if np.isnan(w) else round(float(w), 6) for w in self.weights]
         return {
             "path": str(self.path),

@@ -1,4 +1,4 @@
-"""The data-set doctor: every file is read, everything is counted, and each problem is named with its file."""
+"""Check a data set: read every file, count everything, and name each problem with its file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .report import Report
 
 
 def check(path: str | os.PathLike, *, tick: Callable[[int, int], None] | None = None, **options: Any) -> Checkup:
-    """Read every image and every mask of a data set, and tell what is in it and what is wrong with it.
+    """Read every image and every mask of a data set, and report its contents and its problems.
 
     Parameters
     ----------
     path : path
-        As in `data.open`; of a published data set every split is checked.
+        As in `data.open`. All splits of a published data set are checked.
     tick : callable, optional
-        Called with ``(files read, of how many)``.
+        Called after each item with the number of items that were read and the number of all items.
     **options
         As in `data.open`.
 
@@ -42,8 +42,8 @@ def check(path: str | os.PathLike, *, tick: Callable[[int, int], None] | None = 
     Raises
     ------
     DataError
-        If there is nothing to check: no data set that is known, no pair of image and mask, or masks in
-        colours whose meaning was not told.
+        If there is nothing to check: the layout is unknown, there is no pair of image and mask, or the masks are in
+        colours and `colours` was not given.
     """
     report = Report()
     parts = _opened(path, report, options)
@@ -66,7 +66,7 @@ def check(path: str | os.PathLike, *, tick: Callable[[int, int], None] | None = 
             elif result.pixels[0] == result.pixels.sum() and len(result.pixels) > 1:
                 _flag(report, flagged, "blank", [(name, k)], parts, f"{_file(parts, name, k, 1)}: all of it is {part.dataset.classes[0]}")
     for name, items in empty.items():
-        if len(items) < parts[name].images:  # a split whose labels are kept secret is no mistake
+        if len(items) < parts[name].images:  # if no label is public, as in a test split, that is not a mistake
             for k in items:
                 _flag(report, flagged, "void", [(name, k)], parts, _file(parts, name, k, 1))
     _copies(report, flagged, seen, parts)
@@ -93,12 +93,12 @@ class _Counts:
     pixels: np.ndarray
     ignored: int
     size: tuple[int, int]
-    image: bytes  # digests: equal for equal pixels, in whatever file
+    image: bytes  # digests of the pixels: equal pixels in different files have equal digests
     mask: bytes
 
 
 def _opened(path: str | os.PathLike, report: Report, options: dict[str, Any]) -> dict[str, Part]:
-    """The parts that can be opened at all; why another one cannot is put into the report."""
+    """The parts that can be opened. The report gets the reason for each part that cannot."""
     found = detect(path)
     if issubclass(found, Folder):
         folder = found(path, strict=False, **options)
@@ -119,7 +119,7 @@ def _opened(path: str | os.PathLike, report: Report, options: dict[str, Any]) ->
 
 
 def _splits(found: type[Official], path: str | os.PathLike, options: dict[str, Any]) -> tuple[str, ...]:
-    """The splits of a published data set, which an instance of it knows: of the first split that can be opened."""
+    """The splits of a published data set. Only an instance knows them, so the first split that can be opened is opened."""
     problem: DataError | None = None
     for split in (*(found.parts or ("all",)), "test"):
         try:
@@ -131,7 +131,7 @@ def _splits(found: type[Official], path: str | os.PathLike, options: dict[str, A
 
 
 def _read_all(dataset: Any) -> Iterator[_Counts | _Fault]:
-    """What each item holds, in order. Decoding releases the interpreter's lock, so threads help; only a few are ahead."""
+    """The counts of each item, in order, read by threads: decoding releases the interpreter's lock."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(dataset), 8 * workers):
@@ -145,10 +145,10 @@ def _read(dataset: Any, k: int) -> _Counts | _Fault:
         file = dataset.files[k][1]
         mask = dataset.mask(k)
     except DataError as error:
-        # What a reader of labels says about them is a DataError in itself; anything else is a file that cannot be decoded.
+        # The cause is a DataError if the labels are wrong, and another exception if the file cannot be decoded.
         kind = "not a label" if isinstance(error.__cause__, DataError) else "unreadable"
         return _Fault(kind, str(error).replace(f"{dataset.path}{os.sep}", ""), file)
-    except Exception as error:  # a damaged file can make its decoder raise nearly anything, and the others are still to be read
+    except Exception as error:  # a damaged file can make its decoder raise nearly anything; the other files are still read
         return _Fault("unreadable", f"{_relative(dataset, file)}: {explained(error)}", file)
     if image.shape[1:] != mask.shape:
         return _Fault("size", f"{_relative(dataset, file)}: {by(mask.shape)}, its image is {by(image.shape[1:])}", file)
@@ -162,7 +162,7 @@ def _digest(array: np.ndarray) -> bytes:
 
 
 def _copies(report: Report, flagged: dict, seen: dict[bytes, list[tuple[str, int, bytes]]], parts: dict[str, Part]) -> None:
-    """Images that are there more than once."""
+    """Report images that occur more than once."""
     for group in seen.values():
         if len(group) == 1:
             continue

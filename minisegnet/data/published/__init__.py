@@ -1,1 +1,1 @@
-"""Published data sets, each read in its own layout."""
+"""Published data sets, each read in the layout in which it is distributed."""

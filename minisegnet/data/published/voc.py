@@ -1,7 +1,7 @@
-"""Pascal VOC, and the Semantic Boundaries Dataset that labels more of its images.
+"""Pascal VOC, and the Semantic Boundaries Dataset (SBD), which labels more of its images.
 
-The masks are palette PNGs: a pixel stores an index, which is the class, and the palette only says in
-which colour a program shows it. Index 255, shown in cream, is the rim around objects that nobody labels.
+The masks are palette PNGs. The index that a pixel stores is its class; the palette only gives the colour in which
+programs show it. Index 255, shown in cream, marks the unlabelled rims of objects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ..base import DataError
 from ..colours import palette
 from ..pairs import read_indices
-from .matlab import read_field
+from .matlab import check_scipy, read_field
 from .official import Item, Official
 
 _LISTS = Path("ImageSets") / "Segmentation"
@@ -22,19 +22,20 @@ _SBD = ("benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset", "SBD
 
 
 class PascalVOC(Official):
-    """Pascal VOC, 2007 to 2012: 20 kinds of things and the background.
+    """Pascal VOC, 2007 to 2012: 20 classes of objects and the background.
 
     Parameters
     ----------
     path : path
-        ``VOC2012``, or ``VOCdevkit``, or the folder in which that lies.
+        ``VOC2012``, ``VOCdevkit``, or the folder that contains it.
     split : str
-        One of the lists in ``ImageSets/Segmentation``: "train" (1464 images in 2012), "val" (1449),
-        "trainval" (2913); or, where there are more labels, "train_aug": all that they and VOC label, less
-        "val" (10,582 images). The images of "train" keep the masks of VOC.
+        One of the lists in ``ImageSets/Segmentation``: "train" (1464 images in 2012), "val" (1449), "trainval"
+        (2913). With the labels of SBD also "train_aug": all images that VOC or SBD labels, without "val" (10,582
+        images). The images of "train" keep the masks of VOC.
     sbd : path, optional
-        Where ``cls/``, ``train.txt`` and ``val.txt`` of the Semantic Boundaries Dataset lie. By default it
-        is looked for beside the data; so is ``SegmentationClassAug/``, the same labels as PNGs.
+        The folder with ``cls/``, ``train.txt`` and ``val.txt`` of SBD; its MATLAB files need SciPy
+        (``pip install 'minisegnet[voc]'``). By default these, or the same labels as PNGs in
+        ``SegmentationClassAug/``, are searched for beside the data.
     standardise, in_channels, strict
         See `Official`.
 
@@ -83,18 +84,18 @@ class PascalVOC(Official):
 
     def _item(self, name: str, mask: Path) -> Item:
         image = self.path / "JPEGImages" / f"{name}.jpg"
-        if mask.suffix == ".mat" and not image.exists():  # SBD brings its images along
+        if mask.suffix == ".mat" and not image.exists():  # SBD comes with its images
             image = mask.parents[1] / "img" / f"{name}.jpg"
         return Item(name, image, mask)
 
     def _list(self, split: str) -> list[str]:
         file = self.path / _LISTS / f"{split}.txt"
         if not file.is_file():
-            raise DataError(f"{file}: there is no such list; it says which images are in {split!r}")
+            raise DataError(f"{file}: there is no such list of the images of the split {split!r}")
         return names_in(file)
 
     def _more(self) -> Path | None:
-        """The folder with the labels of SBD: PNGs, or ``cls/`` with MATLAB files."""
+        """The folder with the labels of SBD: ``SegmentationClassAug/`` with PNGs, or ``cls/`` with MATLAB files."""
         if self._sbd is not None:
             if not (Path(self._sbd) / "cls").is_dir():
                 raise DataError(
@@ -110,6 +111,7 @@ class PascalVOC(Official):
         assert folder is not None
         own, held_out = set(self._list("train")), set(self._list("val"))
         if folder.name == "cls":
+            check_scipy(folder)
             suffix, names = ".mat", {name for part in ("train", "val") for name in names_in(folder.parent / f"{part}.txt")}
         else:
             lists = [self.path / _LISTS / f"{name}.txt" for name in ("trainaug", "train_aug")]
@@ -127,12 +129,12 @@ class PascalVOC(Official):
 
 
 def names_in(file: Path) -> list[str]:
-    """The names in a list, one a line. Some lists have paths in them: what counts is the name of the first file.
+    """The names in a list, one per line. If a line contains paths, the name of the first file is used.
 
     Raises
     ------
     DataError
-        If there is no such list, or nothing is in it.
+        If the list does not exist or is empty.
     """
     if not file.is_file():
         raise DataError(f"{file}: there is no such list of images")

@@ -1,8 +1,8 @@
-"""Augmentation: the image and its mask are changed together.
+"""Augmentation: an image and its mask are transformed together.
 
-A transform is called as ``image, mask = transform(image, mask, rng)`` with float32 (C, H, W),
-int64 (H, W) and a `numpy.random.Generator`, its only source of chance. It returns contiguous
-arrays and leaves its arguments as they are.
+A transform is called as ``image, mask = transform(image, mask, rng)`` with float32 (C, H, W), int64 (H, W) and
+a `numpy.random.Generator`, its only source of randomness. It returns contiguous arrays and does not change its
+arguments.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ def augmentation(
     blur: float = 0.0,
     noise: float = 0.0,
 ) -> Compose:
-    """The transforms of training, in their order; by default a random crop, flips and quarter turns, none of which alters a value.
+    """The transforms of training, in order. By default they are a random crop, flips and quarter turns, which change no pixel value.
 
     Parameters
     ----------
     crop : int, (int, int) or None
         None for whole images.
     ignore_index : int
-        Of what lies outside the image.
+        The label of what lies outside the image.
     scale : (float, float), optional
-        `RandomScale`; 0.5 to 2 in the recipes of torchvision, DeepLab and PSPNet.
+        The range of `RandomScale`; 0.5 to 2 in the recipes of torchvision, DeepLab and PSPNet.
     rotate : float
-        Degrees of `RandomRotation`; 10 in PSPNet's.
+        The degrees of `RandomRotation`; 10 in the recipe of PSPNet.
     flip : {"both", "horizontal", "none"}
-        "horizontal" where up and down differ, as in street scenes.
+        Use "horizontal" where up and down differ, as in street scenes.
     quarter_turns : bool
-        Only with ``flip="both"``: a picture that may be turned may be mirrored.
+        Has an effect only with ``flip="both"``: an image that may be turned may also be mirrored.
     jitter : float
-        Strength of `ColourJitter`, 0 to 1: brightness, contrast and saturation ± `jitter`, hue ± a tenth of that.
+        Strength of `ColourJitter`, 0 to 1: brightness, contrast and saturation ± `jitter`, hue ± a tenth of it.
     blur : float
-        Largest deviation of `GaussianBlur`, applied to every other image.
+        The largest deviation of `GaussianBlur`, which is applied with probability one half.
     noise : float
-        Largest deviation of `GaussianNoise`.
+        The largest deviation of `GaussianNoise`.
 
     Raises
     ------

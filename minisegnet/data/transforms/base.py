@@ -1,4 +1,4 @@
-"""What a transform is, and transforms made of others."""
+"""What a transform is, and transforms that are made of others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Compose:
 
 @dataclass(frozen=True)
 class RandomApply:
-    """A transform that is applied with probability `p`, and otherwise left out."""
+    """A transform that is applied with probability `p`."""
 
     transform: Transform
     p: float = 0.5

@@ -1,4 +1,4 @@
-"""Transforms that move pixels: the image and its mask alike."""
+"""Transforms that move the pixels of an image and of its mask in the same way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .base import Pair, contiguous
 class RandomCrop:
     """A window of a given size at a random place.
 
-    An image that is too small is padded on both sides: the image by reflection, so that no false
-    edge appears, the mask with `ignore_index`, so that nothing is learnt from it.
+    If the image is too small, it is padded on both sides: the image by reflection, so that no false edge appears,
+    and the mask with `ignore_index`, so that nothing is learnt from the padding.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class QuarterTurn:
-    """Turn by 0, 90, 180 or 270 degrees; an image that is not square only by 0 or 180, so that its shape stays."""
+    """Turn by 0, 90, 180 or 270 degrees. An image that is not square is turned by 0 or 180, which keeps its shape."""
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
         turns = int(rng.integers(4))
@@ -79,8 +79,8 @@ class QuarterTurn:
 class RandomScale:
     """Enlarge or shrink by a random factor, drawn evenly on a logarithmic scale from `low` to `high`.
 
-    The image is interpolated (bilinear, with smoothing when it shrinks); a pixel of the mask takes
-    the label of the nearest pixel, so no label is invented between two.
+    The image is interpolated (bilinear, with smoothing when it shrinks). A pixel of the mask takes the label of
+    the nearest pixel, so that no label appears that was not there.
     """
 
     low: float = 0.75
@@ -96,10 +96,9 @@ class RandomScale:
 
 
 def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
-    """Image (C, H, W), bilinear, and mask (H, W), nearest, in a new size (height, width).
+    """Resize an image (C, H, W), bilinear, and its mask (H, W), nearest, to (height, width).
 
-    Pixels are squares: the centre of pixel i lies at i + ½, in the image and in the mask alike, so
-    the two stay on top of each other.
+    The centre of pixel i lies at i + ½ in both, so that the image and the mask stay aligned.
     """
     from PIL import Image
 
@@ -111,10 +110,10 @@ def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Pair:
 
 @dataclass(frozen=True)
 class RandomRotation:
-    """Turn about the middle by an angle drawn evenly from −`degrees` to `degrees`; the size stays.
+    """Turn about the middle by an angle drawn uniformly from −`degrees` to `degrees`; the size stays the same.
 
-    The image is interpolated (bilinear); a pixel of the mask takes the label of the nearest pixel. Corners that
-    come from outside are filled as in `RandomCrop`: the image by reflection, the mask with `ignore_index`.
+    The image is interpolated (bilinear), and a pixel of the mask takes the label of the nearest pixel. Corners that
+    lie outside the original are filled as in `RandomCrop`: the image by reflection, the mask with `ignore_index`.
 
     Parameters
     ----------
@@ -135,12 +134,12 @@ class RandomRotation:
 
 
 def rotate(image: np.ndarray, mask: np.ndarray, degrees: float, ignore_index: int = 255) -> Pair:
-    """Image (C, H, W), bilinear, and mask (H, W), nearest, turned counter-clockwise about the middle."""
+    """Turn an image (C, H, W), bilinear, and its mask (H, W), nearest, counter-clockwise about the middle."""
     height, width = mask.shape
     middle = (height - 1) / 2, (width - 1) / 2
     i, j = (grid - m for grid, m in zip(np.mgrid[:height, :width], middle, strict=True))
     sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
-    # Where each pixel comes from: turned back. Rows grow downwards.
+    # The place from which each pixel comes is turned the other way. Rows grow downwards.
     rows, columns = cosine * i + sine * j + middle[0], cosine * j - sine * i + middle[1]
     nearest = np.rint(rows).astype(int), np.rint(columns).astype(int)
     inside = (nearest[0] >= 0) & (nearest[0] < height) & (nearest[1] >= 0) & (nearest[1] < width)
@@ -157,7 +156,7 @@ def rotate(image: np.ndarray, mask: np.ndarray, degrees: float, ignore_index: in
 
 
 def _reflected(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices outside 0 … size − 1 mirrored at the first and the last pixel, which are not doubled."""
+    """Reflect indices outside 0 … size − 1 at the first and the last pixel, which are not repeated."""
     period = max(2 * (size - 1), 1)
     index = abs(index) % period
     return np.minimum(index, period - index)

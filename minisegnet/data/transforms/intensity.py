@@ -1,7 +1,7 @@
-"""Transforms that alter the values of the image, and leave the mask as it is.
+"""Transforms that change the values of the image and not its mask.
 
-Images come standardised: one gain and one offset for all channels. So everything here is linear in the
-values, or a shift: it does the same to a picture before and after standardising.
+They receive standardised images: one gain and one offset were applied to all channels. Everything here is linear
+in the values, or a shift, and therefore has the same effect before and after standardising.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .base import Pair, contiguous
 
 @dataclass(frozen=True)
 class BrightnessContrast:
-    """Stretch the image about its mean by 1 ± `contrast` and shift it by ± `brightness`; the mask stays.
+    """Stretch the image about its mean by up to 1 ± `contrast` and shift it by up to ± `brightness`.
 
-    The shift is in units of the image: after standardising, in standard deviations.
+    The shift is in units of the image. For a standardised image these are standard deviations.
     """
 
     brightness: float = 0.2
@@ -29,9 +29,9 @@ class BrightnessContrast:
         return contiguous(((image - np.float32(mean)) * np.float32(1 + stretch) + np.float32(mean + shift)), mask)
 
 
-_LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in the brightness that one sees (ITU-R BT.601)
+_LUMA = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue in the perceived brightness (ITU-R BT.601)
 _TO_YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-_TO_YIQ[1:] -= _TO_YIQ[1:].mean(axis=1, keepdims=True)  # so that grey has no colour, to the last digit
+_TO_YIQ[1:] -= _TO_YIQ[1:].mean(axis=1, keepdims=True)  # so that grey has exactly no colour
 _TO_RGB = np.linalg.inv(_TO_YIQ)
 
 
@@ -46,13 +46,13 @@ class ColourJitter:
     saturation : float
         The difference from grey is multiplied by 1 ± `saturation`.
     hue : float
-        Colours turn about the grey axis by up to ± `hue` of a whole turn, 0 to 0.5, and keep their brightness.
+        Colours are rotated about the grey axis by up to ± `hue` of a full turn, 0 to 0.5, and keep their brightness.
 
     Notes
     -----
-    Saturation and hue are of red, green and blue: an image with another number of channels has neither, and only
-    the first two change it. The hue turns in the plane of YIQ, not along the edge of HSV's hexagon: that is linear, so
-    it can be done with standardised values.
+    Only an image of three channels has saturation and hue; any other is changed only in brightness and contrast.
+    The hue is rotated in the plane of YIQ and not along the hexagon of HSV: a rotation is linear, so it can be
+    applied to standardised values.
     """
 
     brightness: float = 0.2
@@ -71,7 +71,7 @@ class ColourJitter:
 
 
 def adjust_colour(image: np.ndarray, saturation: float = 1.0, hue: float = 0.0) -> np.ndarray:
-    """An image (3, H, W) with its colours stretched by `saturation` and turned by `hue` of a whole turn."""
+    """An image (3, H, W) with its colours scaled by `saturation` and rotated by `hue` of a full turn."""
     angle = 2 * np.pi * hue
     turned = saturation * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     change = np.eye(3)
@@ -81,7 +81,7 @@ def adjust_colour(image: np.ndarray, saturation: float = 1.0, hue: float = 0.0) 
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """Soften with a Gaussian whose deviation is drawn evenly from `low` to `high` pixels; the edge goes on outside."""
+    """Blur with a Gaussian whose deviation is drawn uniformly from `low` to `high` pixels. The edge pixels are repeated outside."""
 
     low: float = 0.1
     high: float = 2.0
@@ -95,7 +95,7 @@ class GaussianBlur:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """An image (C, H, W) convolved with a Gaussian of deviation `sigma`, cut off at 3 σ, one axis after the other."""
+    """Convolve an image (C, H, W) with a Gaussian of deviation `sigma`, cut off at 3 σ, one axis after the other."""
     reach = int(np.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights = (weights / weights.sum()).astype(image.dtype)
@@ -108,13 +108,13 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Add independent normal noise; its deviation is drawn evenly from 0 to `std`, in units of the image."""
+    """Add independent normal noise, with a deviation drawn uniformly from 0 to `std`, in units of the image."""
 
     std: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.std >= 0:
-            raise ValueError(f"GaussianNoise: std must not be negative, it is {self.std}")
+            raise ValueError(f"GaussianNoise: std must not be negative, got {self.std}")
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, self.std))

@@ -1,7 +1,7 @@
 """Networks as ONNX files, for every program that runs those: onnxruntime, OpenVINO, TensorRT, a browser.
 
-`trace` writes down what a network computes, `operators` has the table of what each function is in ONNX,
-`graph` collects nodes and constants, `protobuf` writes the file. The package ``onnx`` is not needed.
+`program` lists what a network computes, `operators` has the ONNX form of each function, `graph` collects nodes and
+constants, and `protobuf` writes the file. The package ``onnx`` is not needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...version import __version__
 from . import protobuf
 from .graph import Graph
 from .operators import IR_VERSION, OPSET, Translator
-from .trace import ExportError, Shape, Size, SizeError, Trace, Value, merge, trace
+from .program import ExportError, Program, Shape, Size, SizeError, Value, merge, program_of
 
 __all__ = ["ExportError", "Exported", "export_onnx"]
 
@@ -126,16 +126,16 @@ def export_onnx(
     if other:
         raise ExportError(f"the network is in {', '.join(sorted(other))}, and programs that run ONNX want float32: model.float()")
     shape = tuple(map(int, input_shape))
-    first = trace(model, shape)
-    traced, free, step, why = _for_sizes(model, first, shape) if dynamic else (first, {}, None, "as asked for")
+    first = program_of(model, shape)
+    program, free, step, why = _for_sizes(model, first, shape) if dynamic else (first, {}, None, "as asked for")
     weights = dict([*model.named_parameters(), *model.named_buffers()])
     try:
-        graph = _translated(traced, weights)
+        graph = _translated(program, weights)
     except SizeError as error:
-        traced, free, step, why = first, {}, None, str(error)
-        graph = _translated(traced, weights)
+        program, free, step, why = first, {}, None, str(error)
+        graph = _translated(program, weights)
     image = tuple(free.get(axis, n) for axis, n in enumerate(shape))
-    outputs = {_finish(graph, name, value, output): _declared(name, traced, free, output) for name, value in traced.outputs.items()}
+    outputs = {_finish(graph, name, value, output): _declared(name, program, free, output) for name, value in program.outputs.items()}
     content = protobuf.encode("ModelProto", _model(graph, model, image, outputs, output, _sizes(shape, step)))
     if protobuf.length(content) > protobuf.LARGEST:
         raise ExportError(f"the file would have {protobuf.length(content):,} bytes; an ONNX file has at most 2 GiB")
@@ -143,13 +143,13 @@ def export_onnx(
     return Exported(path, image, outputs, step, _sizes(shape, step), why, dict(graph.counts))
 
 
-def _translated(traced: Trace, weights: dict[str, Tensor]) -> Graph:
-    graph = Graph(weights, traced.shapes)
-    Translator(graph, traced.calls).run()
+def _translated(program: Program, weights: dict[str, Tensor]) -> Graph:
+    graph = Graph(weights, program.shapes)
+    Translator(graph, program.instructions).run()
     return graph
 
 
-def _for_sizes(model: Module, first: Trace, shape: Shape) -> tuple[Trace, dict[int, str], int | None, str]:
+def _for_sizes(model: Module, first: Program, shape: Shape) -> tuple[Program, dict[int, str], int | None, str]:
     """The trace for as many shapes as possible: with it, names of the axes that are free, the step between sizes, and why there is none."""
     n, c, h, w = shape
     why = ""
@@ -157,23 +157,23 @@ def _for_sizes(model: Module, first: Trace, shape: Shape) -> tuple[Trace, dict[i
         found = _together(
             model, first, [(n + k, c, h + a * step, w + b * step) for k, a, b in ((0, 1, 2), (1, 3, 1), (0, 6, 11), (2, 7, 4))]
         )
-        if isinstance(found, Trace):
+        if isinstance(found, Program):
             return found, {0: "batch", 2: "height", 3: "width"}, step, ""
         why = why or found
     found = _together(model, first, [(n + 1, c, h, w), (n + 2, c, h, w)])
-    return (found, {0: "batch"}, None, why) if isinstance(found, Trace) else (first, {}, None, why)
+    return (found, {0: "batch"}, None, why) if isinstance(found, Program) else (first, {}, None, why)
 
 
-def _together(model: Module, first: Trace, shapes: list[Shape]) -> Trace | str:
-    traces = [first]
+def _together(model: Module, first: Program, shapes: list[Shape]) -> Program | str:
+    programs = [first]
     for shape in shapes:
         try:
-            traces.append(trace(model, shape))
+            programs.append(program_of(model, shape))
         except ValueError as error:
             return str(error).splitlines()[0]
-        if len(traces[-1].calls) != len(first.calls):
+        if len(programs[-1].instructions) != len(first.instructions):
             break  # no need for the others
-    return merge(traces)
+    return merge(programs)
 
 
 def _finish(graph: Graph, name: str, value: Value, output: str) -> str:
@@ -188,9 +188,9 @@ def _finish(graph: Graph, name: str, value: Value, output: str) -> str:
     return name
 
 
-def _declared(name: str, traced: Trace, free: dict[int, str], output: str) -> tuple[int | str, ...]:
+def _declared(name: str, program: Program, free: dict[int, str], output: str) -> tuple[int | str, ...]:
     dims: list[int | str] = []
-    for axis, size in enumerate(traced.dims[name]):
+    for axis, size in enumerate(program.dims[name]):
         same = isinstance(size, Size) and (size.factor, size.offset) == (1, 0)
         dims.append(size if isinstance(size, int) else free[size.axis] if same else f"{name}_{axis}")  # type: ignore[union-attr]
     return tuple(dims[:1] + dims[2:] if output == "labels" else dims)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...tensor import Tensor
 from . import protobuf
-from .trace import Shape, Size, Value, Weight
+from .program import Shape, Size, Value, Weight
 
 
 class Graph:

@@ -8,40 +8,40 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph
-from .trace import Call, ExportError, Size, SizeError, Value
+from .program import ExportError, Instruction, Size, SizeError, Value
 
 OPSET, IR_VERSION = 17, 8
 
 
 class Translator:
-    """Writes calls into a graph, one by one.
+    """Writes the instructions of a program into a graph, one by one.
 
     Parameters
     ----------
     graph : Graph
-    calls : list of Call
+    instructions : list of Instruction
     """
 
-    def __init__(self, graph: Graph, calls: list[Call]):
-        self.graph, self.calls = graph, calls
-        self.makers = {result.number: call for call in calls for result in call.results}
+    def __init__(self, graph: Graph, instructions: list[Instruction]):
+        self.graph, self.instructions = graph, instructions
+        self.makers = {result.number: step for step in instructions for result in step.results}
         self.indices: set[int] = set()  # values that are places of maxima: ONNX counts them in another way
 
     def run(self) -> None:
-        """Translate all calls.
+        """Translate all instructions.
 
         Raises
         ------
         ExportError
             At the first that has no form in ONNX; names it.
         """
-        for call in self.calls:
-            if call.function not in OPERATORS:
-                raise ExportError(f"the function {call.function.strip('_')} has no ONNX form here")
-            used = {value.number for value in call.arguments.values() if isinstance(value, Value)}
-            if used & self.indices and call.function != "_unpool":
-                raise ExportError(f"{call.function.strip('_')} of a pool's indices has no ONNX form: only an unpool can use them")
-            self.graph.names[call.results[0].number] = OPERATORS[call.function](self, call.arguments, call)
+        for step in self.instructions:
+            if step.function not in OPERATORS:
+                raise ExportError(f"the function {step.function.strip('_')} has no ONNX form here")
+            used = {value.number for value in step.arguments.values() if isinstance(value, Value)}
+            if used & self.indices and step.function != "_unpool":
+                raise ExportError(f"{step.function.strip('_')} of a pool's indices has no ONNX form: only an unpool can use them")
+            self.graph.names[step.results[0].number] = OPERATORS[step.function](self, step.arguments, step)
 
     # --- what the operators need ---------------------------------------------------------
 
@@ -76,7 +76,7 @@ def _pads(padding: Any, what: str) -> dict[str, Any]:
 # --- layers -------------------------------------------------------------------------------
 
 
-def _conv2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _conv2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     inputs = [t.of(a[name]) for name in ("input", "weight", "bias") if a[name] is not None]
     return t.graph.add(
         "Conv",
@@ -89,7 +89,7 @@ def _conv2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
     )
 
 
-def _conv_transpose2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _conv_transpose2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     inputs = [t.of(a[name]) for name in ("input", "weight", "bias") if a[name] is not None]
     return t.graph.add(
         "ConvTranspose",
@@ -103,7 +103,7 @@ def _conv_transpose2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
     )
 
 
-def _batch_norm(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _batch_norm(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     if a["training"]:
         raise ExportError("batch_norm with the statistics of the batch (track_running_stats=False) has no ONNX form for use")
     channels = t.graph.shape(a["input"])[1]
@@ -116,7 +116,7 @@ def _batch_norm(t: Translator, a: Mapping[str, Any], call: Call) -> str:
 
 
 def _then_relu(first: Callable) -> Callable:
-    return lambda t, a, call: t.graph.add("Relu", [first(t, a, call)])
+    return lambda t, a, step: t.graph.add("Relu", [first(t, a, step)])
 
 
 def _window(a: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -125,17 +125,17 @@ def _window(a: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"kernel_shape": kernel, "strides": stride, "ceil_mode": int(a["ceil_mode"]), **_pads(a["padding"], name)}
 
 
-def _max_pool(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _max_pool(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     made = t.graph.add(
-        "MaxPool", [t.of(a["input"])], len(call.results), dilations=_pair(a["dilation"], "max_pool2d"), **_window(a, "max_pool2d")
+        "MaxPool", [t.of(a["input"])], len(step.results), dilations=_pair(a["dilation"], "max_pool2d"), **_window(a, "max_pool2d")
     )
-    for result in call.results[1:]:  # the indices, if they are asked for
+    for result in step.results[1:]:  # the indices, if they are asked for
         t.indices.add(result.number)
         t.graph.names[result.number] = f"{made}:1"
     return made
 
 
-def _unpool(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _unpool(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     """Values scattered into a tensor of zeros, all axes as one.
 
     (MaxUnpool would do it for even sizes only: it refuses outputs that a last, cut window has made smaller.)
@@ -145,9 +145,9 @@ def _unpool(t: Translator, a: Mapping[str, Any], call: Call) -> str:
     if pool is None or pool.function != "_max_pool":
         raise ExportError("max_unpool2d needs the indices of a max_pool2d of this network")
     pooled, window = pool.arguments["input"], _window(pool.arguments, "max_unpool2d")
-    if t.graph.shape(call.results[0]) != t.graph.shape(pooled):
+    if t.graph.shape(step.results[0]) != t.graph.shape(pooled):
         raise ExportError(
-            f"max_unpool2d to {t.graph.shape(call.results[0])}, from a pool over {t.graph.shape(pooled)}: ONNX has it for equal shapes only"
+            f"max_unpool2d to {t.graph.shape(step.results[0])}, from a pool over {t.graph.shape(pooled)}: ONNX has it for equal shapes only"
         )
     if any(step < size for step, size in zip(window["strides"], window["kernel_shape"], strict=True)):
         raise ExportError("max_unpool2d from windows that overlap has no ONNX form: two values may belong to one place")
@@ -157,14 +157,14 @@ def _unpool(t: Translator, a: Mapping[str, Any], call: Call) -> str:
     return t.graph.add("Reshape", [t.graph.add("ScatterElements", [zeros, places, values], axis=0), shape])
 
 
-def _avg_pool2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _avg_pool2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     window = _window(a, "avg_pool2d")
     if a["ceil_mode"] and any(window["pads"]) and a["count_include_pad"]:
         raise ExportError("avg_pool2d with ceil_mode, padding and count_include_pad: ONNX counts the last window in another way")
     return t.graph.add("AveragePool", [t.of(a["input"])], count_include_pad=int(a["count_include_pad"]), **window)
 
 
-def _adaptive_avg_pool2d(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _adaptive_avg_pool2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     """Rows · image · columns: averaging over regions is a matrix, made when the network runs from the size of the image."""
     size = _pair(a["output_size"], "adaptive_avg_pool2d's output_size")
     if size == [1, 1]:
@@ -190,7 +190,7 @@ def _averaging(graph: Graph, length: Size, count: int) -> str:
 
 
 def _resize(mode: str) -> Callable:
-    def resize(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+    def resize(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
         how = "asymmetric" if mode == "nearest" else "align_corners" if a["align_corners"] else "half_pixel"
         size = t.graph.whole_numbers([*t.graph.dims(a["input"], slice(2)), *a["size"]])
         rounding = "floor" if mode == "nearest" else None
@@ -199,7 +199,7 @@ def _resize(mode: str) -> Callable:
     return resize
 
 
-def _lrn(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _lrn(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     if a["size"] % 2 == 0:
         raise ExportError(f"local_response_norm over {a['size']} channels: for an even number ONNX takes other neighbours")
     return t.graph.add("LRN", [t.of(a["input"])], alpha=float(a["alpha"]), beta=float(a["beta"]), bias=float(a["k"]), size=a["size"])
@@ -208,12 +208,12 @@ def _lrn(t: Translator, a: Mapping[str, Any], call: Call) -> str:
 # --- shapes -------------------------------------------------------------------------------
 
 
-def _pad(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _pad(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     widths = t.graph.whole_numbers([*a["before"], *a["after"]])
     return t.graph.add("Pad", [t.of(a["input"]), widths, t.graph.constant(a["value"], np.float32)], mode=a["mode"])
 
 
-def _index(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _index(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     name, shape = t.of(a["a"]), t.graph.shape(a["a"])
     cut = [
         (axis, *part)
@@ -231,11 +231,11 @@ def _index(t: Translator, a: Mapping[str, Any], call: Call) -> str:
     return name
 
 
-def _reshape(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _reshape(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     return t.graph.add("Reshape", [t.of(a["a"]), t.graph.whole_numbers(a["shape"])])
 
 
-def _cat(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _cat(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     return t.graph.add("Concat", [t.of(value) for value in a["arrays"]], axis=a["dim"])
 
 
@@ -244,19 +244,19 @@ def _cat(t: Translator, a: Mapping[str, Any], call: Call) -> str:
 
 def _plain(op: str, *names: str, **fixed: Any) -> Callable:
     """An operator with the arguments of these names as its inputs."""
-    return lambda t, a, call: t.graph.add(op, [t.of(a[name]) for name in names], **fixed)
+    return lambda t, a, step: t.graph.add(op, [t.of(a[name]) for name in names], **fixed)
 
 
 def _along(op: str) -> Callable:
-    return lambda t, a, call: t.graph.add(op, [t.of(a["input"])], axis=_fixed(a["dim"], op))
+    return lambda t, a, step: t.graph.add(op, [t.of(a["input"])], axis=_fixed(a["dim"], op))
 
 
-def _clip(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+def _clip(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     return t.graph.add("Clip", [t.of(a["a"]), *("" if a[name] is None else t.of(a[name]) for name in ("min", "max"))])
 
 
 def _reduce(op: str) -> Callable:
-    def reduce(t: Translator, a: Mapping[str, Any], call: Call) -> str:
+    def reduce(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
         axes = None if a["dim"] is None else list(a["dim"]) if isinstance(a["dim"], tuple) else [a["dim"]]
         if op == "ReduceSum":  # its axes are an input, those of the others an attribute
             return t.graph.add(
@@ -267,7 +267,7 @@ def _reduce(op: str) -> Callable:
     return reduce
 
 
-OPERATORS: dict[str, Callable[[Translator, Mapping[str, Any], Call], str]] = {
+OPERATORS: dict[str, Callable[[Translator, Mapping[str, Any], Instruction], str]] = {
     "conv2d": _conv2d,
     "conv2d_relu": _then_relu(_conv2d),
     "conv_transpose2d": _conv_transpose2d,
@@ -284,10 +284,10 @@ OPERATORS: dict[str, Callable[[Translator, Mapping[str, Any], Call], str]] = {
     "_take_pad": _pad,
     "index": _index,
     "_reshape": _reshape,
-    "_permute": lambda t, a, call: t.graph.add("Transpose", [t.of(a["a"])], perm=list(a["dims"])),
+    "_permute": lambda t, a, step: t.graph.add("Transpose", [t.of(a["a"])], perm=list(a["dims"])),
     "_cat": _cat,
     "relu": _plain("Relu", "input"),
-    "leaky_relu": lambda t, a, call: t.graph.add("LeakyRelu", [t.of(a["input"])], alpha=float(a["negative_slope"])),
+    "leaky_relu": lambda t, a, step: t.graph.add("LeakyRelu", [t.of(a["input"])], alpha=float(a["negative_slope"])),
     "softmax": _along("Softmax"),
     "log_softmax": _along("LogSoftmax"),
     "add": _plain("Add", "a", "b"),

@@ -1,7 +1,7 @@
-"""Synthetic scenes whose labels are exact, because the label decides what is painted.
+"""Synthetic scenes of simple shapes. Their labels are exact, because the image is painted from the labels.
 
-Shapes lie on textured ground, later ones over earlier ones, under uneven light and with the noise
-of a camera. Colour and texture say nothing about the class: only the form does.
+Shapes lie on textured ground, later ones over earlier ones, with uneven light and camera noise. Colour and
+texture are independent of the class; only the form determines it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .colours import class_palette
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    # By symmetry one half of one point is enough: the side from the notch (0.45, 0) to the tip.
+    # By symmetry half of one point suffices: the side from the notch (0.45, 0) to the tip.
     radius, angle = np.hypot(u, v), np.abs(np.arctan2(v, u) % (2 * np.pi / 5) - np.pi / 5)
     a, b = radius * np.cos(angle) - 0.45, radius * np.sin(angle)
     return (np.cos(np.pi / 5) - 0.45) * b - np.sin(np.pi / 5) * a >= 0
 
 
-# Membership in each shape, in coordinates in which it fits into the unit circle (the box and the cross: nearly).
+# Whether a point lies in each shape. Shapes fit into the unit circle, the box and the cross nearly.
 _FORMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "disc": lambda u, v: u * u + v * v <= 0.81,
     "box": lambda u, v: (abs(u) <= 0.95) & (abs(v) <= 0.6),
@@ -35,7 +35,7 @@ _FORMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 class Shapes:
-    """Scenes of discs, boxes, triangles, rings, crosses, stars and crescents: as many as wanted, each from its seed.
+    """Scenes of discs, boxes, triangles, rings, crosses, stars and crescents: any number, each from its seed.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Shapes:
     size : int or (int, int)
         Height and width.
     classes : int
-        From 2 to 8, the background included; the shapes are taken in the order above.
+        From 2 to 8, background included. The shapes are used in the order above.
     seed : int
-        Item k depends on ``(seed, k)`` and the options, and on nothing else.
+        Item k depends only on ``(seed, k)`` and the options.
     in_channels : int
         1 (grey) or 3 (colour).
     standardise : bool
-        If not, values lie about 0…1.
+        Whether to standardise each image; if not, its values lie near 0…1.
     """
 
     ignore_index = 255
@@ -65,7 +65,7 @@ class Shapes:
         standardise: bool = True,
     ):
         if not 2 <= classes <= len(_FORMS) + 1:
-            raise ValueError(f"Shapes: classes lies between 2 and {len(_FORMS) + 1} (the background included), not {classes}")
+            raise ValueError(f"Shapes: classes lies between 2 and {len(_FORMS) + 1} (background included), not {classes}")
         if in_channels not in (1, 3):
             raise ValueError(f"Shapes: in_channels is 1 or 3, not {in_channels}")
         self.size = (size, size) if isinstance(size, int) else tuple(size)
@@ -96,12 +96,12 @@ class Shapes:
         return _standardise(image) if self.standardise else image, mask
 
     def _colour(self, rng: np.random.Generator, ground: np.ndarray | None = None) -> np.ndarray:
-        """A colour, (C, 1, 1); of a few, the one that differs most from the ground, lest a shape vanish in it."""
+        """A random colour, (C, 1, 1); given the ground, that of four which differs most from it, so that shapes stay visible."""
         drawn = rng.uniform(0.15, 0.85, (4, self.in_channels, 1, 1))
         return drawn[0 if ground is None else int(np.argmax(abs(drawn - ground).sum((1, 2, 3))))]
 
     def _paint(self, colour: np.ndarray, rng: np.random.Generator, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """The colour with a texture of a few plane waves, (C, H, W)."""
+        """The colour with a texture of four plane waves, (C, H, W)."""
         texture = np.zeros(i.shape)
         for _ in range(4):
             frequency, direction, phase = np.exp(rng.uniform(np.log(0.05), np.log(1.2))), *rng.uniform(0, 2 * np.pi, 2)
@@ -109,7 +109,7 @@ class Shapes:
         return colour + rng.uniform(0.01, 0.06) * texture
 
     def _place(self, rng: np.random.Generator, i: np.ndarray, j: np.ndarray, form: str) -> np.ndarray:
-        """The pixels whose centres lie in the shape, at a random place, size and angle."""
+        """The pixels whose centres lie in the shape, at a random place and angle and with a random size."""
         radius = rng.uniform(0.1, 0.24) * min(self.size)
         centre = rng.uniform(0.05, 0.95, 2) * self.size
         angle = rng.uniform(0, 2 * np.pi)
@@ -130,7 +130,7 @@ def _expose(image: np.ndarray, rng: np.random.Generator, i: np.ndarray, j: np.nd
 
 
 class _Numbers(Sequence):
-    """Names of items that are made when asked for: there may be a million."""
+    """Names of items, made when they are indexed: there may be a million."""
 
     def __init__(self, length: int):
         self._items = range(length)

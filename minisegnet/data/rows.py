@@ -1,0 +1,100 @@
+"""The rows of a PNG or TIFF file, decoded when they are needed, for images that do not fit into memory.
+
+The decoder is libvips, through the package pyvips (extra ``large``). It keeps the 16 bits of a colour image,
+where Pillow keeps 8. Without pyvips an image has to be decoded as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LOADERS = {b"\x89PNG": "pngload", b"II*\0": "tiffload", b"MM\0*": "tiffload", b"II+\0": "tiffload", b"MM\0+": "tiffload"}
+_COLOURS = ("b-w", "grey16", "srgb", "rgb16")
+
+
+class UnsupportedError(ValueError):
+    """An image whose rows cannot be decoded one after the other: another format, colours that are not grey or RGB, or stored turned."""
+
+
+class RowReader:
+    """The rows of an image file, from top to bottom. Going back decodes the file from its start again.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    size : (int, int)
+        H, W.
+
+    Raises
+    ------
+    ImportError
+        If pyvips is not installed.
+    UnsupportedError
+        If the file is not a PNG or TIFF with grey or RGB pixels, or an EXIF tag says that it has to be turned.
+    OSError
+        If the file is damaged; names it. Damage further down is found when it is reached.
+    """
+
+    _picture: Any
+    _first: int  # the rows that the last call returned: the number of the first, and
+    _kept: np.ndarray  # their pixels
+
+    def __init__(self, path: str | os.PathLike):
+        import pyvips
+
+        self._vips, self._path = pyvips, Path(path)
+        with self._path.open("rb") as stream:
+            loader = _LOADERS.get(stream.read(4))
+        if loader is None:
+            raise UnsupportedError(f"{path}: neither PNG nor TIFF")
+        self._load = getattr(pyvips.Image, loader)
+        self._restart()
+        picture = self._picture
+        if picture.interpretation not in _COLOURS:
+            raise UnsupportedError(f"{path}: colours of the kind {picture.interpretation}, expected grey or RGB")
+        if "orientation" in picture.get_fields() and picture.get("orientation") != 1:
+            raise UnsupportedError(f"{path}: has to be turned before it is shown")
+        self.size = (picture.height, picture.width)
+        self._samples = picture.bands - bool(picture.hasalpha())
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop``, (stop − start, W, samples) with 1 sample for grey and 3 for colour; alpha is dropped."""
+        if start < self._first:
+            self._restart()
+        following = self._first + len(self._kept)
+        if stop > following:
+            begin = max(start, following)
+            fresh = self._decoded(begin, stop)
+            self._kept = np.concatenate([self._kept[start - self._first :], fresh]) if start < following else fresh
+            self._first = start
+        return self._kept[start - self._first : stop - self._first]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._picture = None
+
+    def _restart(self) -> None:
+        """Open the file at its first row; what was read is forgotten."""
+        self._first, self._kept = 0, np.zeros((0, 0, 0), np.uint8)
+        try:
+            self._picture = self._load(str(self._path), access="sequential", fail_on="error")
+        except self._vips.Error as error:
+            raise self._damaged(error) from error
+
+    def _decoded(self, start: int, stop: int) -> np.ndarray:
+        try:
+            pixels = self._picture.crop(0, start, self.size[1], stop - start).numpy()
+        except self._vips.Error as error:
+            raise self._damaged(error) from error
+        return pixels.reshape(stop - start, self.size[1], -1)[..., : self._samples]
+
+    def _damaged(self, error: Exception) -> OSError:
+        reason = str(error).strip().splitlines()[-1].strip()
+        return OSError(f"{self._path}: the image cannot be decoded ({reason}); is it damaged or cut off?")
