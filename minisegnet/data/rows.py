@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 _LOADERS = {b"\x89PNG": "pngload", b"II*\0": "tiffload", b"MM\0*": "tiffload", b"II+\0": "tiffload", b"MM\0+": "tiffload"}
+_DTYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8"}
 _COLOURS = ("b-w", "grey16", "srgb", "rgb16")
 
 
@@ -43,6 +44,7 @@ class RowReader:
     """
 
     _picture: Any
+    _region: Any
     _first: int  # the rows that the last call returned: the number of the first, and
     _kept: np.ndarray  # their pixels
 
@@ -62,7 +64,7 @@ class RowReader:
         if "orientation" in picture.get_fields() and picture.get("orientation") != 1:
             raise UnsupportedError(f"{path}: has to be turned before it is shown")
         self.size = (picture.height, picture.width)
-        self._samples = picture.bands - bool(picture.hasalpha())
+        self._samples, self._dtype = picture.bands - bool(picture.hasalpha()), _DTYPES[picture.format]
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, (stop − start, W, samples) with 1 sample for grey and 3 for colour; alpha is dropped."""
@@ -78,22 +80,23 @@ class RowReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._picture = None
+        self._picture = self._region = None
 
     def _restart(self) -> None:
         """Open the file at its first row; what was read is forgotten."""
         self._first, self._kept = 0, np.zeros((0, 0, 0), np.uint8)
         try:
-            self._picture = self._load(str(self._path), access="sequential", fail_on="error")
+            self._picture = self._load(str(self._path), access="sequential", fail_on="error", revalidate=True)
         except self._vips.Error as error:
             raise self._damaged(error) from error
+        self._region = self._vips.Region.new(self._picture)  # one region: libvips keeps the lines that it has read ahead
 
     def _decoded(self, start: int, stop: int) -> np.ndarray:
         try:
-            pixels = self._picture.crop(0, start, self.size[1], stop - start).numpy()
+            content = self._region.fetch(0, start, self.size[1], stop - start)
         except self._vips.Error as error:
             raise self._damaged(error) from error
-        return pixels.reshape(stop - start, self.size[1], -1)[..., : self._samples]
+        return np.frombuffer(content, self._dtype).reshape(stop - start, self.size[1], -1)[..., : self._samples]
 
     def _damaged(self, error: Exception) -> OSError:
         reason = str(error).strip().splitlines()[-1].strip()
