@@ -1,1 +1,1 @@
-"""What comes from elsewhere and what goes there: tensor files, checkpoints, other libraries' weights, ONNX, DLPack."""
+"""Exchange with files and other libraries: tensor files, checkpoints, other libraries' weights, ONNX, DLPack."""

@@ -1,9 +1,9 @@
-"""Checkpoints: a network's weights and all that is needed to use or to go on training it.
+"""Checkpoints: a network's weights, and everything that is needed to use the network or to continue its training.
 
-One safetensors file. Its tensors are the network's ``state_dict`` under its own names, so that any
-program that reads safetensors can use them, and, in the file from which a run goes on, the state of
-the optimiser under names that begin with ``optimizer/``. Where the network's weights are an average, those
-that the training goes on with are there too, under ``training/``. Its metadata tell the rest, as JSON.
+A checkpoint is one safetensors file. It contains the network's ``state_dict`` under its own names, so that any program
+that reads safetensors can use the weights. A file from which training continues also contains the state of the
+optimiser, under names that begin with ``optimizer/``. If the network's weights are an average, the weights with which
+training continues are there as well, under ``training/``. Everything else is JSON in the metadata.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEY, _STATE, _RAW = "minisegnet", "optimizer/", "training/"
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint knows beside the numbers.
+    """The description in a checkpoint: everything except the tensors.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class About:
     standardise : str
         How images are prepared: ``"per image"`` is `data.standardise`.
     step : int
-        Training steps done.
+        Number of training steps.
     metrics : dict
-        Figures of the last evaluation.
+        Metrics of the last evaluation.
     run : dict
-        How the run was started: what ``config.json`` holds.
+        The settings of the run, as in ``config.json``.
     resume : dict
-        What a run needs to go on: state of the optimiser, the random numbers, the best figure.
+        What a run needs to continue: state of the optimiser and of the random numbers, the best metric.
     format : int
     """
 
@@ -65,9 +65,9 @@ class About:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: `about`, the network's `weights`, and the tensors of the optimiser's `state`.
+    """The contents of a checkpoint: `about`, the network's `weights`, and the tensors of the optimiser's `state`.
 
-    `training_weights` are those with which a run goes on: the same, unless `weights` are their average.
+    Training continues with `training_weights`. They equal `weights`, unless `weights` are an average.
     """
 
     about: About
@@ -84,7 +84,7 @@ def write(
     state: Mapping[str, Any] | None = None,
     training_weights: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint. The file appears only when it is complete.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ def write(
     model : Module
     about : About
     state : mapping of str to Tensor, optional
-        What the optimiser remembers; see `pack_optimizer`.
+        The tensors of the optimiser's state; see `pack_optimizer`.
     training_weights : mapping of str to Tensor, optional
-        If those of the model are an average: the weights with which the run goes on.
+        If the weights of the model are an average: the weights with which training continues.
     """
     tensors = {
         **model.state_dict(),
@@ -106,19 +106,19 @@ def write(
 
 
 def plain(value: Any) -> Any:
-    """For JSON: NumPy's numbers as Python's, and what it does not know, such as a path, as text."""
+    """Convert a value for JSON: a NumPy number to a Python number, anything else, such as a path, to text."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
-    """Read a checkpoint; for the folder of a run its best one, or the last.
+    """Read a checkpoint. For the folder of a run, the best one is read, or the last if there is no best.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no checkpoint.
     ValueError
-        If the file is damaged, no checkpoint of this library, or of a newer version of it.
+        If the file is damaged, is not a checkpoint of this library, or was written by a newer version.
     """
     path = find(path)
     about = read_about(path)
@@ -129,13 +129,13 @@ def read(path: str | os.PathLike) -> Checkpoint:
 
 
 def read_about(path: str | os.PathLike) -> About:
-    """What a checkpoint knows beside the numbers, without reading them; raises what `read` raises."""
+    """The description in a checkpoint, read without its tensors; raises what `read` raises."""
     path = find(path)
     text = serialization.load_metadata(path).get(_KEY)
     if text is None:
         raise ValueError(
-            f"{path}: these are tensors, but no checkpoint of minisegnet: nothing tells the network, its classes and colours. "
-            "Weights alone go into a network with ms.load_pretrained(model, path)"
+            f"{path}: the file contains tensors, but is not a checkpoint of minisegnet: it has no description of the network and "
+            "its classes. To load only weights into a network: ms.load_pretrained(model, path)"
         )
     try:
         entries = json.loads(text)
@@ -150,7 +150,7 @@ def read_about(path: str | os.PathLike) -> About:
 
 
 def find(path: str | os.PathLike, names: tuple[str, ...] = ("best", "last")) -> Path:
-    """The file that is meant: the path itself, or in the folder of a run the first of ``NAME.safetensors`` that is there."""
+    """The path itself, or for the folder of a run the first ``NAME.safetensors`` that exists."""
     path = Path(path)
     if not path.is_dir():
         if not path.exists():
@@ -163,7 +163,7 @@ def find(path: str | os.PathLike, names: tuple[str, ...] = ("best", "last")) -> 
 
 
 def pack_optimizer(state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The ``state_dict`` of an optimiser as tensors, by ``NUMBER/NAME``, and the rest, which JSON can hold."""
+    """Split the ``state_dict`` of an optimiser into tensors, named ``NUMBER/NAME``, and the rest, which fits into JSON."""
     tensors, numbers = {}, {}
     for key, kept in state_dict["state"].items():
         tensors.update({f"{key}/{name}": value for name, value in kept.items() if isinstance(value, Tensor | np.ndarray)})

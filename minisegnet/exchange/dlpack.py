@@ -1,4 +1,4 @@
-"""Arrays of other libraries, without copying."""
+"""Arrays of other libraries, used without copying."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..tensor import Tensor
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares memory with an array or tensor of another library.
+    """Make a tensor that shares its memory with an array or tensor of another library.
 
     Parameters
     ----------
     source : object with ``__dlpack__`` and ``__dlpack_device__``
-        Of NumPy, CuPy, PyTorch, JAX, ... on the CPU or a CUDA device.
+        An array of NumPy, CuPy, PyTorch, JAX, ... on the CPU or a CUDA device.
 
     Returns
     -------

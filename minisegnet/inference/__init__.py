@@ -1,12 +1,12 @@
-"""From an image to its labels: whole, in tiles, with augmentation, with a measure of doubt.
+"""From an image to its labels: as a whole, in tiles, with augmentation, with a measure of uncertainty.
 
 =================  ==========================================================================
-`whole`            a checkpoint's network; scores and labels of images taken as a whole
+`whole`            the network of a checkpoint; scores and labels of whole images
 `tiling`           an image cut into overlapping tiles whose scores are blended: plain NumPy
 `large`            images of any size in bounded memory, from file to file
 `augmented`        scores averaged over flips and scales
 `uncertainty`      confidence, entropy, margin; Monte Carlo dropout
-`speed`            frames a second
+`speed`            frames per second
 =================  ==========================================================================
 """
 

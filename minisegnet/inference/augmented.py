@@ -1,4 +1,4 @@
-"""Several looks at the same image: scores averaged over flips and scales."""
+"""Test-time augmentation: scores averaged over flips and scales of the same image."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ from .whole import scores
 def augmented_scores(model: Module, images: Any, flips: str = "hv", scales: Sequence[float] = (1.0,)) -> Tensor:
     """Scores of images, averaged over flipped and resized copies (test-time augmentation).
 
-    Each copy is labelled by itself and its probabilities are brought back into place. Their mean is less
-    moved by what should not matter, for as many times the work: 4 for both flips, times the scales.
+    The probabilities of each copy are computed, transformed back and averaged. The mean depends less on orientation and
+    size, which should not matter. The work is that of all copies: 4 for both flips, times the number of scales.
 
     Parameters
     ----------
     model : Module
     images : Tensor or array, (N, C, H, W)
-        Prepared as in training.
+        Standardised, as in training.
     flips : {"", "h", "v", "hv"}
-        Horizontally (left and right change places), vertically, or both and their combination.
+        Flip horizontally (left and right change places), vertically, or both and their combination.
     scales : sequence of float
-        Factors of the size; bilinear, there and back.
+        Factors by which the size is multiplied; copies are resized by bilinear interpolation and so are their scores.
 
     Returns
     -------
     Tensor, (N, K, H, W)
-        The logarithm of the mean probability: scores whose softmax is the mean. So they may stand wherever
-        scores do.
+        The logarithm of the mean probability. Its softmax is the mean, so it can be used wherever scores are expected.
 
     Raises
     ------
     ValueError
-        If a flip or a scale is none.
+        If `flips` contains another letter, or a scale is not a positive number.
     """
     images = images.array if isinstance(images, Tensor) else np.asarray(images)
     if not set(flips) <= {"h", "v"}:
         raise ValueError(f'flips are "", "h", "v" or "hv", not {flips!r}')
     if not scales or not all(np.isfinite(s) and s > 0 for s in scales):
-        raise ValueError(f"scales are positive numbers, one at least; got {list(scales)}")
+        raise ValueError(f"scales are positive numbers, at least one; got {list(scales)}")
     size = images.shape[2:]
     total: Any = 0.0
     axes = [axis for name, axis in (("h", 3), ("v", 2)) if name in flips]

@@ -1,4 +1,4 @@
-"""How many frames a second."""
+"""The speed of labelling, in frames per second."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .whole import predict
 
 @dataclass(frozen=True)
 class Speed:
-    """Times of single frames, from an image in memory to its labels in memory.
+    """Times per frame, from an image in memory to its labels in memory.
 
     Attributes
     ----------
     median, p95 : float
-        Seconds a frame: half of the frames, and 95 of 100, took no longer.
+        Seconds per frame: the median and the 95th percentile.
     frames, batch : int
-        How many batches were timed, and how many frames are in each.
+        The number of batches that were timed, and the number of frames in each.
     size : (int, int)
         H, W.
     """
@@ -34,13 +34,13 @@ class Speed:
 
     @classmethod
     def of(cls, times: list[float], batch: int, size: tuple[int, int]) -> Speed:
-        """From the seconds that each batch took."""
+        """From the seconds of each batch."""
         each = np.asarray(times) / batch
         return cls(float(np.median(each)), float(np.quantile(each, 0.95)), len(times), batch, (int(size[0]), int(size[1])))
 
     @property
     def fps(self) -> float:
-        """Frames a second, by the median."""
+        """Frames per second, from the median."""
         return 1 / self.median
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,20 +57,20 @@ def frames_per_second(
 ) -> Speed:
     """Time the labelling of images, one batch after the other.
 
-    What is timed is `predict`: network, argmax, and on a GPU both ways of the data, so that nothing is still
-    under way when the clock is read.
+    The timed function is `predict`: the network, the argmax, and on a GPU the transfer of the data in both directions, so
+    that all work is finished when the clock is read.
 
     Parameters
     ----------
     model : Module
     size : (int, int)
-        H, W of the images, which are noise: the time does not depend on what is in them.
+        H, W of the images. They contain noise, because the time does not depend on the content.
     batch : int
-        Images at a time.
+        Images per batch.
     warm_up : int
-        Batches before the clock starts: kernels are compiled, caches filled.
+        Batches before the timing starts, which compile kernels and fill caches.
     frames : int
-        Batches that are timed.
+        Number of timed batches.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def frames_per_second(
     Raises
     ------
     ValueError
-        If a number is not positive.
+        If a number is not positive, or `warm_up` is negative.
     """
     if min(*size, batch, frames) < 1 or warm_up < 0:
         raise ValueError(f"size, batch and frames must be positive, got {size}, {batch}, {frames}; and warm_up not negative: {warm_up}")

@@ -1,4 +1,4 @@
-"""How sure a network is, in numbers between 0 and 1; and what Monte Carlo dropout says of it."""
+"""How sure a network is: confidence, entropy and margin, all between 0 and 1; and Monte Carlo dropout."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ from .whole import scores
 
 
 def confidence(probabilities: np.ndarray) -> np.ndarray:
-    """The probability of the likeliest class, (..., K, H, W) → (..., H, W): from 1/K, no idea, to 1, sure."""
+    """The probability of the likeliest class, (..., K, H, W) → (..., H, W): from 1/K, no information, to 1, certain."""
     return probabilities.max(axis=-3)
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """``−Σ p log p / log K``, (..., K, H, W) → (..., H, W): from 0, sure, to 1, all classes alike."""
+    """``−Σ p log p / log K``, (..., K, H, W) → (..., H, W): from 0, certain, to 1, all classes equally likely."""
     p = np.asarray(probabilities)
     terms = p * np.log(np.where(p > 0, p, 1))  # 0 · log 0 is 0
     return np.maximum(-terms.sum(axis=-3), 0) / np.log(max(p.shape[-3], 2)).astype(p.dtype)
 
 
 def margin(probabilities: np.ndarray) -> np.ndarray:
-    """How far the likeliest class is ahead of the second, (..., K, H, W) → (..., H, W): from 0, a tie, to 1."""
+    """The largest probability minus the second largest, (..., K, H, W) → (..., H, W): from 0, a tie, to 1, certain."""
     p = np.asarray(probabilities)
     if p.shape[-3] < 2:
-        raise ValueError("a margin needs two classes at least")
+        raise ValueError("a margin needs at least two classes")
     two = np.partition(p, p.shape[-3] - 2, axis=-3)
     return two[..., -1, :, :] - two[..., -2, :, :]
 
 
 @dataclass(frozen=True)
 class Dropouts:
-    """What several passes with dropout say.
+    """The result of several passes with dropout.
 
     Attributes
     ----------
     probabilities : array, (N, K, H, W)
-        Their mean.
+        The mean over the passes.
     entropy : array, (N, H, W)
-        Of the mean: all doubt, in 0…1.
+        The entropy of the mean, in 0…1: the whole uncertainty.
     information : array, (N, H, W)
-        What the passes disagree about, in 0…1: the entropy of the mean less the mean entropy (mutual information
-        of label and weights). Doubt that more training data could remove; the rest is in the image itself.
+        The entropy of the mean minus the mean entropy, in 0…1 (mutual information of label and weights). This part of the
+        uncertainty comes from disagreement between the passes, and more training data could remove it. The rest is in the
+        image itself.
     passes : int
     """
 
@@ -64,12 +65,12 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
     Parameters
     ----------
     model : Module
-        With dropout layers. All others stay in evaluation mode, batch normalisation too.
+        A network with dropout layers. All other layers, batch normalisation included, stay in evaluation mode.
     images : Tensor or array, (N, C, H, W)
-        Prepared as in training.
+        Standardised, as in training.
     passes : int
     seed : int
-        Of the draws; the library's generator is not used.
+        Seed of the random draws; the generator of the library is not used.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
     Raises
     ------
     ValueError
-        If the network has no dropout, or `passes` is below 2.
+        If the network has no dropout layer, or `passes` is less than 2.
 
     References
     ----------
@@ -87,7 +88,7 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
     layers = [module for module in model.modules() if isinstance(module, Dropout | Dropout2d) and 0 < module.p < 1]
     if not layers:
         raise ValueError(
-            f"{type(model).__name__} has no dropout layer, so every pass would be the same; "
+            f"{type(model).__name__} has no dropout layer, so all passes would be equal; "
             "unet_paper has one (models.create('unet_paper', ..., dropout=0.5))"
         )
     if passes < 2:
@@ -103,7 +104,7 @@ def monte_carlo_dropout(model: Module, images: Any, passes: int = 20, seed: int 
 
 
 def _dropping(layers: list[Any], rng: np.random.Generator) -> AbstractContextManager[None]:
-    """Inside, these layers drop in evaluation mode too, with draws from `rng`."""
+    """Inside, these layers drop values in evaluation mode as well, with random draws from `rng`."""
 
     def drop(layer: Module, args: tuple, output: Tensor) -> Tensor:
         x = args[0]

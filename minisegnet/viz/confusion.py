@@ -15,22 +15,22 @@ _SHARES = {
     "prediction": "share of each predicted class, %",
     "all": "share of all pixels, %",
 }
-_WORDS = 24  # more classes than this, and there is no room for numbers in the cells
+_WORDS = 24  # with more classes the cells are too small for numbers
 
 
 def confusion(
     matrix: ConfusionMatrix, path: str | os.PathLike | None = None, *, of: str = "truth", title: str = "What was taken for what"
 ) -> Any:
-    """A picture of a confusion matrix: a row for each true class, a column for each predicted one.
+    """A picture of a confusion matrix: a row for each true class, a column for each predicted class.
 
     Parameters
     ----------
     matrix : ConfusionMatrix
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     of : {"truth", "prediction", "all"}
-        Of what a cell is the share: of its row (the diagonal is the recall), of its column (the
-        precision), or of all pixels. A row or column without pixels stays empty.
+        What the pixels of a cell are divided by: those of its row (the diagonal is the recall), of its column (the
+        precision), or all pixels. A row or column without pixels stays empty.
     title : str
 
     Returns
@@ -40,7 +40,7 @@ def confusion(
     Raises
     ------
     ValueError
-        If nothing was counted yet, or `of` is none of the three.
+        If the matrix is empty, or `of` is not one of the three.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -55,7 +55,7 @@ def confusion(
     shares = _shares(counts, of)
     rows, columns = counts.shape
 
-    # In inches, so that names and cells have room whatever their number.
+    # Sizes are in inches, so that names and cells have room, however many there are.
     cell = float(np.clip(8 / columns, 0.24, 0.8))
     names = min(max(map(len, classes)), 26) * 0.08 + 0.2
     left, top, right, bottom = names + 0.35, 0.95, 1.15, names + 0.5
@@ -83,14 +83,14 @@ def confusion(
 
 
 def _shares(counts: np.ndarray, of: str) -> np.ndarray:
-    """Counts over what they are a share of, float64; NaN for 0/0."""
+    """Counts divided by the pixels of their row, of their column, or by all; float64, NaN for 0/0."""
     under = {"truth": counts.sum(1, keepdims=True), "prediction": counts.sum(0, keepdims=True), "all": counts.sum()}[of]
     with np.errstate(invalid="ignore"):
         return counts / under
 
 
 def _numbers(axes: Any, shares: np.ndarray, cell: float) -> None:
-    """Per cent in the cells: white on dark, nothing for zero, "<1" for a trace, which is not zero."""
+    """Write the percentage into each cell: white on dark, "<1" for a small share, and nothing for zero."""
     top = np.nanmax(shares)
     for (i, j), share in np.ndenumerate(shares):
         if share > 0:

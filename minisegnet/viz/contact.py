@@ -1,4 +1,4 @@
-"""A contact sheet: many images of a data set at a glance, each beside its labels."""
+"""A contact sheet: many images of a data set in one picture, each beside its labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def contact_sheet(
     columns: int = 3,
     ignore_index: int = 255,
 ) -> Any:
-    """One picture with a cell for each image: the image, the same under its labels, its name.
+    """One picture with a cell for each image: the image, the image under its labels, and its name.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ def contact_sheet(
     classes : sequence of str
     palette : uint8, (K, 3)
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     flags : sequence of str, optional
-        A remark for each image, in orange behind its name; "" for none.
+        A remark for each image, in orange after its name; "" for none.
     title : str
     columns : int
     ignore_index : int
-        These pixels are cream.
+        The label of ignored pixels, which are drawn in cream.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def contact_sheet(
 def _cell(
     image: np.ndarray, mask: np.ndarray, palette: np.ndarray, background: int | None, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The image and the image under its labels, no larger than they are shown: every so manieth pixel."""
+    """The image and the image under its labels, reduced to every k-th pixel if they are larger than their cell."""
     step = max(1, max(mask.shape) // _SHOWN)
     shown, labels = as_rgb(image)[::step, ::step], mask[::step, ::step]
     over = overlay(shown, labels, palette, 0.55, background=background, ignore_index=ignore_index)

@@ -1,4 +1,4 @@
-"""Panels side by side: pictures and maps of numbers, each with a caption, and a scale where numbers are shown."""
+"""Panels side by side: pictures and maps of numbers, each with a caption; maps of numbers also have a scale."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Panel:
     title : str
     picture : uint8 (H, W, 3), or numbers (H, W)
     colours : str
-        A colour map of Matplotlib's, for numbers.
+        The name of a Matplotlib colour map, for numbers.
     limits : (float, float), optional
-        The numbers at its ends; by default those of the picture.
+        The numbers at the ends of the colour map; by default the smallest and largest of the picture.
     scale : bool
-        Whether a scale is drawn beneath.
+        Whether to draw a scale below the panel.
     box : (top, bottom, left, right), optional
-        A rectangle to be marked, in pixels.
+        A rectangle to mark, in pixels.
     point : (row, column), optional
-        A pixel to be marked.
+        A pixel to mark.
     """
 
     title: str
@@ -71,12 +71,12 @@ def gallery(
     ----------
     panels : sequence of Panel
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     title, note : str
-        A heading, and a line in grey beneath it.
+        A heading, and a line in grey below it.
     columns : int
     cell : float
-        Inches from the left to the right of a panel.
+        The width of a panel in inches.
 
     Returns
     -------
@@ -146,5 +146,5 @@ def _fitted(text: str, limit: int) -> str:
 
 
 def columns_for(count: int, most: int = 8) -> int:
-    """Columns of a sheet of `count` small pictures that is wider than high."""
+    """The number of columns for `count` small pictures, such that the sheet is wider than high."""
     return max(1, min(most, math.ceil(math.sqrt(2 * count))))

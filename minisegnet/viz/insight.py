@@ -25,19 +25,19 @@ def doubt(
     background: int | None = 0,
     title: str = "How sure the network is",
 ) -> Any:
-    """An image, its labels, and maps of doubt.
+    """An image, its labels, and maps of how sure the network is.
 
     Parameters
     ----------
     image : array, (H, W), (C, H, W), or uint8 (H, W, 3)
     labels : integer array, (H, W)
     measures : dict of str to array, (H, W)
-        Each between 0 and 1. "entropy" and "information" are bright where the network is unsure, others where it is sure.
+        Each between 0 and 1. "entropy" and "information" are bright where the network is unsure; others are bright where it is sure.
     palette : uint8, (K, 3)
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     background : int or None
-        The class that is left clear.
+        The class that is not coloured.
     title : str
 
     Returns
@@ -52,7 +52,7 @@ def doubt(
 
 
 def features(values: np.ndarray, path: str | os.PathLike | None = None, *, title: str = "Feature maps") -> Any:
-    """The channels of a layer's output.
+    """Draw the channels of a layer's output.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def features(values: np.ndarray, path: str | os.PathLike | None = None, *, title
     Returns
     -------
     Path or PIL.Image.Image
-        Blue is negative, white 0, red positive; one scale for all. Of more than 32 channels the 32 that vary most are shown.
+        Blue is negative, white is 0, red is positive; all channels have the same scale. Of more than 32 channels, the 32 that
+        vary most are shown.
     """
     if values.ndim != 3:
         raise ValueError(f"feature maps have the shape (C, h, w); got {values.shape}")
@@ -77,7 +78,7 @@ def features(values: np.ndarray, path: str | os.PathLike | None = None, *, title
 
 
 def filters(weight: np.ndarray, path: str | os.PathLike | None = None, *, title: str = "Filters") -> Any:
-    """The kernels of a convolution.
+    """Draw the kernels of a convolution.
 
     Parameters
     ----------
@@ -88,8 +89,8 @@ def filters(weight: np.ndarray, path: str | os.PathLike | None = None, *, title:
     Returns
     -------
     Path or PIL.Image.Image
-        A kernel of one channel is shown as it is, one of three as a colour picture (grey is 0), of others the mean over
-        the channels. Of more than 32 kernels the 32 with the largest norm are shown.
+        A kernel of three channels is shown in colour, where grey is 0; of any other kernel the mean over its channels is
+        shown. Of more than 32 kernels, the 32 with the largest norm are shown.
     """
     weight = np.asarray(weight)
     if weight.ndim != 4:

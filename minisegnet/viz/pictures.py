@@ -15,13 +15,13 @@ IGNORED = (224, 224, 192)  # the colour that Pascal VOC gives to the label 255
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """An image of any kind as uint8 (H, W, 3), for looking at.
+    """An image of any kind as uint8 (H, W, 3), for display.
 
     Parameters
     ----------
     image : array
-        (H, W) or (C, H, W), or uint8 (H, W, 3). uint8 is shown as it is; anything else is stretched so
-        that all but the darkest and brightest half per cent of its values fit, whatever was done to them before.
+        (H, W) or (C, H, W), or uint8 (H, W, 3). uint8 is not changed. Any other image is stretched so that all but the
+        darkest and brightest half per cent of its values are in range.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -45,7 +45,7 @@ def colourise(labels: np.ndarray, palette: np.ndarray, ignore_index: int = 255) 
     labels : integer array, (H, W)
     palette : uint8, (K, 3)
     ignore_index : int
-        The label that is no class; it becomes a pale grey.
+        The label of ignored pixels, which become cream.
 
     Returns
     -------
@@ -54,13 +54,13 @@ def colourise(labels: np.ndarray, palette: np.ndarray, ignore_index: int = 255) 
     Raises
     ------
     ValueError
-        If a label has no colour; names it.
+        If a label has no colour; names the label.
     """
     labels, palette = _whole(labels), np.asarray(palette, np.uint8)
     ignored = labels == ignore_index
     stray = labels[~ignored & ((labels < 0) | (labels >= len(palette)))]
     if stray.size:
-        raise ValueError(f"label {stray[0]} has no colour: the palette has {len(palette)} of them")
+        raise ValueError(f"label {stray[0]} has no colour: the palette has {len(palette)} colours")
     colours = palette[np.where(ignored, 0, labels)]
     colours[ignored] = IGNORED
     return colours
@@ -77,9 +77,9 @@ def overlay(
     labels : integer array, (H, W)
     palette : uint8, (K, 3)
     alpha : float
-        From 0, only the image, to 1, only the colours. The rim of each region is drawn at full strength.
+        From 0, only the image, to 1, only the colours. The rim of each region is always drawn at full strength.
     background : int or None
-        The class that is left clear, as ignored pixels are; None colours every class.
+        The class that is not coloured; None colours every class. Ignored pixels are never coloured.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def overlay(
 
 
 def background_of(classes: Sequence[str]) -> int | None:
-    """The class that stands for "nothing there": 0 if there are two classes or it is called background, else none."""
+    """The background class: 0 if there are two classes or class 0 has a name like "background", otherwise None."""
     return 0 if len(classes) == 2 or classes[0].lower().startswith("background") else None
 
 
@@ -113,13 +113,13 @@ def _rims(labels: np.ndarray) -> np.ndarray:
 
 
 def save_label_png(labels: np.ndarray, palette: np.ndarray, path: str | os.PathLike) -> Path:
-    """Write a label map as a palette PNG: the file holds the labels themselves, and programs show them in colour.
+    """Write a label map as a palette PNG: the file stores the labels themselves, and programs show them in colour.
 
     Parameters
     ----------
     labels : integer array, (H, W), 0 to 255
     palette : uint8, (K, 3)
-        Labels beyond it get the colours of Pascal VOC.
+        Labels from K on get the colours of Pascal VOC.
     path : path
 
     Returns
@@ -130,11 +130,11 @@ def save_label_png(labels: np.ndarray, palette: np.ndarray, path: str | os.PathL
 
     labels = _whole(labels)
     if labels.size and not 0 <= labels.min() <= labels.max() <= 255:
-        raise ValueError(f"a palette PNG holds labels from 0 to 255; these go from {labels.min()} to {labels.max()}")
+        raise ValueError(f"a palette PNG stores labels from 0 to 255; these go from {labels.min()} to {labels.max()}")
     colours = voc_palette(256)
     colours[: len(palette)] = palette
     picture = Image.fromarray(labels.astype(np.uint8))
-    picture.putpalette(colours.tobytes())  # turns grey into palette mode; the pixels stay
+    picture.putpalette(colours.tobytes())  # changes the mode from grey to palette; the pixels stay the same
     return write_atomically(path, lambda stream: picture.save(stream, "PNG", optimize=True))
 
 

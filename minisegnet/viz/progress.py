@@ -1,4 +1,4 @@
-"""How training went: loss and IoU over the steps."""
+"""Training curves: loss and IoU over the steps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.
     Parameters
     ----------
     log : rows or path of a CSV file
-        The horizontal axis is the column ``step`` (or ``iteration``, ``epoch``, else the number of the row).
-        Drawn are ``loss`` (or ``train_loss``), raw and smoothed; ``val_loss``; and every column with ``iou``
-        in its name: ``val_iou`` is the mean, ``val_iou_nucleus`` that of a class, ``train_iou`` that of the
-        training batches. An empty cell is a step at which that was not measured.
+        The horizontal axis is the column ``step`` (or ``iteration``, ``epoch``, otherwise the number of the row).
+        The columns ``loss`` (or ``train_loss``, also smoothed) and ``val_loss`` are drawn, and every column with ``iou``
+        in its name: ``val_iou`` is the mean, ``val_iou_nucleus`` the IoU of a class, ``train_iou`` that of the
+        training batches. An empty cell means that the value was not measured at this step.
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     title : str
 
     Returns
@@ -37,7 +37,7 @@ def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.
     Raises
     ------
     ValueError
-        If the log has no rows, or neither a loss nor an IoU.
+        If the log has no rows, or contains neither a loss nor an IoU.
     """
     table = _columns(log)
     loss = next((table[c] for c in ("loss", "train_loss") if c in table), None)
@@ -77,7 +77,7 @@ def _draw_losses(axes: Any, steps: np.ndarray, loss: np.ndarray | None, validati
     drawn = np.concatenate([line.get_ydata() for line in axes.lines])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and drawn.min() > 0 and drawn.max() > 30 * drawn.min():
-        axes.set_yscale("log")  # otherwise the end of the run is a line on the floor
+        axes.set_yscale("log")  # on a linear axis the end of the run could not be seen
     else:
         axes.set_ylim(bottom=min(0, drawn.min(initial=0)))
     axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.02, 0.995), ncols=2)
@@ -107,9 +107,9 @@ def _draw_ious(axes: Any, steps: np.ndarray, ious: dict[str, np.ndarray]) -> Non
 
 
 def smooth(values: np.ndarray, width: float) -> np.ndarray:
-    """Mean of the neighbours on both sides, with Gaussian weights of deviation `width`: unlike a running average, it does not lag.
+    """The mean over the neighbours on both sides, with Gaussian weights of deviation `width`. Unlike a running average it does not lag.
 
-    At the ends, and beside values that are not finite, the weights that are left count.
+    At the ends and beside values that are not finite, the mean is taken over the remaining neighbours.
     """
     there = np.isfinite(values)
     reach = np.arange(-int(3 * width), int(3 * width) + 1)
@@ -137,7 +137,7 @@ def _say(axes: Any, text: str) -> None:
 
 
 def _columns(log: Any) -> dict[str, np.ndarray]:
-    """Columns of numbers; what is empty or no number is NaN."""
+    """The columns as numbers; empty cells and text become NaN."""
     if isinstance(log, (str, os.PathLike)):
         with Path(log).open(newline="", encoding="utf-8") as stream:
             rows: list[Mapping[str, Any]] = list(csv.DictReader(stream))

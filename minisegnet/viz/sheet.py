@@ -1,4 +1,4 @@
-"""Predictions beside the truth, one row an image."""
+"""Predictions beside the truth, one row per image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..metrics.errors import near_boundary
 from .pictures import IGNORED, as_rgb, background_of, colourise
 from .style import FAINT, GREY, INK, finish, new_figure
 
-# Okabe and Ito's colours again: told apart with any common colour-blindness.
+# Okabe and Ito's colours, which people with any common colour-blindness can tell apart.
 FOUND, FALSE, MISSED, CONFUSED, SKIPPED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66), (150, 150, 150)
 _MARGIN, _GAP, _CAPTION, _HEAD, _LINE = 0.35, 0.14, 0.34, 0.85, 0.27  # inches
 
@@ -28,12 +28,12 @@ def error_map(
     ignore_index: int = 255,
     band: float | None = None,
 ) -> np.ndarray:
-    """Where a prediction is right and how it is wrong, uint8 (H, W, 3), over the darkened image.
+    """Where a prediction is right and how it is wrong, over the darkened image; uint8 (H, W, 3).
 
-    With a background class: found (TP) green, false alarm (FP) orange, missed (FN) blue, an object of
-    another class yellow, and background that was left alone shows the image. With ``background=None``:
-    wrong pixels orange. Pixels labelled `ignore_index` are grey. With a `band`, errors less than so many
-    pixels from a boundary of the truth are dim: the others stand out.
+    With a background class, found pixels (TP) are green, false alarms (FP) orange, missed pixels (FN) blue, and objects
+    with a wrong class yellow; correct background shows the image. With ``background=None``, wrong pixels are orange.
+    Pixels labelled `ignore_index` are grey. With a `band`, errors less than `band` pixels from a true boundary are
+    dimmed, so that the others stand out.
     """
     base = np.rint(as_rgb(image) * 0.45).astype(np.uint8)
     picture = base.copy()
@@ -75,16 +75,15 @@ def predictions(
     classes : sequence of str
     palette : uint8, (K, 3), optional
     path : path, optional
-        Where the PNG goes. Without it, the picture is returned.
+        Where to write the PNG. Without it, the picture is returned.
     names : sequence of str, optional
         A caption for each row.
     title : str
     background : int, None or "auto"
-        The class that stands for "nothing there" in the error map (see `error_map`). "auto": class 0
-        if there are two classes or it is called background, else None.
+        The background class of the error map (see `error_map`); "auto" uses `background_of`.
     ignore_index : int
     band : float, optional
-        Errors less than so many pixels from a boundary of the truth are drawn dim.
+        Errors less than `band` pixels from a true boundary are dimmed.
 
     Returns
     -------
@@ -110,7 +109,7 @@ def predictions(
     class_key = [*zip(classes, colours, strict=False)] + [("ignored", IGNORED)] * ignored
     error_key = _error_key(background, len(classes), ignored)
 
-    # Everything is placed in inches, from the top, so that nothing overlaps whatever the number of rows.
+    # Everything is placed in inches, from the top, so that nothing overlaps, however many rows there are.
     aspects = [truth.shape[0] / truth.shape[1] for _, truth, _ in rows]
     cell = min(2.6, max(1.5, 4.0 / max(aspects)))
     heights = [min(cell * a, 4.0) for a in aspects]
@@ -173,7 +172,7 @@ def _error_key(background: Any, num_classes: int, ignored: bool) -> list[tuple[s
 
 
 def _legend(figure: Any, width: float, height: float, top: float, label: str, key: list, columns: int) -> None:
-    """Swatches with names, `columns` a line, behind a grey label; all in inches."""
+    """Draw swatches with names after a grey label, `columns` of them per line; sizes are in inches."""
     from matplotlib.patches import Rectangle
 
     figure.text(_MARGIN / width, (top - 0.08) / height, label, fontsize=9, color=GREY, va="center")
@@ -190,7 +189,7 @@ def _legend(figure: Any, width: float, height: float, top: float, label: str, ke
 
 
 def _score(truth: np.ndarray, guess: np.ndarray, num_classes: int, background: Any, ignore_index: int) -> str:
-    """IoU of the object for two classes, else the share of right pixels."""
+    """For two classes the IoU of the object class, otherwise the fraction of correct pixels."""
     counted = truth != ignore_index
     truth, guess = truth[counted], guess[counted]
     if not truth.size:

@@ -1,4 +1,4 @@
-"""The look that all figures share."""
+"""The style of all figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def finish(figure: Any, path: str | os.PathLike | None) -> Any:
-    """Write a figure as PNG and return its path; without a path, return it as a `PIL.Image.Image`."""
+    """Write a figure as PNG and return the path; without a path, return a `PIL.Image.Image`."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figure.dpi)
     if path is not None:
@@ -31,7 +31,7 @@ def finish(figure: Any, path: str | os.PathLike | None) -> Any:
 
 
 def quiet_axes(axes: Any) -> None:
-    """Two thin spines, a faint grid, small grey ticks."""
+    """Style axes with two thin spines, a faint grid and small grey ticks."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

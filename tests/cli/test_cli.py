@@ -417,7 +417,7 @@ def test_damaged_checkpoint(trained, tmp_path, capsys):
     path.write_bytes((trained / "best.safetensors").read_bytes()[:-100])
     assert "truncated" in refused(capsys, tmp_path, "evaluate", path)
     assert "no checkpoint" in refused(capsys, tmp_path, "evaluate", tmp_path / "nothing.safetensors")
-    assert "no checkpoint of minisegnet" in refused(capsys, tmp_path, "evaluate", _pickle(tmp_path))
+    assert "not a checkpoint of minisegnet" in refused(capsys, tmp_path, "evaluate", _pickle(tmp_path))
     assert "no checkpoint in the folder" in refused(capsys, tmp_path, "train", "--resume", tmp_path)
 
 

@@ -174,7 +174,7 @@ def test_a_file_without_tensors_by_name(path, program):
 def test_other_programs_tell_that_it_is_no_checkpoint_of_ours(path):
     archive(path, dict_of(w=tensor((6,), (1,))))
     assert load_metadata(path) == {}
-    with pytest.raises(ValueError, match=r"no checkpoint of minisegnet.*ms\.load"):
+    with pytest.raises(ValueError, match=r"not a checkpoint of minisegnet.*ms\.load"):
         checkpoint.read(path)
 
 
@@ -254,7 +254,7 @@ REBUILD = name("torch._utils", "_rebuild_tensor_v2")
         (b"I12\n", "INT: this instruction"),
         (b"2", "DUP: this instruction"),
         (b"\x8f", "EMPTY_SET: this instruction"),
-        (FLOATS + b")R", r"calls the name torch\.FloatStorage, which is no function"),
+        (FLOATS + b")R", r"calls the name torch\.FloatStorage, which is not a function"),
         (text("os.system") + b")R", "calls an object of type str"),
         (REBUILD + b"]R", "calls the name"),
         (REBUILD + b")R", "REDUCE: it does not fit"),
@@ -263,9 +263,9 @@ REBUILD = name("torch._utils", "_rebuild_tensor_v2")
         (name("collections", "OrderedDict") + tuple_of(b"]") + b"R", "item by item"),
         (text("x") + b"Q", "reference to a storage"),
         (tuple_of(text("module"), FLOATS, text("0"), text("cpu"), number(6)) + b"Q", "reference to a storage"),
-        (tuple_of(text("storage"), text("f4"), text("0"), text("cpu"), number(6)) + b"Q", "no reference to a storage"),
-        (tuple_of(text("storage"), REBUILD, text("0"), text("cpu"), number(6)) + b"Q", "no reference to a storage"),
-        (tuple_of(text("storage"), FLOATS, text("0"), text("cpu"), b"\x88") + b"Q", "no reference to a storage"),
+        (tuple_of(text("storage"), text("f4"), text("0"), text("cpu"), number(6)) + b"Q", "not a reference to a storage"),
+        (tuple_of(text("storage"), REBUILD, text("0"), text("cpu"), number(6)) + b"Q", "not a reference to a storage"),
+        (tuple_of(text("storage"), FLOATS, text("0"), text("cpu"), b"\x88") + b"Q", "not a reference to a storage"),
         (storage("../0"), r"storage '\.\./0' is not in the archive"),
         (storage(count=5), "5 × float32 do not have the 24 bytes"),
         (storage(count=2**40), "do not have the 24 bytes"),
@@ -340,7 +340,7 @@ def test_an_entry_cannot_be_larger_than_the_file(path):
     place = content.rindex(b"a/data/0") - 46  # of its line in the directory
     struct.pack_into("<II", content, place + 20, 2**30, 2**30)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"1,073,\d{3},\d{3} bytes are said to be in a file of"):
+    with pytest.raises(ValueError, match=r"1,073,\d{3},\d{3} bytes in a file of"):
         load(path)
 
 
@@ -348,7 +348,7 @@ def test_a_name_that_is_there_twice(path):
     archive(path, dict_of(w=tensor((6,), (1,))))
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as file:
         file.writestr("a/data/0", (SIX + 1).tobytes())
-    with pytest.raises(ValueError, match="'a/data/0' is there twice"):
+    with pytest.raises(ValueError, match="'a/data/0' occurs twice"):
         load(path)
 
 

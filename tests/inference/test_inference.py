@@ -177,7 +177,7 @@ def test_damaged_checkpoints(tmp_path):
         inference.load_model(tmp_path / "empty")
 
     ms.save(model, path)
-    with pytest.raises(ValueError, match="no checkpoint of minisegnet"):
+    with pytest.raises(ValueError, match="not a checkpoint of minisegnet"):
         inference.load_model(path)
     ms.save(model, path, {"minisegnet": "{"})
     with pytest.raises(ValueError, match="damaged"):

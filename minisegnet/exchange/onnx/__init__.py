@@ -1,4 +1,4 @@
-"""Networks as ONNX files, for every program that runs those: onnxruntime, OpenVINO, TensorRT, a browser.
+"""Networks as ONNX files, which onnxruntime, OpenVINO, TensorRT and browsers can run.
 
 `program` lists what a network computes, `operators` has the ONNX form of each function, `graph` collects nodes and
 constants, and `protobuf` writes the file. The package ``onnx`` is not needed.
@@ -25,29 +25,29 @@ from .program import ExportError, Program, Shape, Size, SizeError, Value, merge,
 
 __all__ = ["ExportError", "Exported", "export_onnx"]
 
-STEPS = (1, 2, 4, 8, 16, 32, 64)  # between the sizes that an image may have
+STEPS = (1, 2, 4, 8, 16, 32, 64)  # candidate distances between the image sizes that a file accepts
 _OUTPUTS = ("scores", "probabilities", "labels")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_onnx` wrote; ``print`` tells it.
+    """The file that `export_onnx` wrote; ``print`` shows a summary.
 
     Attributes
     ----------
     path : Path
     input_shape : tuple
-        Of "image"; names stand for what may vary.
+        Shape of the input "image". A name stands for an axis whose size may vary.
     outputs : dict of str to tuple
-        The same of each output.
+        Shape of each output.
     step : int or None
-        Rows and columns may differ from those that were given by multiples of it; None: not at all.
+        Rows and columns may differ by multiples of it from those that were given; None if they are fixed.
     sizes : str
         The same in words.
     why_fixed : str
-        If they may not: why.
+        The reason if rows and columns are fixed.
     operators : dict of str to int
-        How many nodes of each kind.
+        The number of nodes of each kind.
     """
 
     path: Path
@@ -86,15 +86,15 @@ def export_onnx(
     Parameters
     ----------
     model : Module
-        In float32. Dropout is left out, batch normalisation uses its running averages.
+        In float32. Dropout is left out, and batch normalisation uses its running averages.
     path : path
         Ends in ``.onnx``.
     input_shape : (N, C, H, W)
         A shape that the network takes.
     dynamic : bool
-        Whether the file may take other numbers of images and other sizes, as far as the network computes the
-        same for them: sizes that differ by a multiple of a step, which is found out (1 for many networks, 16 for
-        "unet", which is halved four times). What is not possible is told in the result.
+        Whether the file should accept other numbers of images and other sizes. The sizes may differ by multiples of a
+        step, which is determined automatically: 1 for many networks, 16 for "unet", which halves images four times.
+        If the size has to be fixed, the result says why.
     output : {"scores", "probabilities", "labels"}
         "probabilities" adds a softmax, "labels" the index of the largest score (int64, (N, H, W)).
 
@@ -105,15 +105,15 @@ def export_onnx(
     Raises
     ------
     ExportError
-        A `ValueError`: an operation has no form in ONNX (named), the network is not in float32, or the file
-        would be larger than the 2 GiB that readers of the format accept.
+        A `ValueError`: an operation has no ONNX form (the message names it), the network is not in float32, or the
+        file would be larger than the 2 GiB that programs accept.
     ValueError
         If the network does not take `input_shape`, or the path has another ending.
 
     Notes
     -----
-    The network is run on zeros of a few sizes with nothing computed; a program in its ``forward`` that decides by the
-    values of a tensor would be exported as it decides for zeros. Images must be prepared as in training.
+    The network is run on images of zeros of a few sizes, without computing anything. If its ``forward`` branches on the
+    values of a tensor, the exported branch is arbitrary. Images must be prepared as in training.
     """
     path = Path(path)
     if path.suffix.lower() != ".onnx":
@@ -124,7 +124,7 @@ def export_onnx(
         raise ValueError(f"input_shape is (N, C, H, W), four positive numbers; got {tuple(input_shape)}")
     other = {value.dtype.name for value in model.parameters()} - {"float32"}
     if other:
-        raise ExportError(f"the network is in {', '.join(sorted(other))}, and programs that run ONNX want float32: model.float()")
+        raise ExportError(f"the network is in {', '.join(sorted(other))}, but programs that run ONNX need float32: model.float()")
     shape = tuple(map(int, input_shape))
     first = program_of(model, shape)
     program, free, step, why = _for_sizes(model, first, shape) if dynamic else (first, {}, None, "as asked for")
@@ -150,7 +150,7 @@ def _translated(program: Program, weights: dict[str, Tensor]) -> Graph:
 
 
 def _for_sizes(model: Module, first: Program, shape: Shape) -> tuple[Program, dict[int, str], int | None, str]:
-    """The trace for as many shapes as possible: with it, names of the axes that are free, the step between sizes, and why there is none."""
+    """The program for as many shapes as possible, the names of the free axes, the step between sizes, and why there is none."""
     n, c, h, w = shape
     why = ""
     for step in STEPS:
@@ -177,7 +177,7 @@ def _together(model: Module, first: Program, shapes: list[Shape]) -> Program | s
 
 
 def _finish(graph: Graph, name: str, value: Value, output: str) -> str:
-    """The last nodes of an output; returns its name in the file."""
+    """Add the last node of an output; returns its name in the file."""
     name = name.replace("scores", output)
     if output == "scores":
         graph.add("Identity", [graph.name(value)], [name])

@@ -1,4 +1,4 @@
-"""The graph of an ONNX file while it is made: nodes, constants, and sizes that are computed when it runs."""
+"""The graph of an ONNX file under construction: nodes, constants, and sizes that are computed when the file runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .program import Shape, Size, Value, Weight
 
 
 class Graph:
-    """Nodes in the order in which they run, and the tensors that do not change.
+    """Nodes in the order in which they run, and constant tensors.
 
     Parameters
     ----------
     weights : mapping of str to Tensor
-        Parameters and buffers; those that are used go into the file.
+        Parameters and buffers. Those that are used are written to the file.
     shapes : list of shapes
-        Of each value, for the size at which the network was looked at.
+        The shape of each value, for the size of image for which the network was run.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], shapes: Sequence[Shape]):
@@ -33,7 +33,7 @@ class Graph:
         self._sizes: dict[Size, str] = {}
 
     def name(self, value: Value | Weight) -> str:
-        """What a value or weight is called in the file."""
+        """The name of a value or weight in the file."""
         if isinstance(value, Value):
             return self.names[value.number]
         if value.name not in self.constants:
@@ -44,7 +44,7 @@ class Graph:
         return self.shapes[value.number] if isinstance(value, Value) else self.weights[value.name].shape
 
     def add(self, op: str, inputs: Sequence[str], outputs: int | Sequence[str] = 1, **attributes: Any) -> str:
-        """A node; returns the name of its (first) output. Attributes that are None are left out."""
+        """Add a node; returns the name of its first output. Attributes that are None are left out."""
         self.counts[op] += 1
         name = f"{op}_{self.counts[op]}"
         made = [f"{name}:{k}" if k else name for k in range(outputs)] if isinstance(outputs, int) else list(outputs)
@@ -53,7 +53,7 @@ class Graph:
         return made[0]
 
     def constant(self, array: Any, dtype: Any = None) -> str:
-        """The name of a tensor with these numbers; equal ones share one."""
+        """The name of a constant with these numbers; equal constants are stored once."""
         array = np.asarray(array, dtype)
         name = f"constant:{array.dtype}:{list(array.shape)}:{array.tobytes().hex()}"[:160]
         if len(name) == 160:
@@ -64,7 +64,7 @@ class Graph:
     # --- sizes ---------------------------------------------------------------------------
 
     def whole_numbers(self, numbers: Sequence[int | Size]) -> str:
-        """The name of an int64 vector with these numbers, computed when the network runs where they depend on the image."""
+        """The name of an int64 vector with these numbers; those that depend on the image are computed when the file runs."""
         if not any(isinstance(n, Size) for n in numbers):
             return self.constant(list(numbers), np.int64)
         parts = [self._size(n) if isinstance(n, Size) else self.constant([n], np.int64) for n in numbers]
@@ -81,5 +81,5 @@ class Graph:
         return self._sizes[size]
 
     def dims(self, value: Value, axes: slice = slice(None)) -> list[int | Size]:
-        """The sizes of a value, as it has them when the network runs."""
+        """The sizes of a value when the file runs."""
         return [Size(value, axis) for axis in range(len(self.shape(value)))[axes]]

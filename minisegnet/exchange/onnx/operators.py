@@ -1,4 +1,4 @@
-"""The table: what each function of the library is in ONNX (operator set 17)."""
+"""The ONNX form of each function of the library (operator set 17)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Translator:
     def __init__(self, graph: Graph, instructions: list[Instruction]):
         self.graph, self.instructions = graph, instructions
         self.makers = {result.number: step for step in instructions for result in step.results}
-        self.indices: set[int] = set()  # values that are places of maxima: ONNX counts them in another way
+        self.indices: set[int] = set()  # values that are indices of maxima, which ONNX counts differently
 
     def run(self) -> None:
         """Translate all instructions.
@@ -33,7 +33,7 @@ class Translator:
         Raises
         ------
         ExportError
-            At the first that has no form in ONNX; names it.
+            At the first function that has no ONNX form; names it.
         """
         for step in self.instructions:
             if step.function not in OPERATORS:
@@ -59,12 +59,12 @@ def _pair(value: Any, what: str) -> list[int]:
 
 def _fixed(value: Any, what: str) -> int:
     if isinstance(value, Size):
-        raise SizeError(f"{what} depends on the size of the image, and is fixed in ONNX")
+        raise SizeError(f"{what} depends on the size of the image, but is constant in ONNX")
     return int(value)
 
 
 def _pads(padding: Any, what: str) -> dict[str, Any]:
-    """Padding as ONNX says it: all befores, then all afters."""
+    """Padding in ONNX's order: before each axis, then after each axis."""
     if padding == "same":
         return {"auto_pad": "SAME_UPPER"}
     if padding == "valid":
@@ -105,7 +105,7 @@ def _conv_transpose2d(t: Translator, a: Mapping[str, Any], step: Instruction) ->
 
 def _batch_norm(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     if a["training"]:
-        raise ExportError("batch_norm with the statistics of the batch (track_running_stats=False) has no ONNX form for use")
+        raise ExportError("batch_norm with the statistics of the batch (track_running_stats=False) has no ONNX form")
     channels = t.graph.shape(a["input"])[1]
     weight, bias = (
         t.graph.constant(np.full(channels, value, np.float32)) if a[name] is None else t.of(a[name])
@@ -129,28 +129,28 @@ def _max_pool(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     made = t.graph.add(
         "MaxPool", [t.of(a["input"])], len(step.results), dilations=_pair(a["dilation"], "max_pool2d"), **_window(a, "max_pool2d")
     )
-    for result in step.results[1:]:  # the indices, if they are asked for
+    for result in step.results[1:]:  # the indices, if the pool returns them
         t.indices.add(result.number)
         t.graph.names[result.number] = f"{made}:1"
     return made
 
 
 def _unpool(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
-    """Values scattered into a tensor of zeros, all axes as one.
+    """Scatter the values into a flattened tensor of zeros.
 
-    (MaxUnpool would do it for even sizes only: it refuses outputs that a last, cut window has made smaller.)
-    ONNX counts places through the whole tensor, so the output must have the shape of what was pooled.
+    (The operator MaxUnpool works for even sizes only: it refuses an output that is smaller because the last window was
+    cut off.) ONNX's indices count through the whole tensor, so the output must have the shape of the pooled tensor.
     """
     pool = t.makers.get(a["indices"].number) if isinstance(a["indices"], Value) else None
     if pool is None or pool.function != "_max_pool":
-        raise ExportError("max_unpool2d needs the indices of a max_pool2d of this network")
+        raise ExportError("max_unpool2d needs the indices of a max_pool2d of the same network")
     pooled, window = pool.arguments["input"], _window(pool.arguments, "max_unpool2d")
     if t.graph.shape(step.results[0]) != t.graph.shape(pooled):
         raise ExportError(
-            f"max_unpool2d to {t.graph.shape(step.results[0])}, from a pool over {t.graph.shape(pooled)}: ONNX has it for equal shapes only"
+            f"max_unpool2d to {t.graph.shape(step.results[0])} from a pool over {t.graph.shape(pooled)}: ONNX needs equal shapes"
         )
     if any(step < size for step, size in zip(window["strides"], window["kernel_shape"], strict=True)):
-        raise ExportError("max_unpool2d from windows that overlap has no ONNX form: two values may belong to one place")
+        raise ExportError("max_unpool2d from overlapping windows has no ONNX form: two values may have the same index")
     shape, line = t.graph.whole_numbers(t.graph.dims(pooled)), t.graph.constant([-1], np.int64)
     zeros = t.graph.add("ConstantOfShape", [t.graph.add("ReduceProd", [shape], axes=[0], keepdims=1)])
     places, values = (t.graph.add("Reshape", [t.of(a[name]), line]) for name in ("indices", "input"))
@@ -160,12 +160,14 @@ def _unpool(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
 def _avg_pool2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     window = _window(a, "avg_pool2d")
     if a["ceil_mode"] and any(window["pads"]) and a["count_include_pad"]:
-        raise ExportError("avg_pool2d with ceil_mode, padding and count_include_pad: ONNX counts the last window in another way")
+        raise ExportError(
+            "avg_pool2d with ceil_mode, padding and count_include_pad has no ONNX form: the last window is counted differently"
+        )
     return t.graph.add("AveragePool", [t.of(a["input"])], count_include_pad=int(a["count_include_pad"]), **window)
 
 
 def _adaptive_avg_pool2d(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
-    """Rows · image · columns: averaging over regions is a matrix, made when the network runs from the size of the image."""
+    """Averaging over regions as matrix products, rows · image · columns. The matrices are computed when the file runs."""
     size = _pair(a["output_size"], "adaptive_avg_pool2d's output_size")
     if size == [1, 1]:
         return t.graph.add("GlobalAveragePool", [t.of(a["input"])])
@@ -201,7 +203,7 @@ def _resize(mode: str) -> Callable:
 
 def _lrn(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
     if a["size"] % 2 == 0:
-        raise ExportError(f"local_response_norm over {a['size']} channels: for an even number ONNX takes other neighbours")
+        raise ExportError(f"local_response_norm over {a['size']} channels: for an even number ONNX uses other neighbours")
     return t.graph.add("LRN", [t.of(a["input"])], alpha=float(a["alpha"]), beta=float(a["beta"]), bias=float(a["k"]), size=a["size"])
 
 
@@ -226,7 +228,7 @@ def _index(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
         axes, starts, stops, steps = zip(*cut, strict=True)
         name = t.graph.add("Slice", [name, *(t.graph.whole_numbers(numbers) for numbers in (starts, stops, axes, steps))])
     for axis, part in reversed(list(enumerate(a["axes"]))):
-        if not isinstance(part, tuple):  # one row is taken, and the axis goes
+        if not isinstance(part, tuple):  # one index, whose axis disappears
             name = t.graph.add("Gather", [name, t.graph.constant(_fixed(part, "the index"), np.int64)], axis=axis)
     return name
 
@@ -258,7 +260,7 @@ def _clip(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
 def _reduce(op: str) -> Callable:
     def reduce(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
         axes = None if a["dim"] is None else list(a["dim"]) if isinstance(a["dim"], tuple) else [a["dim"]]
-        if op == "ReduceSum":  # its axes are an input, those of the others an attribute
+        if op == "ReduceSum":  # its axes are an input; those of the other reductions are an attribute
             return t.graph.add(
                 op, [t.of(a["a"]), *([] if axes is None else [t.graph.constant(axes, np.int64)])], keepdims=int(a["keepdim"])
             )

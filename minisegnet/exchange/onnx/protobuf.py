@@ -1,19 +1,19 @@
-"""The file format of ONNX, as much of it as a network needs: protocol buffers, written by hand.
+"""The part of the ONNX file format that a network needs: protocol buffers, written directly.
 
-A message is a row of fields, and a field is a number with a kind, then its content:
+A message is a sequence of fields. A field is a number with a kind, followed by its content:
 
 ===== ======================= =============================================================
 kind  for                     content
 ===== ======================= =============================================================
-0     whole numbers           seven bits a byte, the lowest first; the eighth bit says "more"
-2     text, bytes, messages   the length, as such a number, and then the bytes
-5     float                   four bytes, the lowest first
+0     integers                seven bits per byte, lowest first; the eighth bit is set if more bytes follow
+2     text, bytes, messages   the length as such an integer, then the bytes
+5     float                   four bytes, lowest first
 ===== ======================= =============================================================
 
-Number and kind are one whole number, ``number·8 + kind``. A repeated field is written once for each of its
-values, a missing one not at all. `FIELDS` is the part of ``onnx.proto`` (github.com/onnx/onnx) that is used here.
+Number and kind are stored as one integer, ``number·8 + kind``. A repeated field is written once for each of its values,
+a missing field not at all. `FIELDS` is the part of ``onnx.proto`` (github.com/onnx/onnx) that is used here.
 
-`encode` gives a list of buffers and not one: the weights are never copied on their way to the file.
+`encode` returns a list of buffers instead of one, so that the weights are not copied on their way to the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-# message -> field -> (number, what it is); what it is: int, float, text, bytes, or another message
+# message -> field -> (number, type); a type is int, float, text, bytes, or another message
 FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "ModelProto": {
         "ir_version": (1, "int"),
@@ -68,21 +68,21 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "Dimension": {"dim_value": (1, "int"), "dim_param": (2, "text")},
 }
 DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
-LARGEST = (1 << 31) - 1  # bytes of a message; readers refuse more
+LARGEST = (1 << 31) - 1  # bytes of a message; programs refuse more
 _ATTRIBUTE_TYPES = {"f": 1, "i": 2, "s": 3, "floats": 6, "ints": 7}
 
 Chunks = list[Any]  # bytes and memoryviews
 
 
 def encode(message: str, values: Mapping[str, Any]) -> Chunks:
-    """A message as buffers.
+    """Encode a message as buffers.
 
     Parameters
     ----------
     message : str
         A name in `FIELDS`.
     values : mapping
-        A list for a repeated field; for a field that is a message, another mapping.
+        The values of the fields: a list for a repeated field, a mapping for a field that is a message.
     """
     chunks: Chunks = []
     for field, value in values.items():
@@ -102,7 +102,7 @@ def _field(number: int, kind: str, value: Any) -> Chunks:
 
 
 def varint(value: int) -> bytes:
-    """A whole number, seven bits a byte; a negative one in two's complement of 64 bits."""
+    """An integer, seven bits per byte; a negative one in two's complement of 64 bits."""
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 0x7F:
@@ -113,19 +113,19 @@ def varint(value: int) -> bytes:
 
 
 def length(chunks: Chunks) -> int:
-    """Bytes of all buffers together."""
+    """The number of bytes in all buffers together."""
     return sum(len(chunk) for chunk in chunks)
 
 
 def tensor(name: str, array: np.ndarray) -> dict[str, Any]:
-    """A TensorProto: the numbers as they lie in memory."""
+    """A TensorProto, which stores the numbers as they are in memory."""
     stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     raw = stored.reshape(-1).view(np.uint8).data
     return {"dims": list(map(int, array.shape)), "data_type": DATA_TYPES[array.dtype.name], "name": name, "raw_data": raw}
 
 
 def attribute(name: str, value: Any) -> dict[str, Any]:
-    """An AttributeProto: of a number, a text, or a list of numbers."""
+    """An AttributeProto for a number, a text, or a list of numbers."""
     if isinstance(value, list | tuple):
         field, value = ("floats" if any(isinstance(v, float) for v in value) else "ints"), list(value)
     else:
@@ -134,6 +134,6 @@ def attribute(name: str, value: Any) -> dict[str, Any]:
 
 
 def value_info(name: str, dtype: str, shape: list[int | str]) -> dict[str, Any]:
-    """A ValueInfoProto; a dimension that is not fixed has a name."""
+    """A ValueInfoProto; a dimension whose size may vary has a name."""
     dims = [{"dim_param": n} if isinstance(n, str) else {"dim_value": n} for n in shape]
     return {"name": name, "type": {"tensor_type": {"elem_type": DATA_TYPES[dtype], "shape": {"dim": dims}}}}

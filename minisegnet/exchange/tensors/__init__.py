@@ -1,9 +1,9 @@
 """Files of named tensors: safetensors written and read, ``.npz`` and PyTorch's ``.pth`` read.
 
-A safetensors file is eight bytes that say how long the header is, the header (JSON: name, dtype,
-shape and place of each tensor, and a dictionary of strings), and the numbers. The other two are zip
-archives (`npz`, `torch_file`). Reading any of the three runs no code: what ``torch.save`` writes has a
-pickle in it, which here is read by a machine of its own that knows tensors and nothing else (`pickles`).
+A safetensors file consists of eight bytes with the length of the header, the header (JSON: name, dtype, shape and
+place of each tensor, and a dictionary of strings), and the numbers. The other two are zip archives (`npz`,
+`torch_file`). Reading any of the three runs no code. The files of ``torch.save`` contain a pickle, which is not
+unpickled but interpreted by a machine that can only make tensors and plain containers (`pickles`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ...tensor import Tensor
 from .npz import load_npz
 from .torch_file import from_bfloat16, legacy_error, load_torch
 
-_OTHERS = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz")  # endings that promise another format
+_OTHERS = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz")  # endings of other formats
 _ZIP = b"PK\x03\x04"
-_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how a pickle of protocol 2 to 5 begins,
-_SHORT = bytes(6)  # and a safetensors file whose header has 640, 896, ... bytes, if these follow
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # the beginning of a pickle of protocol 2 to 5
+_SHORT = bytes(6)  # follows these bytes if they are instead the length of a short safetensors header (640, 896, ...)
 
 _SAFETENSORS_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
-# zipfile has many ways to say that a file is damaged; a MemoryError is a size that cannot be true.
+# The exceptions that a damaged file causes in zipfile; a MemoryError comes from an impossible size.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OverflowError, MemoryError),
     SafetensorError,
@@ -39,23 +39,23 @@ _DAMAGED = (
 
 
 def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors to a file; it is complete or it is not there.
+    """Write named tensors to a file. The file appears only when it is complete.
 
-    A crash or a full disk leaves the file that was there before as it was (see `files.replaced`).
+    A crash or a full disk leaves an older file of the same name unchanged (see `files.replaced`).
 
     Parameters
     ----------
     obj : Module, or mapping of str to Tensor or array
-        Of a module its ``state_dict()`` is saved.
+        The ``state_dict()`` of a module is saved.
     path : path
-        Ends in ``.safetensors``. Missing folders are made.
+        Ends in ``.safetensors``. Missing folders are created.
     metadata : mapping of str to str, optional
-        What `load_metadata` gives back.
+        Strings that `load_metadata` returns.
 
     Raises
     ------
     TypeError
-        If a value is no tensor, or a name or a piece of metadata no string; names it.
+        If a value is not a tensor, or a name or a metadata entry is not a string; names it.
     ValueError
         If the path has the ending of another format.
     OSError
@@ -63,19 +63,19 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
     """
     path = Path(path)
     if path.suffix.lower() in _OTHERS:
-        raise ValueError(f"save writes safetensors; {path.name!r} promises another format: name it {path.stem}.safetensors")
+        raise ValueError(f"save writes safetensors, but {path.name!r} has the ending of another format: name it {path.stem}.safetensors")
     named = obj.state_dict() if hasattr(obj, "state_dict") else obj
     if not isinstance(named, Mapping):
         raise TypeError(f"save: expected a module or a mapping of names to tensors, got {type(obj).__name__}")
     arrays = {name: _as_array(name, value) for name, value in named.items()}
     for key, text in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"save: metadata maps strings to strings, and {key!r} is {text!r}: use str() or json.dumps()")
+            raise TypeError(f"save: metadata maps strings to strings, but {key!r} is {text!r}: use str() or json.dumps()")
 
     with replaced(path) as temporary:
         try:
             save_file(arrays, temporary, dict(metadata or {}))
-        except SafetensorError as error:  # a full disk, for one
+        except SafetensorError as error:  # for example a full disk
             raise OSError(f"cannot write {path}: {error}") from error
 
 
@@ -85,29 +85,29 @@ def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
     Parameters
     ----------
     path : path
-        What is in it decides, and not its ending: safetensors, ``numpy.savez``, or ``torch.save`` (since
-        PyTorch 1.6). No code in it is run, and PyTorch need not be installed.
+        A file of safetensors, ``numpy.savez``, or ``torch.save`` (since PyTorch 1.6). The format is recognised by the
+        content, not by the ending. No code in the file is run, and PyTorch need not be installed.
     key : str, optional
-        For a checkpoint of PyTorch that holds more than weights: the entry that holds them. Without it
-        the file itself is taken, if it has tensors by name, or else the entry ``"state_dict"``,
-        ``"model_state_dict"``, ``"model"``, ``"net"`` or ``"network"``, if exactly one of them has.
+        The entry with the weights, for a checkpoint of PyTorch that contains more than weights. By default the file
+        itself is used if it contains tensors by name; otherwise the entry ``"state_dict"``, ``"model_state_dict"``,
+        ``"model"``, ``"net"`` or ``"network"``, if exactly one of them contains tensors.
 
     Returns
     -------
     dict of str to Tensor
-        Names as they are in the file. bfloat16, which NumPy lacks, becomes float32.
+        Under the names in the file. bfloat16, which NumPy lacks, becomes float32.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is damaged, of another kind, or has anything in it but tensors and plain containers;
-        says which. Nothing that a file contains leads to another error.
+        If the file is damaged, has another format, or contains anything except tensors and plain containers; says
+        which. No content of a file leads to another exception.
 
     See Also
     --------
-    minisegnet.load_pretrained : loads into a network, and translates the names of other libraries.
+    minisegnet.load_pretrained : loads weights into a network and translates the names of other libraries.
     """
     path = Path(path)
     try:
@@ -118,7 +118,7 @@ def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """The strings that were saved with a safetensors file; raises what `load` raises. Other formats have none."""
+    """The strings that were saved in a safetensors file; raises what `load` raises. Other formats have none."""
     path = Path(path)
     return {} if _start(path).startswith(_ZIP) else dict(_header(path).get("__metadata__", {}))
 
@@ -176,13 +176,13 @@ def _as_array(name: Any, value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
         what = f"of dtype {value.dtype}" if hasattr(value, "dtype") else f"of type {type(value).__name__}"
         raise TypeError(
-            f"save: {name!r} is {what}; expected a tensor or array of numbers. Text belongs in metadata; a nested dict has to be flattened"
+            f"save: {name!r} is {what}; expected a tensor or array of numbers. Put text into metadata and flatten a nested dict"
         )
     return np.ascontiguousarray(value).reshape(value.shape)
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header of a file, after a look at whether all that it promises is there."""
+    """The header of a file, after checking that the file has the length that it implies."""
     start = _start(path)
     if start.startswith(_PICKLES) and start[2:] != _SHORT:
         raise legacy_error(path)

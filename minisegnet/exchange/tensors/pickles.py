@@ -1,13 +1,12 @@
-"""A machine that reads pickles and cannot be made to run anything.
+"""An interpreter for pickles that cannot be made to run code.
 
-A pickle is a program for a small stack machine. Most of its instructions push a number or a string
-or put what lies on the stack into a list or dictionary, and are harmless. Two are not: GLOBAL fetches
-any name of any Python module, and REDUCE calls it; this is how a pickle deletes your files.
+A pickle is a program for a small stack machine. Most instructions push a number or a string, or move values from the
+stack into a list or dictionary; they are harmless. Two are not: GLOBAL imports any name of any Python module, and
+REDUCE calls it. This is how a pickle can delete your files.
 
-`run` executes the harmless instructions itself, one by one, and keeps GLOBAL on a list: it fetches
-nothing, but looks the name up among the few that the caller has given, each with a function of ours
-that stands for it. Every other name, and every other instruction, is an error that names it. Python's
-own ``pickle`` is not used; ``pickletools`` splits the bytes into instructions and executes none.
+`run` executes the harmless instructions itself. For GLOBAL it imports nothing, but looks the name up in a short list
+of stand-ins that the caller provides. Any other name or instruction is an error that names it. Python's ``pickle`` is
+not used; ``pickletools`` splits the bytes into instructions and executes none.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LARGEST = 8 << 20  # bytes; the index of a network with thousands of tensors has less than one of these
+LARGEST = 8 << 20  # bytes; the index of a network with thousands of tensors has less than 1 MiB
 
 
 class Known:
-    """What a GLOBAL on the list becomes: its name, what it means, and what calling it gives (None: it is not called)."""
+    """The stand-in for a name that GLOBAL may import: the name, its meaning, and the function to call (None: not callable)."""
 
     def __init__(self, name: str, meaning: Any = None, call: Callable | None = None):
         self.name, self.meaning, self.call = name, meaning, call
@@ -36,20 +35,19 @@ def run(program: bytes, known: Mapping[str, Known], persistent: Callable[[Any], 
     ----------
     program : bytes
     known : mapping of str to Known
-        ``"module name"`` → what stands for it. Nothing else is admitted.
+        ``"module name"`` → its stand-in. No other names are allowed.
     persistent : callable
-        What the file's own references (BINPERSID) mean.
+        Resolves the file's references to storages (BINPERSID).
 
     Returns
     -------
     object
-        Made of dictionaries, lists, tuples, strings, numbers, None, and what `known` and `persistent` return.
+        Consists of dictionaries, lists, tuples, strings, numbers, None, and the results of `known` and `persistent`.
 
     Raises
     ------
     ValueError
-        At the first instruction that is not admitted, does not fit what lies on the stack, or is cut
-        off; names it and its place.
+        At the first instruction that is not allowed, does not fit the stack, or is cut off; names it and its position.
     """
     if len(program) > LARGEST:
         raise ValueError(f"the pickle has {len(program):,} bytes, more than the {LARGEST:,} that any index of tensors needs")
@@ -62,7 +60,7 @@ def run(program: bytes, known: Mapping[str, Known], persistent: Callable[[Any], 
                 return machine.result()
             step = _STEPS.get(opcode.name)
             if step is None:
-                raise ValueError("this instruction is not needed for tensors and not admitted")
+                raise ValueError("this instruction is not needed for tensors and not allowed")
             step(machine, argument)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:
         reason = error.args[0] if type(error) is ValueError else f"it does not fit what is on the stack ({type(error).__name__}: {error})"
@@ -88,7 +86,7 @@ class _Machine:
         return self.stack.pop()
 
     def top(self, kind: type) -> Any:
-        """What the instruction changes; it must be of this kind and made by this pickle."""
+        """The top of the stack, which an instruction changes; it must have this type."""
         if not self.stack or type(self.stack[-1]) is not kind:
             found = type(self.stack[-1]).__name__ if self.stack else "nothing"
             raise ValueError(f"expected a {kind.__name__} on the stack, found {found}")
@@ -123,11 +121,11 @@ class _Machine:
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Known) or function.call is None or type(arguments) is not tuple:
-            raise ValueError(f"the file calls {_describe(function)}, which is no function that makes tensors")
+            raise ValueError(f"the file calls {_describe(function)}, which is not a function that makes tensors")
         self.push(function.call(*arguments))
 
     def build(self) -> None:
-        """The state of an object. An OrderedDict may have attributes (PyTorch's ``_metadata``): they are not tensors and are dropped."""
+        """Set the state of an object. The attributes of an OrderedDict (PyTorch's ``_metadata``) are not tensors and are dropped."""
         state = self.pop()
         self.top(dict)
         if type(state) is not dict:
@@ -151,7 +149,7 @@ class _Machine:
         if len(values) % 2:
             raise ValueError("a key without a value")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            # Only these: the hash of a nested tuple or of a chosen huge number can take forever.
+            # No other keys: computing the hash of a nested tuple or of a huge number can take very long.
             if type(key) is not str and not (type(key) is int and abs(key) < 1 << 63):
                 raise ValueError(f"keys are strings or numbers, not {_describe(key)}")
             target[key] = value

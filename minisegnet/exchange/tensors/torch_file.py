@@ -1,9 +1,9 @@
-"""The files of ``torch.save``, without PyTorch and without unpickling.
+"""The files of ``torch.save``, read without PyTorch and without unpickling.
 
-Such a file is a zip archive: ``NAME/data.pkl``, a pickle that describes objects; ``NAME/data/0``,
-``NAME/data/1``, ..., the numbers, one entry a storage; ``NAME/byteorder``. In the pickle a tensor is
-a call of ``torch._utils._rebuild_tensor_v2`` with a reference to a storage, an offset into it, a
-shape and strides. `pickles.run` admits that call, the types of storages, parameters and OrderedDict.
+Such a file is a zip archive with these entries: ``NAME/data.pkl``, a pickle that describes objects; ``NAME/data/0``,
+``NAME/data/1``, ..., the numbers, one entry per storage; and ``NAME/byteorder``. In the pickle a tensor is a call of
+``torch._utils._rebuild_tensor_v2`` with a reference to a storage, an offset into it, a shape and strides.
+`pickles.run` allows this call, the types of storages, parameters and OrderedDict.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from . import pickles
 from .archive import entries, read
 
 WEIGHTS = ("state_dict", "model_state_dict", "model", "net", "network")
-"""Under which names training programs keep the weights in a checkpoint; see `load_torch`."""
+"""The names under which training programs keep the weights in a checkpoint; see `load_torch`."""
 
-_BFLOAT16 = "bfloat16"  # NumPy has none: read as its bits, which are the upper half of a float32's
+_BFLOAT16 = "bfloat16"  # NumPy lacks it. Its bits are the upper half of those of a float32
 _DTYPES = {
     "DoubleStorage": "float64",
     "FloatStorage": "float32",
@@ -44,25 +44,25 @@ def load_torch(archive: zipfile.ZipFile, path: Path, key: str | None = None) -> 
     ----------
     archive : ZipFile
     path : Path
-        Where it lies, for its size and for messages.
+        The path of the archive, for its size and for messages.
     key : str, optional
-        The entry of a checkpoint that holds the weights. Without it: the file itself, if it has
-        tensors by name, else the only one of `WEIGHTS` that has.
+        The entry of a checkpoint that contains the weights. By default the file itself, if it contains tensors by
+        name; otherwise the only entry of `WEIGHTS` that does.
 
     Returns
     -------
     dict of str to array
-        Each with memory of its own; bfloat16 as float32, which holds its values unchanged. Entries
-        of another kind beside the tensors (a number of epochs, for one) are left out.
+        Each array has its own memory. bfloat16 becomes float32, which represents its values exactly. Other entries
+        beside the tensors, such as a number of epochs, are left out.
 
     Raises
     ------
     ValueError
-        If the archive is damaged, of another kind, or holds anything but tensors and plain containers.
+        If the archive is damaged, has another format, or contains anything except tensors and plain containers.
     """
     if any(name.endswith("/constants.pkl") for name in archive.namelist()):
         raise ValueError(
-            "this is a TorchScript archive, a program with its weights. To take the weights out, with PyTorch: "
+            "this is a TorchScript archive, a program with its weights. To extract the weights with PyTorch: "
             f'torch.save(torch.jit.load("{path.name}").state_dict(), "{path.stem}_weights.pth")'
         )
     names = entries(archive, path, stored_only=True)
@@ -74,22 +74,22 @@ def load_torch(archive: zipfile.ZipFile, path: Path, key: str | None = None) -> 
         found = pickles.run(read(archive, names[indices[0]], pickles.LARGEST).tobytes(), storages.known(), storages.storage)
     except ValueError as error:
         raise ValueError(
-            f"{error}. Only tensors in plain containers are read. To write the weights alone, with PyTorch: "
+            f"{error}. Only tensors in plain containers are read. To save only the weights with PyTorch: "
             f'torch.save(torch.load("{path.name}", weights_only=True)["state_dict"], "{path.stem}_weights.pth")'
         ) from error
     return _named_tensors(found, key)
 
 
 def legacy_error(path: Path) -> ValueError:
-    """What to do with a pickle that is no zip archive: PyTorch before 1.6 wrote those."""
+    """The error for a plain pickle, as PyTorch before 1.6 wrote it; says how to convert the file."""
     return ValueError(
-        f"{path}: this is a plain pickle, as PyTorch before 1.6 wrote it, and not an archive. To convert it, with PyTorch: "
+        f"{path}: this is a plain pickle, as PyTorch before 1.6 wrote it, and not an archive. To convert it with PyTorch: "
         f'torch.save(torch.load("{path.name}", weights_only=True), "{path.stem}_zip.pth")'
     )
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """The upper halves of float32 numbers (uint16) → those numbers."""
+    """The float32 numbers with these upper halves (uint16)."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
@@ -97,14 +97,14 @@ def from_bfloat16(bits: np.ndarray) -> np.ndarray:
 
 
 class _Storage:
-    """The numbers of one entry, as one axis; `used` when an array has taken over the memory."""
+    """The numbers of one entry, as a flat array; `used` once a tensor has taken over the memory."""
 
     def __init__(self, values: np.ndarray, dtype: str):
         self.values, self.dtype, self.used = values, dtype, False
 
 
 class _Storages:
-    """The storages of an archive, read when a tensor first asks for them."""
+    """The storages of an archive, each read when a tensor first refers to it."""
 
     def __init__(self, archive: zipfile.ZipFile, names: Mapping[str, zipfile.ZipInfo], folder: str, path: Path):
         self.archive, self.names, self.folder = archive, names, folder
@@ -113,11 +113,11 @@ class _Storages:
         if order not in (b"little", b"big"):
             raise ValueError(f'byteorder is {order!r}, expected "little" or "big"')
         self.big = order == b"big"
-        # A tensor can be larger than its storage (stride 0), which a bomb would use.
+        # A tensor can be larger than its storage (stride 0), so a malicious file could exhaust the memory.
         self.budget = 8 * path.stat().st_size
 
     def known(self) -> dict[str, pickles.Known]:
-        """What the pickle may name."""
+        """The names that the pickle may use."""
         calls: dict[str, Callable] = {
             "collections OrderedDict": _ordered_dict,
             "torch._utils _rebuild_tensor_v2": self.tensor,
@@ -132,7 +132,7 @@ class _Storages:
             raise ValueError(f"expected a reference to a storage, found {reference!r:.80}")
         _, kind, key, _, count = reference
         if not isinstance(kind, pickles.Known) or kind.meaning is None or type(key) is not str or not _is_size(count):
-            raise ValueError(f"this is no reference to a storage: {reference!r:.80}")
+            raise ValueError(f"this is not a reference to a storage: {reference!r:.80}")
         if key not in self.read:
             self.read[key] = self._read(key, kind.meaning, count)
         found = self.read[key]
@@ -149,7 +149,7 @@ class _Storages:
             raise ValueError(f"storage {key!r}: {count} × {dtype} do not have the {self.names[name].file_size} bytes of its entry")
         values = read(self.archive, self.names[name]).view(stored.newbyteorder(">" if self.big else "<"))
         if dtype == "bool" and (values.view(np.uint8) > 1).any():
-            raise ValueError(f"storage {key!r}: a truth value is neither 0 nor 1")
+            raise ValueError(f"storage {key!r}: a bool is neither 0 nor 1")
         if dtype == _BFLOAT16:
             return _Storage(from_bfloat16(values), dtype)
         return _Storage(values.astype(stored, copy=False), dtype)
@@ -157,7 +157,7 @@ class _Storages:
     def tensor(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any = False, hooks: Any = None, metadata: Any = None
     ):
-        """A view of a storage, in memory of its own."""
+        """The elements of a storage that make up a tensor, in their own memory."""
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
         if not _is_size(offset) or not _are_sizes(size) or not _are_sizes(stride) or len(size) != len(stride) or len(size) > 32:
@@ -220,7 +220,7 @@ def _named_tensors(found: Any, key: str | None) -> dict[str, np.ndarray]:
         places = [name for name in WEIGHTS if _has_tensors(found.get(name))]
         if len(places) != 1:
             which = f"they could be those of {' or '.join(map(repr, places))}" if places else "no entry is known to hold them"
-            raise ValueError(f"which weights? {which}. Name one, load(path, key=...); there are {_listed(found)}")
+            raise ValueError(f"which weights? {which}. Choose an entry with load(path, key=...); there are {_listed(found)}")
         chosen = found[places[0]]
     tensors = {name: value for name, value in chosen.items() if isinstance(value, np.ndarray)}
     if strange := [name for name in tensors if type(name) is not str]:

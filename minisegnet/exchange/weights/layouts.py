@@ -1,7 +1,7 @@
-"""The table of other libraries' names: how a checkpoint is recognised, and what its tensors are called here.
+"""The table of other libraries' names: how to recognise a checkpoint, and the names of its tensors here.
 
-Most networks of `minisegnet.models` have the names of the library that published weights for them, so
-for those a row of the table says little more than how to recognise the file. A new library is a new row.
+Most networks of `minisegnet.models` have the names of the library that published weights for them. For these a row of
+the table says little more than how to recognise the file. To support another library, add a row.
 """
 
 from __future__ import annotations
@@ -11,31 +11,30 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and training frameworks put before every name."""
+"""Prefixes that DataParallel, torch.compile and training frameworks add to every name."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A row: how one library names its tensors.
+    """How one library names its tensors. "Here" means the names of the network, "there" those in the file.
 
     Attributes
     ----------
     name : str
-        What `load_pretrained` calls it.
+        The name of the layout for `load_pretrained`.
     marks : tuple of str
-        Beginnings of names, each of which some tensor in the file must have.
+        Prefixes that identify the library: for each there must be a tensor in the file.
     rules : tuple of (str, str)
-        Beginning of a name there and here; the first that fits is replaced.
-    skip : dict of str to str
-        Beginnings of names (here) for which a network may have no place, and why: not an error,
-        if it has nothing at all under that beginning.
+        A prefix there and its replacement here; the first that matches is used.
+    skip : tuple of (str, str)
+        A prefix here that the network may lack as a whole, and the reason. Such tensors are skipped without an error.
     roots : tuple of str
-        What may have to be put before the names here; the one under which the network has them.
+        Prefixes to add to the names here; the first under which the network has tensors is used.
     fills : tuple of str
-        Beginnings of names (here, behind the root) which the file has to fill. What lies outside keeps
-        its values: a backbone has no head. ``("",)`` is the whole network.
+        Prefixes (here, after the root) of the tensors that the file has to provide. All others keep their values: a
+        backbone has no head. ``("",)`` stands for the whole network.
     fully_connected : tuple of str
-        Weights (O, C·U·V) there that are convolutions (O, C, U, V) here.
+        Weights that are (O, C·U·V) there and convolutions (O, C, U, V) here.
     """
 
     name: str
@@ -51,12 +50,12 @@ class Layout:
         return all(any(name.startswith(mark) for name in names) for mark in self.marks)
 
     def root_for(self, own: Collection[str]) -> str:
-        """The root under which a network has names of `fills`; the first if none does."""
+        """The first root under which the network has names of `fills`; the first of all roots if there is none."""
         found = [root for root in self.roots if any(name.startswith(root + part) for name in own for part in self.fills)]
         return (found or list(self.roots))[0]
 
     def translate(self, name: str) -> str:
-        """The name here, without the root, of a tensor of the file."""
+        """The name here, without the root, of a tensor in the file."""
         for there, here in self.rules:
             if name.startswith(there):
                 return here + name.removeprefix(there)
@@ -64,7 +63,7 @@ class Layout:
 
 
 def _vgg(norm: bool) -> Iterator[tuple[str, str]]:
-    """VGG-16 numbers its layers through; here they have the names of the paper."""
+    """torchvision numbers the layers of VGG-16; here they have the names of the paper."""
     index = 0
     for stage, count in enumerate((2, 2, 3, 3, 3), start=1):
         for k in range(1, count + 1):
@@ -132,17 +131,17 @@ LAYOUTS: tuple[Layout, ...] = (
         ),
         roots=("backbone.", "encoder."),
     ),
-    Layout("minisegnet"),  # names as they are here: recognises every file, therefore the last
+    Layout("minisegnet"),  # the names here: recognises every file, and is therefore the last
 )
 
 
 def find(name: str | None, names: Collection[str]) -> Layout:
-    """The layout of that name, or else the first that recognises the names in a file.
+    """The layout with this name, or without a name the first that recognises the names in a file.
 
     Raises
     ------
     ValueError
-        If there is no layout of that name.
+        If there is no layout of this name.
     """
     if name is None:
         return next(layout for layout in LAYOUTS if layout.recognises(names))
@@ -153,9 +152,9 @@ def find(name: str | None, names: Collection[str]) -> Layout:
 
 
 def without_wrappers(names: Collection[str], own: Collection[str]) -> dict[str, str]:
-    """Names without what wrappers put before all of them: {name in the file: name}.
+    """Names without the prefixes of wrappers: {name in the file: shorter name}.
 
-    A prefix goes only if every name in the file has it and none of the network's own does.
+    A prefix is removed only if every name in the file has it and no name of the network does.
     """
     shorter = {name: name for name in names}
     while prefix := next((p for p in WRAPPERS if shorter and all(n.startswith(p) for n in shorter.values())), None):
@@ -166,5 +165,5 @@ def without_wrappers(names: Collection[str], own: Collection[str]) -> dict[str, 
 
 
 def is_counter(name: str) -> bool:
-    """Whether a tensor counts the batches that a batch normalisation has seen: no weight, and not in every file."""
+    """Whether a tensor is the batch counter of a batch normalisation, which is not a weight and missing in some files."""
     return re.search(r"(^|\.)num_batches_tracked$", name) is not None

@@ -1,4 +1,4 @@
-"""Weights of other libraries and of earlier runs, into a network, with an account of every tensor."""
+"""Load weights of other libraries and of earlier runs into a network, with a report of every tensor."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .layouts import Layout
 
 _TITLES = {
     "matched": "loaded",
-    "new head": "not loaded: made for another number of classes, so they keep their initial values",
-    "kept": "not in the file, which is of a backbone only: they keep their values",
-    "skipped": "in the file, and not needed",
-    "missing": "needed, and not in the file",
-    "unexpected": "in the file, and the network has no place for them",
-    "wrong shape": "of another shape in the file",
+    "new head": "not loaded, because the file has another number of classes: they keep their initial values",
+    "kept": "not in the file, which contains only a backbone: they keep their values",
+    "skipped": "in the file, but not needed",
+    "missing": "needed, but not in the file",
+    "unexpected": "in the file, but not in the network",
+    "wrong shape": "with another shape in the file",
 }
 _WRONG = ("missing", "unexpected", "wrong shape")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor: its name here (None: no place), in the file (None: not there), the two shapes, and what became of it.
+    """One tensor: its status, its name in the network and in the file (None if it is not there), and the two shapes.
 
     `status` is "matched", "new head", "kept", "skipped", "missing", "unexpected" or "wrong shape".
     """
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """What `load_pretrained` did with each tensor; ``print`` shows a summary, `table` all of it.
+    """What `load_pretrained` did with each tensor. ``print`` shows a summary, `table` everything.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Report:
         The file.
     network : str
     layout : str
-        Whose names it has.
+        The library whose names the file has.
     entries : tuple of Entry
     """
 
@@ -74,29 +74,29 @@ class Report:
 
     @property
     def matched(self) -> list[str]:
-        """Names (here) of what was loaded."""
+        """Names in the network of the tensors that were loaded."""
         return [entry.name for entry in self.of("matched") if entry.name]
 
     @property
     def missing(self) -> list[str]:
-        """Names (here) of what should have been in the file."""
+        """Names in the network of the tensors that are not in the file."""
         return [entry.name for entry in self.of("missing") if entry.name]
 
     @property
     def unexpected(self) -> list[str]:
-        """Names (in the file) of what has no place here."""
+        """Names in the file of the tensors that the network does not have."""
         return [entry.source for entry in self.of("unexpected") if entry.source]
 
     @property
     def new_head(self) -> list[str]:
-        """Names (here) of what keeps its initial values, for another number of classes."""
+        """Names in the network of the tensors that keep their initial values, because the number of classes differs."""
         return [entry.name for entry in self.of("new head") if entry.name]
 
     def __str__(self) -> str:
         return self.table(most=6)
 
     def table(self, most: int | None = None) -> str:
-        """Every entry by status; of each at most so many, and of what went well only how many."""
+        """All entries by status. With `most`, at most this many of each problem, and only the number of successes."""
         numbers = sum(int(np.prod(entry.shape or ())) for entry in self.of("matched"))
         lines = [f"{self.source} → {self.network}; names as in {self.layout}"]
         for status, title in _TITLES.items():
@@ -114,7 +114,7 @@ class Report:
 
 
 def _grouped(entries: list[Entry]) -> list[str]:
-    """Many tensors of one module as one line."""
+    """The tensors of each module as one line."""
     counts: dict[str, int] = {}
     for entry in entries:
         name = (entry.name or entry.source or "").split(".")
@@ -132,38 +132,38 @@ def load_pretrained(
     new_head: bool = False,
     strict: bool = True,
 ) -> Report:
-    """Load weights, of this library or another, into a network.
+    """Load weights of this library or another into a network.
 
     Parameters
     ----------
     model : Module
     source : path, or mapping of names to tensors or arrays
-        What `ms.load` reads: ``.safetensors``, ``.npz``, PyTorch's ``.pt`` and ``.pth``.
+        A file that `ms.load` reads: ``.safetensors``, ``.npz``, PyTorch's ``.pt`` and ``.pth``.
     layout : str, optional
-        Whose names the tensors have, one of `weights.LAYOUTS`; recognised by the names if not given.
+        The library whose names the tensors have, one of `weights.LAYOUTS`. By default it is recognised by the names.
     key : str, optional
-        Which entry of a checkpoint holds the weights; see `ms.load`.
+        The entry of a checkpoint that contains the weights; see `ms.load`.
     new_head : bool
-        For another number of classes than the file's: the tensors that depend on it keep their initial
-        values, and the report says which. Without it they are an error.
+        Whether the network may have another number of classes than the file. The tensors that depend on it then keep
+        their initial values, and the report lists them; otherwise they are an error.
     strict : bool
         Whether missing and unexpected tensors are errors. A wrong shape always is.
 
     Returns
     -------
     Report
-        ``print`` it: what was matched, is new, missing, unexpected or was skipped, with shapes.
+        ``print`` it to see what was loaded, skipped, missing or unexpected, with shapes.
 
     Raises
     ------
     ValueError
-        If the file cannot be read or does not fit; the message is the report, and nothing was changed.
+        If the file cannot be read or does not fit the network. The message is the report; nothing is changed.
 
     Notes
     -----
-    "module." (DataParallel), "_orig_mod." (torch.compile) and "model." (training frameworks) are taken off
-    the names if all have it. Counters of batches (``num_batches_tracked``) are loaded if both sides have
-    them, and never missed. A classifier's weights fill the backbone of a network and leave the rest.
+    The prefixes "module." (DataParallel), "_orig_mod." (torch.compile) and "model." (training frameworks) are removed
+    if all names have them. Batch counters (``num_batches_tracked``) are loaded if both sides have them and are never
+    reported as missing. The weights of a classifier fill the backbone of a network and leave the rest unchanged.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def load_pretrained(
 
 
 def _fit(model: Module, row: Layout, own: Mapping[str, Tensor], name: str, source: str, value: Any, new_head: bool) -> tuple[Entry, Any]:
-    """What becomes of a tensor of the file, and its values in the shape that is needed."""
+    """The entry for a tensor of the file, and its values in the shape that the network needs."""
     shape = tuple(np.shape(value))
     root = row.root_for(own)
     if name not in own:
@@ -220,7 +220,7 @@ def _fit(model: Module, row: Layout, own: Mapping[str, Tensor], name: str, sourc
 
 
 def _absent(name: str, root: str, part: str, own: Mapping[str, Tensor]) -> bool:
-    """Whether a name belongs to a part that the network lacks as a whole."""
+    """Whether a name belongs to a part that the network does not have at all."""
     return name.startswith(root + part) and not any(other.startswith(root + part) for other in own)
 
 
