@@ -44,11 +44,21 @@ class Call(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a layer returned; of a layer that returns several tensors, such as a pool with its indices, the first."""
+    """What a layer returned; of a layer that returns several tensors, such as a pool with its indices, the first.
+
+    Attributes
+    ----------
+    path : str
+    layer : Module
+    tensor : Tensor
+    node : Node or None
+        The node of the tensor at that time. A function that changes the tensor in place later gives it another one.
+    """
 
     path: str
     layer: Module
     tensor: Tensor
+    node: Node | None
 
 
 @contextmanager
@@ -79,7 +89,11 @@ def layers_recorded(layers: Mapping[str, Module]) -> Iterator[list[Output]]:
     outputs: list[Output] = []
 
     def watch(path: str) -> Callable:
-        return lambda layer, args, output: outputs.append(Output(path, layer, output[0] if isinstance(output, tuple) else output))
+        def hook(layer: Module, args: tuple, output: Any) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            outputs.append(Output(path, layer, tensor, tensor._node))
+
+        return hook
 
     handles = [layer.register_forward_hook(watch(path)) for path, layer in layers.items()]
     try:
@@ -117,9 +131,9 @@ class Trace:
     def layers(self) -> dict[Node, tuple[str, Module]]:
         """Path and module of the layer that made each node. A layer that returns its input unchanged has made nothing."""
         made: dict[Node, tuple[str, Module]] = {}
-        for path, layer, tensor in self.outputs:
-            if tensor._node is not None and tensor._node is not self.image._node:
-                made.setdefault(tensor._node, (path, layer))
+        for path, layer, _, node in self.outputs:
+            if node is not None and node is not self.image._node:
+                made.setdefault(node, (path, layer))
         return made
 
 

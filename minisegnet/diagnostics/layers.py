@@ -32,8 +32,11 @@ def chosen(model: Module, names: Sequence[str] | None) -> dict[str, Module]:
 
 def last_outputs(outputs: Sequence[Output]) -> dict[str, Tensor]:
     """The output of each layer by its path, in order of computation; of a layer that was called several times, the last one."""
-    last = {path: number for number, (path, _, _) in enumerate(outputs)}
-    return {path: outputs[number].tensor for path, number in sorted(last.items(), key=lambda item: item[1])}
+    last: dict[str, Tensor] = {}
+    for output in outputs:
+        last.pop(output.path, None)
+        last[output.path] = output.tensor
+    return last
 
 
 @contextmanager

@@ -222,7 +222,7 @@ def test_voc_with_faults(tmp_path):
     absent = problems.pop("absent")
     assert set(problems) == {"not a label", "unreadable", "missing", "leak"}
     assert [what.split(":")[0] for what in problems["not a label"]] == ["SegmentationClass/t0.png", "SegmentationClass/t1.png"]
-    assert "turned them into colours" in problems["not a label"][0] and "label 30" in problems["not a label"][1]
+    assert "converted them to colours" in problems["not a label"][0] and "label 30" in problems["not a label"][1]
     assert problems["unreadable"][0].startswith("JPEGImages/v0.jpg")
     assert problems["missing"] == ["SegmentationClass/v1.png is missing, but JPEGImages/v1.jpg exists"]
     assert problems["leak"] == ["JPEGImages/t2.jpg (train) = JPEGImages/v2.jpg (val)"]
@@ -304,7 +304,7 @@ def test_the_command_says_what_cannot_be_checked(tmp_path, capsys):
     for argv, words in (
         (["nowhere"], "there is no such folder"),
         (["file"], "this is a file, not a folder"),
-        (["empty"], "no layout that is known"),
+        (["empty"], "not a known layout"),
         (["voc", "--classes", "3"], "--classes: "),
         (["mine", "--json", str(tmp_path / "file" / "x.json")], "cannot write"),
     ):
