@@ -22,7 +22,7 @@ import numpy as np
 from minisegnet_kernels import backends
 
 from .nn import Module
-from .nn.modes import evaluating
+from .nn.modes import evaluating, watching
 from .tensor import Node, Tensor, enable_grad, no_grad, observed
 
 
@@ -87,20 +87,14 @@ def layers_recorded(layers: Mapping[str, Module]) -> Iterator[list[Output]]:
         By their paths, as in ``model.named_modules()``; see `leaves`.
     """
     outputs: list[Output] = []
+    paths = {layer: path for path, layer in layers.items()}
 
-    def watch(path: str) -> Callable:
-        def hook(layer: Module, args: tuple, output: Any) -> None:
-            tensor = output[0] if isinstance(output, tuple) else output
-            outputs.append(Output(path, layer, tensor, tensor._node))
+    def note(layer: Module, args: tuple, output: Any) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        outputs.append(Output(paths[layer], layer, tensor, tensor._node))
 
-        return hook
-
-    handles = [layer.register_forward_hook(watch(path)) for path, layer in layers.items()]
-    try:
+    with watching(paths, note):
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def leaves(model: Module) -> dict[str, Module]:
