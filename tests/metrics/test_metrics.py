@@ -127,7 +127,7 @@ def test_many_classes_in_a_narrow_dtype_do_not_overflow():
         ([0, -1], [0, 1], r"target contains the label -1"),
         ([0, 1], [0, 3], r"prediction contains the label 3 \(1 pixels"),
         ([0, 1], [0, 255], r"prediction contains the label 255"),
-        ([0, 1], [0], r"one shape.*\(2,\).*\(1,\).*argmax"),
+        ([0, 1], [0], r"the same shape.*\(2,\).*\(1,\).*argmax"),
         ([0, 1], [0.1, 0.9], r"prediction must contain integer labels, not float64.*argmax"),
         ([0.0, 1.0], [0, 1], r"target must contain integer labels"),
     ],
