@@ -367,8 +367,8 @@ def test_sums_by_name():
         ("x*ce", {}, "factor of ce must be a positive number, not 'x'"),
         ("0*ce", {}, "factor of ce"),
         ("-1*ce", {}, "factor of ce"),
-        ("dice+lovasz", {"weight": [1, 2, 3]}, "no use for class weights; these have: ce, ohem, focal, boundary"),
-        ("focal", {"label_smoothing": 0.1}, "no use for label smoothing"),
+        ("dice+lovasz", {"weight": [1, 2, 3]}, "does not take class weights; these losses do: ce, ohem, focal, boundary"),
+        ("focal", {"label_smoothing": 0.1}, "does not take label smoothing"),
     ],
 )
 def test_names_that_cannot_be_used(text, options, message):
