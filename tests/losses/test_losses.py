@@ -336,7 +336,7 @@ def test_class_weights_by_hand():
     np.testing.assert_allclose((losses.class_weights(data, "inverse")[:2] * pixels).sum(), pixels.sum(), rtol=1e-6)
     with pytest.raises(ValueError, match="median or inverse"):
         losses.class_weights(data, "other")
-    with pytest.raises(ValueError, match="every one is ignored"):
+    with pytest.raises(ValueError, match="every pixel of the data set is ignored"):
         losses.class_weights(Arrays([np.zeros((2, 2))], [np.full((2, 2), 255)], ("a", "b")))
 
 

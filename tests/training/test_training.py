@@ -424,7 +424,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
         ({"patience": 0}, "patience must be at least 1"),
         ({"best_by": "accuracy"}, "iou, mean_iou, dice, loss"),
         ({"loss": "dise"}, "did you mean 'dice'"),
-        ({"loss": "dice", "class_weights": "median"}, "no use for class weights"),
+        ({"loss": "dice", "class_weights": "median"}, "does not take class weights"),
         ({"loss": lambda scores, labels: scores.mean(), "label_smoothing": 0.1}, "go with a loss that is named"),
         ({"class_weights": [1.0]}, "expected 2 numbers"),
         ({"class_weights": [1.0, -1.0]}, "expected 2 numbers"),
