@@ -188,17 +188,6 @@ class Tensor(Values):
         notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
         return f"tensor({', '.join([values, *notes])})"
 
-    def __reduce__(self) -> tuple:
-        """What pickle and ``copy.deepcopy`` keep: a leaf. History and gradient stay behind."""
-        return _bare, (type(self),), {**vars(self), "grad": None, "_memory": Memory(), "_node": None, "_retains_grad": False}
-
-    def __copy__(self) -> Tensor:
-        """A leaf on the same memory."""
-        other = _bare(type(self))
-        vars(other).update(self.__reduce__()[2])
-        self._memory.share(self, other)
-        return other
-
     # --- gradients ---------------------------------------------------------------------
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -399,7 +388,3 @@ def _node_of(tensor: Tensor) -> Node:
 def _array(value: Any) -> Any:
     """What a function on arrays gets; NumPy's scalars become Python's, which promote nothing."""
     return value.array if isinstance(value, Tensor) else value.item() if isinstance(value, np.generic) else value
-
-
-def _bare(kind: Any) -> Any:
-    return kind.__new__(kind)

@@ -74,6 +74,17 @@ class Values:
     def __cuda_array_interface__(self) -> dict:
         return self.array.__cuda_array_interface__
 
+    def __reduce__(self) -> tuple:
+        """What pickle and ``copy.deepcopy`` keep: a leaf. History and gradient stay behind."""
+        return _bare, (type(self),), {**vars(self), "grad": None, "_memory": Memory(), "_node": None, "_retains_grad": False}
+
+    def __copy__(self) -> Values:
+        """A leaf on the same memory."""
+        other = _bare(type(self))
+        vars(other).update(self.__reduce__()[2])
+        self._memory.share(self, other)
+        return other
+
     def numpy(self) -> np.ndarray:
         """The NumPy array, in shared memory; the tensor must be on the CPU and not require a gradient."""
         if self._requires_grad:
@@ -127,6 +138,10 @@ class Values:
 
     def __int__(self) -> int:
         return int(self.item())
+
+
+def _bare(kind: Any) -> Any:
+    return kind.__new__(kind)
 
 
 def as_array(data: Any) -> Any:

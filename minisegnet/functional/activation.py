@@ -6,7 +6,7 @@ import numpy as np
 
 from minisegnet_kernels import activation as kernels
 
-from ..tensor import differentiable
+from ..tensor import Tensor, differentiable
 from .arithmetic import floating
 
 
@@ -40,3 +40,7 @@ def log_softmax(input, dim):
     shifted = input - input.max(axis=dim, keepdims=True)
     y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=dim, keepdims=True),)
+
+
+for _function in (relu, softmax, log_softmax):
+    setattr(Tensor, _function.__name__, _function)

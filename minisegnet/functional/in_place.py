@@ -50,13 +50,17 @@ def _become(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     TypeError, ValueError
         If the result has another shape, or a kind of numbers that the tensor cannot hold.
     RuntimeError
-        If the result was recorded and other tensors share the memory: their histories would be wrong.
+        If a history would be wrong: the result was recorded and other tensors share the memory, or it has no gradient.
     """
     if result.shape != tensor.shape:
         raise ValueError(f"{name}: the result has shape {result.shape}, and the tensor that is changed has {tensor.shape}")
     if rank_of(result.dtype) > rank_of(tensor.dtype):
         raise TypeError(f"{name}: a result of {result.dtype} cannot be stored in a tensor of {tensor.dtype}; write x = x.to(...) first")
     if not result.requires_grad:
+        if tensor.requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                f"{name}: it has no gradient, and this tensor's history would not fit its new values; use x.detach().clone()"
+            )
         tensor.array[...] = result.array
         tensor._memory.changes += 1
         return tensor

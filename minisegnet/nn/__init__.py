@@ -4,12 +4,13 @@ Names, arguments, defaults and ``state_dict`` keys are PyTorch's.
 """
 
 from . import init, utils
-from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax
+from .activation import Dropout, Dropout2d, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .containers import ModuleList, Sequential, chain
 from .convolution import Conv2d, ConvTranspose2d
 from .folding import fold
 from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
-from .loss import CrossEntropyLoss
+from .linear import Linear
+from .loss import CrossEntropyLoss, MSELoss
 from .module import Module
 from .normalisation import BatchNorm2d, LocalResponseNorm
 from .parameter import Buffer, Parameter
@@ -28,7 +29,9 @@ __all__ = [
     "Flatten",
     "Identity",
     "LeakyReLU",
+    "Linear",
     "LocalResponseNorm",
+    "MSELoss",
     "MaxPool2d",
     "MaxUnpool2d",
     "Module",
@@ -39,6 +42,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Tanh",
     "Upsample",
     "WeightedMaxPool2d",
     "ZeroPad2d",

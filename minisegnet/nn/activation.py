@@ -42,6 +42,13 @@ class Sigmoid(Module):
         return F.sigmoid(x)
 
 
+class Tanh(Module):
+    """``(exp(x) − exp(−x)) / (exp(x) + exp(−x))``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.tanh(x)
+
+
 class Softmax(Module):
     """``exp(x_k) / Σ_c exp(x_c)`` along axis `dim`; the class axis of (N, C, H, W) is 1."""
 

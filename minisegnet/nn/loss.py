@@ -57,3 +57,31 @@ class CrossEntropyLoss(Module):
 
     def extra_repr(self) -> str:
         return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing}"
+
+
+class MSELoss(Module):
+    """The squared difference of two tensors of one shape; their mean, their sum, or each ("none").
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    ValueError
+        If there is no such reduction, or the shapes differ.
+    """
+
+    def __init__(self, reduction: str = "mean"):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f'reduction={reduction!r}: expected "mean", "sum" or "none"')
+        self.reduction = reduction
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if input.shape != target.shape:  # broadcasting a target (N,) to (N, 1) would average over N² differences
+            raise ValueError(f"MSELoss: expected two tensors of one shape, got {input.shape} and {target.shape}")
+        squares = (input - target) ** 2
+        return squares if self.reduction == "none" else squares.mean() if self.reduction == "mean" else squares.sum()
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"

@@ -19,6 +19,8 @@ LINES = [
     "x *= y",
     "x /= y",
     "x **= 2",
+    "x //= 0.4",
+    "x %= y",
     "x += 1",
     "x *= 0.5",
     "x @= m",
@@ -50,6 +52,9 @@ LINES = [
     "x.data.clamp_(0, 1)",
 ]
 
+#: Refused where they would be recorded: changes of a view, and one that has no gradient.
+UNRECORDED = ("x[0] *= y[1]", "x[..., 1:] += y[..., 1:]", "x //= 0.4")
+
 
 def values():
     return RNG.uniform(0.5, 1.5, (3, 3)), RNG.uniform(0.5, 1.5, (3, 3))
@@ -80,9 +85,7 @@ def test_values_are_pytorchs_and_the_tensor_stays_itself(line):
     assert x.array is array and x._memory.changes > changes
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in LINES if ".data" not in line and line not in ("x[0] *= y[1]", "x[..., 1:] += y[..., 1:]")]
-)
+@pytest.mark.parametrize("line", [line for line in LINES if ".data" not in line and line not in UNRECORDED])
 def test_recorded_changes_have_pytorchs_gradients(line):
     """The tensor is the result of another operation, whose pullback needs the old values."""
     torch = pytest.importorskip("torch")
@@ -96,6 +99,16 @@ def test_recorded_changes_have_pytorchs_gradients(line):
         found.append([np.zeros((3, 3)) if t.grad is None else np.asarray(t.grad) for t in (leaf, y)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("line", ["h //= 2", "h.floor_divide_(2)"])
+def test_a_change_without_a_gradient_is_refused_where_there_is_a_history(line):
+    h = tensor([3.0], requires_grad=True) * 1
+    with pytest.raises(RuntimeError, match=r"has no gradient.*detach"):
+        exec(line, {"h": h})
+    with no_grad():
+        exec(line, {"h": h})
+    assert h.tolist() == [1.0]
 
 
 def test_old_values_that_a_pullback_needs_are_still_there():
