@@ -1,8 +1,8 @@
 """The rungs of the convolution ladder in the emulator: what each moves and meets, beside what theory says.
 
-No clock: an emulator's time says nothing about a GPU. Counted are the things that make a kernel fast or slow
-there, and they are the same on every machine: bytes that threads ask memory for, sectors of 32 bytes that
-these requests touch, turns that shared memory takes.
+It uses no clock: an emulator's time says nothing about a GPU. It counts what makes a kernel fast or slow there, and the counts
+are the same on every machine: bytes that threads request from memory, sectors of 32 bytes that these requests touch, and
+turns (wavefronts) of shared memory.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Counted:
     operations, least_bytes : int
         By the cost model.
     bytes : int
-        That threads read and wrote in global memory, each request counted, whatever a cache may have.
+        That threads read and wrote in global memory; every request counts, even if a cache could serve it.
     predicted_bytes : int or None
         The same by theory (`predicted`); None where there is none.
     sectors, least_sectors : int
@@ -190,8 +190,8 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
     weights for BM pixels once: of K products each, x passes ⌈O/BN⌉ times and w ⌈pixels/BM⌉ times. The direct
     form is a tile of 1 × 1. The halo tile needs the cells *under* BM pixels instead of K for each of them, and Winograd's
     the cells under 2 × 2.
-    Each output is written once and reads its bias; padding is no memory. Where tiles hang over the edge, a rung
-    that reads the last row once more in place of the rows that there are not asks for more than this.
+    Each output is written once and reads its bias; padding takes no memory. Where tiles hang over the edge, a rung that
+    reads the last row again for each row that does not exist requests more than this.
 
     Parameters
     ----------

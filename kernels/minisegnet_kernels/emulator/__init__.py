@@ -1,13 +1,12 @@
 """Runs the ``.cu`` files on the CPU: a GPU to read, to step through and to catch mistakes with.
 
-Each CUDA thread is a fiber; one block runs at a time (``emulator.cpp``). What a GPU does not promise
-is not given: the order of the threads is the schedule's, shared memory starts as NaN, asynchronous
-copies arrive when they are waited for, and a barrier that not every thread reaches is an error with its
-line. A *watched* run (``watch.cpp``) sees every access to memory and finds races and accesses out of
-bounds.
+Each CUDA thread is a fiber, and one block runs at a time (``emulator.cpp``). A kernel can rely on nothing that a GPU does not
+guarantee: a schedule decides the order of the threads, shared memory starts as NaN, asynchronous copies arrive only when the
+kernel waits for them, and a barrier that not every thread reaches is an error that names its line. A *watched* run
+(``watch.cpp``) sees every access to memory and finds races and accesses out of bounds.
 
-It is what ``backend.use("cuda")`` runs on NumPy arrays. It checks that a kernel is right, and counts
-what it does; it says nothing about its speed.
+``backend.use("cuda")`` runs it on NumPy arrays. It checks that a kernel is correct and counts what the kernel does; it says
+nothing about speed.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Compile a ``.cu`` file for the CPU: once for each text, into the user's cache folder."""
+"""Compile a ``.cu`` file for the CPU, once for each version of its text, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _linked(source: Source, suffix: str, options: list[str], runtime: list[Path]
     target = _place(f"{source.path.parent.name}-{source.path.stem}", suffix, stub, *runtime, options)
 
     def build(folder: Path, result: Path) -> None:
-        # The text may be a changed copy: it is compiled under the name of the original.
+        # The text may be a changed copy, which is compiled under the name of the original.
         (folder / "stub.cpp").write_text(stub)
         _run([*options, "-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
         _run([*link, str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
@@ -133,7 +133,7 @@ def _place(name: str, suffix: str, *parts: object) -> Path:
 
 
 def _built(target: Path, build: Callable[[Path, Path], None]) -> Path:
-    """The file, made if it is not there: whole or not at all, also if two processes make it."""
+    """The file, built if it does not exist. It appears complete or not at all, even if two processes build it at once."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

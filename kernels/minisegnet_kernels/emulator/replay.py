@@ -1,8 +1,8 @@
 """Run recorded launches again under the compiler's sanitizers, in a program of their own.
 
-A second opinion on what the watch says: AddressSanitizer and UndefinedBehaviorSanitizer (``"address"``),
-which catch an access to a wrong array too, and ThreadSanitizer (``"thread"``), for which each CUDA thread
-is a thread and only a barrier orders two of them.
+A second opinion beside the watch: AddressSanitizer and UndefinedBehaviorSanitizer (``"address"``), which also catch an access
+to a wrong array, and ThreadSanitizer (``"thread"``), for which each CUDA thread is a thread and only a barrier orders two
+of them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def replay(source: Source, launches: Sequence[Recorded], sanitizer: str) -> str:
     ----------
     source : Source
     launches : list of Recorded
-        From ``emulator.recording()``; those of other files are left out.
+        From ``emulator.recording()``; launches of other files are ignored.
     sanitizer : {"address", "thread"}
 
     Returns
     -------
     str
-        What the sanitizer says; empty if nothing.
+        The sanitizer's report; empty if it has nothing to report.
 
     Raises
     ------

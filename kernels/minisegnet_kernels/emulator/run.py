@@ -1,4 +1,4 @@
-"""Run a kernel on NumPy arrays: pack the request, look at the report."""
+"""Run a kernel on NumPy arrays: pack the request, launch it, read the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEDULES = ("forward", "reverse", "random")
 
 
 class KernelError(RuntimeError):
-    """A kernel did what would be wrong on a GPU: a divergent barrier, a race, an access out of bounds."""
+    """A kernel did something that is wrong on a GPU: a divergent barrier, a race, an access out of bounds."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Options:
     Attributes
     ----------
     schedule : {"forward", "reverse", "random"}
-        In which order the threads of a block run between two barriers.
+        The order in which the threads of a block run between two barriers.
     seed : int
         Of the random order.
     watched : bool
-        Look at every access to memory: finds races and accesses out of bounds, and counts. Slow.
+        Whether every access to memory is examined, which finds races and accesses out of bounds, and counts. Slow.
     skip : (str, int), optional
-        File and line of a barrier, wait or commit that is left out, to see whether a test notices.
+        File and line of a barrier, wait or commit to leave out, so that a test can check that its absence is noticed.
     capability : (int, int)
         Compute capability of the GPU that the emulator stands for, (7, 5) for a T4: rungs are chosen by it.
     """
@@ -60,7 +60,7 @@ _lock = threading.RLock()  # one machine: its state is global
 
 @contextmanager
 def options(**changes: Any) -> Iterator[Options]:
-    """Run kernels otherwise for the length of a ``with`` block; see `Options`."""
+    """Change how kernels run for the length of a ``with`` block; see `Options`."""
     global _options
     before = _options
     _options = replace(before, **changes)
@@ -104,12 +104,11 @@ class Launched:
     kernel : str
         The instance, as C++ writes it.
     sites : tuple of (file, line, kind)
-        Barriers, waits and commits that were met.
+        Barriers, waits and commits that the launch reached.
     counters : dict
-        Of a watched launch: accesses to global memory, their bytes, and how many of these are
-        distinct (a byte read often counts once, and once more if it is written: what a launch moves
-        if a cache keeps all that it has seen); 32-byte sectors of global memory and wavefronts of
-        shared memory that warps needed, and the least that they could have needed.
+        For a watched launch: accesses to global memory, their bytes, and how many of the bytes are distinct (a byte counts once
+        however often it is read, and once more if it is written: what a launch moves if a cache keeps everything); 32-byte
+        sectors of global memory and wavefronts of shared memory that warps needed, and the least that they could have needed.
     """
 
     kernel: str
@@ -144,7 +143,7 @@ def launches() -> Iterator[list[Launched]]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A launch with all that it needs, to be run again elsewhere (`replay`)."""
+    """A launch with everything that is needed to run it again elsewhere (`replay`)."""
 
     path: Path
     kernel: str
@@ -168,7 +167,7 @@ def recording(run: bool = True) -> Iterator[list[Recorded]]:
     Parameters
     ----------
     run : bool
-        Whether the kernels run here too. Not those of which something dangerous is expected.
+        Whether the kernels also run here. Choose False for a kernel that is expected to do something dangerous.
     """
     recorded: list[Recorded] = []
     _recorders.append((recorded, run))
