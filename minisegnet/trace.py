@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisegnet_kernels import backends
+from minisegnet_kernels import backends, cost
+from minisegnet_kernels.cost import Cost
 
 from .nn import Module
 from .nn.modes import evaluating, watching
@@ -36,11 +37,17 @@ class Call(NamedTuple):
     arguments : dict of str to object
         All arguments by name, defaults included.
     results : tuple of Tensor
+    node : Node or None
+        The node of the first result when the function returned; None where no graph is built.
+    costs : dict of str to Cost
+        What the equations that the function ran cost, by their ids. Plain array arithmetic is no equation.
     """
 
     function: str
     arguments: dict[str, Any]
     results: tuple[Tensor, ...]
+    node: Node | None
+    costs: dict[str, Cost]
 
 
 class Output(NamedTuple):
@@ -65,13 +72,19 @@ class Output(NamedTuple):
 def functions_recorded() -> Iterator[list[Call]]:
     """Inside, a list is filled with every differentiable function that is applied, in order."""
     calls: list[Call] = []
+    costs: dict[str, Cost] = {}
+
+    def price(equation: str, program: Callable, *arrays: Any, **options: Any) -> Any:
+        costs[equation] = costs.get(equation, Cost()) + cost.of(equation, arrays, **options)
+        return program(*arrays, **options)
 
     def note(function: Callable, args: tuple, options: dict, results: tuple) -> None:
         bound = inspect.signature(function).bind(*args, **options)
         bound.apply_defaults()
-        calls.append(Call(function.__name__, bound.arguments, results))
+        calls.append(Call(function.__name__, bound.arguments, results, results[0]._node, dict(costs)))
+        costs.clear()
 
-    with observed(note):
+    with backends.calling(price), observed(note):
         yield calls
 
 
@@ -129,6 +142,11 @@ class Trace:
             if node is not None and node is not self.image._node:
                 made.setdefault(node, (path, layer))
         return made
+
+    @cached_property
+    def costs(self) -> dict[Node, dict[str, Cost]]:
+        """What the equations behind each node cost, by their ids."""
+        return {call.node: call.costs for call in self.calls if call.node is not None}
 
 
 def dry_run(model: Module, shape: tuple[int, ...], *, graph: bool = False) -> Trace:

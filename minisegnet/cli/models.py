@@ -12,7 +12,7 @@ EXAMPLES = """\
   minisegnet models --width 0.25 --in-channels 1 --classes 2
       how many parameters they have when they are narrower
   minisegnet models segnet --size 360x480
-      every step of one: shapes, parameters, multiply-adds, memory, receptive field
+      every step of one: shapes, parameters, operations, memory, receptive field
   minisegnet models deeplabv3 --option backbone=resnet101 --option aux=true
 """
 

@@ -1,4 +1,4 @@
-"""A table of a network's layers: shapes, parameters, multiplications, memory, receptive field.
+"""A table of a network's layers: shapes, parameters, operations, memory, receptive field.
 
 Nothing is computed for it (backend "shapes"), and a network that is made inside ``nn.init.skip()`` needs no memory for
 its weights. Even the largest network takes only a moment:
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from .. import nn
 from ..tensor import Node
@@ -39,8 +38,11 @@ class Step:
         Shape of the output.
     parameters, frozen : int
         Trainable and frozen parameters, counted where a layer is first used.
+    operations : int
+        Floating-point operations of the equations that the step runs, as `minisegnet_kernels.cost` counts them; 0 for
+        plain array arithmetic, such as an addition of two maps.
     multiply_adds : int
-        Of convolutions.
+        Those of convolutions, each of which is two of the operations.
     bytes : int
         Memory of the output; 0 for a view.
     receptive_field : (rows, columns) or None
@@ -52,6 +54,7 @@ class Step:
     shape: tuple[int, ...]
     parameters: int
     frozen: int
+    operations: int
     multiply_adds: int
     bytes: int
     receptive_field: tuple[int, int] | None
@@ -81,6 +84,10 @@ class Summary:
         return self.steps[-1].shape
 
     @property
+    def operations(self) -> int:
+        return sum(step.operations for step in self.steps)
+
+    @property
     def multiply_adds(self) -> int:
         return sum(step.multiply_adds for step in self.steps)
 
@@ -90,7 +97,7 @@ class Summary:
         return sum(step.bytes for step in self.steps)
 
     def __str__(self) -> str:
-        head = ("layer", "kind", "output", "parameters", "multiply-adds", "memory", "sees")
+        head = ("layer", "kind", "output", "parameters", "operations", "memory", "sees")
         rows = [head, *(_cells(step) for step in self.steps)]
         widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
         # text is left-aligned, numbers are right-aligned
@@ -103,7 +110,7 @@ class Summary:
         lines += [
             lines[1],
             f"{self.model}, {_times(self.input_shape)} → {_times(self.output_shape)}",
-            f"{self.parameters:,} parameters{frozen}, {_large(self.multiply_adds)} multiply-adds, {_memory(self.bytes)} of outputs",
+            f"{self.parameters:,} parameters{frozen}, {_large(self.operations)} operations, {_memory(self.bytes)} of outputs",
         ]
         return "\n".join(line.rstrip() for line in lines)
 
@@ -141,25 +148,18 @@ def _step(node: Node, run: Trace, rules: Rules, met: set[nn.Module]) -> Step:
     if module is not None:
         met.add(module)
     learnt = sum(p.numel() for p in own if p.requires_grad)
+    costs = run.costs.get(node, {})
     return Step(
         name=path,
         kind=type(module).__name__ if module is not None else function,
         shape=node.shape,
         parameters=learnt,
         frozen=sum(p.numel() for p in own) - learnt,
-        multiply_adds=_multiply_adds(module, node),
+        operations=sum(cost.operations for cost in costs.values()),
+        multiply_adds=sum(cost.operations for id, cost in costs.items() if id.startswith("conv2d.")) // 2,
         bytes=0 if module is None and function in _VIEWS else math.prod(node.shape) * node.dtype.itemsize,
         receptive_field=rules.field(node).size if len(node.shape) == 4 else None,
     )
-
-
-def _multiply_adds(module: Any, node: Node) -> int:
-    """An output of a convolution takes C/G · U · V products; an input of a transposed one gives O/G · U · V."""
-    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return 0
-    source = node.inputs[0]
-    shape = node.shape if isinstance(module, nn.Conv2d) or source is None else source.shape
-    return math.prod(shape) * math.prod(module.weight.shape[1:])
 
 
 def _cells(step: Step) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def _cells(step: Step) -> tuple[str, ...]:
         step.kind,
         _times(step.shape),
         f"{step.parameters:,}" if step.parameters else f"({step.frozen:,})" if step.frozen else "",
-        _large(step.multiply_adds) if step.multiply_adds else "",
+        _large(step.operations) if step.operations else "",
         _memory(step.bytes) if step.bytes else "",
         _times(step.receptive_field) if step.receptive_field else "",
     )

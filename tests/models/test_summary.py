@@ -31,19 +31,19 @@ class Small(nn.Module):
 
 def test_a_summary_added_up_by_hand():
     told = summary(Small(), (2, 3, 16, 24))
-    rows = [(s.name, s.kind, s.shape, s.parameters, s.frozen, s.multiply_adds, s.bytes) for s in told.steps]
+    rows = [(s.name, s.kind, s.shape, s.parameters, s.frozen, s.operations, s.multiply_adds, s.bytes) for s in told.steps]
     assert rows == [
-        ("conv", "Conv2d", (2, 4, 8, 12), 3 * 4 * 9 + 4, 0, 2 * 4 * 8 * 12 * 27, 2 * 4 * 8 * 12 * 4),
-        ("norm", "BatchNorm2d", (2, 4, 8, 12), 8, 0, 0, 2 * 4 * 8 * 12 * 4),
-        ("pool", "MaxPool2d", (2, 4, 4, 6), 0, 0, 0, 2 * 4 * 4 * 6 * 4),
-        ("up", "ConvTranspose2d", (2, 4, 8, 12), 0, 4 * 4 * 4, 2 * 4 * 4 * 6 * 16, 2 * 4 * 8 * 12 * 4),
-        ("(add)", "add", (2, 4, 8, 12), 0, 0, 0, 2 * 4 * 8 * 12 * 4),
-        ("score", "Conv2d", (2, 5, 8, 12), 25, 0, 2 * 5 * 8 * 12 * 4, 2 * 5 * 8 * 12 * 4),
+        ("conv", "Conv2d", (2, 4, 8, 12), 3 * 4 * 9 + 4, 0, 2 * 2 * 4 * 8 * 12 * 27, 2 * 4 * 8 * 12 * 27, 2 * 4 * 8 * 12 * 4),
+        ("norm", "BatchNorm2d", (2, 4, 8, 12), 8, 0, 2 * 2 * 4 * 8 * 12, 0, 2 * 4 * 8 * 12 * 4),
+        ("pool", "MaxPool2d", (2, 4, 4, 6), 0, 0, 4 * 2 * 4 * 4 * 6, 0, 2 * 4 * 4 * 6 * 4),
+        ("up", "ConvTranspose2d", (2, 4, 8, 12), 0, 4 * 4 * 4, 2 * 2 * 4 * 4 * 6 * 16, 2 * 4 * 4 * 6 * 16, 2 * 4 * 8 * 12 * 4),
+        ("(add)", "add", (2, 4, 8, 12), 0, 0, 0, 0, 2 * 4 * 8 * 12 * 4),
+        ("score", "Conv2d", (2, 5, 8, 12), 25, 0, 2 * 2 * 5 * 8 * 12 * 4, 2 * 5 * 8 * 12 * 4, 2 * 5 * 8 * 12 * 4),
     ]
     # a pixel sees 3; a pooled one 3 + 2 (one step of 2 further); the sum what the pool sees
     assert [s.receptive_field for s in told.steps] == [(3, 3), (3, 3), (5, 5), (5, 5), (5, 5), (5, 5)]
     assert (told.parameters, told.frozen, told.output_shape) == (112 + 8 + 25, 64, (2, 5, 8, 12))
-    assert told.multiply_adds == sum(row[5] for row in rows) and told.bytes == sum(row[6] for row in rows)
+    assert [told.operations, told.multiply_adds, told.bytes] == [sum(row[k] for row in rows) for k in (5, 6, 7)]
     text = str(told)
     assert "Small, 2 × 3 × 16 × 24 → 2 × 5 × 8 × 12" in text and "145 parameters and 64 frozen" in text and "(64)" in text
 

@@ -114,7 +114,7 @@ def program_of(model: Module, shape: Shape) -> Program:
         return tuple(place(v, function) for v in value) if isinstance(value, tuple | list) else value
 
     instructions = []
-    for function, given, results in run.calls:
+    for function, given, results, *_ in run.calls:
         sizes = {name: value.shape for name, value in given.items() if isinstance(value, Tensor)}
         arguments = {name: place(value, function) for name, value in given.items()}
         arguments = _NORMALISED.get(function, lambda arguments, sizes: arguments)(arguments, sizes)
