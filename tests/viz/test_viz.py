@@ -65,7 +65,7 @@ def test_labels_become_their_colours():
     found = viz.colourise(labels, data.palette(3))
     assert found.dtype == np.uint8
     assert found.tolist() == [[[0, 0, 0], [128, 0, 0], [0, 128, 0]], [[224, 224, 192], [0, 128, 0], [0, 0, 0]]]
-    with pytest.raises(ValueError, match=r"label 2 has no colour.*2 of them"):
+    with pytest.raises(ValueError, match=r"label 2 has no colour.*2 colours"):
         viz.colourise(labels, data.palette(2))
     with pytest.raises(ValueError, match=r"\(H, W\).*\(1, 2, 3\)"):
         viz.colourise(labels[None], data.palette(3))
