@@ -63,6 +63,8 @@ class Equation:
         What each symbol means, with shapes.
     oracle : callable
         The literal loops.
+    returns : tuple of str
+        The symbols of the results, in order; the left-hand side of the formula if nothing else is said.
     shape : callable (*arrays, **options)
         The shape of the result; for several results a list of their shapes, ``[]`` if the equation returns nothing.
         Called with the arguments of the equation, of which it reads shapes and options only.
@@ -89,6 +91,7 @@ class Equation:
     operations: Callable[..., int]
     dtypes: Callable[..., list[Any]] | None = None
     passes: dict[str, int] = field(default_factory=dict)
+    returns: str = ""
     grad_of: str | None = None
     wrt: str | None = None
     reference: str = ""

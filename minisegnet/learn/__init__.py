@@ -2,5 +2,6 @@
 
 from .equations import EquationPage, equation, listing
 from .exercises import check
+from .formulas import Formula, FormulaError, compute
 
-__all__ = ["EquationPage", "check", "equation", "listing"]
+__all__ = ["EquationPage", "Formula", "FormulaError", "check", "compute", "equation", "listing"]

@@ -12,7 +12,7 @@ from typing import Any
 from minisegnet_kernels import registry
 
 _ROOT = Path(registry.__file__).parent.parent
-_GREEK = ("alpha", "beta", "gamma", "epsilon", "theta", "lambda", "mu", "nu", "rho", "tau", "eta", "ell")
+_GREEK = ("Lambda", "alpha", "beta", "gamma", "epsilon", "theta", "lambda", "mu", "nu", "rho", "tau", "eta", "ell")
 _TITLES = {
     "formula": "formula: literal loops, the oracle",
     "numpy": "NumPy",

@@ -24,7 +24,7 @@ _SYMBOLS = {
     "rho": "1 / standard deviation of a channel, (C,)",
     "v": "running variance of a channel, (C,)",
     "epsilon": "option eps: a small number that keeps the root away from zero",
-    "M": "N H W, the number of values of a channel",
+    "M": "number of values of a channel",
     "xbar": "gradient for x, (N, C, H, W)",
     "gammabar": "gradient for gamma, (C,)",
     "betabar": "gradient for beta, (C,)",
@@ -32,9 +32,10 @@ _SYMBOLS = {
 
 _SOURCE = "Ioffe & Szegedy, arXiv 1502.03167"
 _STATISTICS = (
-    r"\mu_c = \frac{1}{M}\sum_{n,i,j} x_{n,c,i,j},\quad"
-    r" \rho_c = \Big(\frac{1}{M}\sum_{n,i,j} (x_{n,c,i,j} - \mu_c)^2 + \epsilon\Big)^{-1/2},\quad "
+    r",\quad \mu_c = \frac{1}{M} \sum_{n,i,j} x_{n,c,i,j}"
+    r",\quad \rho_c = \Big(\frac{1}{M} \sum_{n,i,j} (x_{n,c,i,j} - \mu_c)^2 + \epsilon\Big)^{-1/2}"
 )
+_M = r",\quad M = NHW"
 _NORMALISED = r"\gamma_c\,\rho_c\,(x_{n,c,i,j} - \mu_c) + \beta_c"
 _CENTRED = r"g_{n,c,i,j} - \frac{\bar\beta_c}{M} - \rho_c\,(x_{n,c,i,j} - \mu_c)\,\frac{\bar\gamma_c}{M}"
 
@@ -45,7 +46,8 @@ def _symbols(*names: str) -> dict[str, str]:
 
 @equation(
     "batch_norm.forward",
-    tex=_STATISTICS + r"y_{n,c,i,j} = " + _NORMALISED,
+    tex=r"y_{n,c,i,j} = " + _NORMALISED + _STATISTICS + _M,
+    returns="y mu rho",
     symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
     reference=_SOURCE + ", algorithm 1",
     shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
@@ -70,7 +72,8 @@ def forward(x, gamma, beta, *, eps):
 
 @equation(
     "batch_norm.forward_relu",
-    tex=_STATISTICS + r"y_{n,c,i,j} = \max\big(0,\; " + _NORMALISED + r"\big)",
+    tex=r"y_{n,c,i,j} = \max\big(0,\; " + _NORMALISED + r"\big)" + _STATISTICS + _M,
+    returns="y mu rho",
     symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
     shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
     operations=lambda x, *_, eps: 9 * x.size,
@@ -99,6 +102,7 @@ def forward_relu(x, gamma, beta, *, eps):
     grad_of="batch_norm.forward",
     wrt="gamma, beta",
     tex=r"\bar\gamma_c = \sum_{n,i,j} g_{n,c,i,j}\,\rho_c\,(x_{n,c,i,j} - \mu_c),\quad \bar\beta_c = \sum_{n,i,j} g_{n,c,i,j}",
+    returns="gammabar betabar",
     symbols=_symbols("g", "x", "mu", "rho", "gammabar", "betabar"),
     shape=lambda g, x, *_: [x.shape[1:2], x.shape[1:2]],
     operations=lambda g, x, *_: 5 * x.size,
@@ -118,6 +122,7 @@ def grad_affine(g, x, mu, rho):
     wrt="gamma, beta",
     tex=r"\bar\gamma_c = \sum_{n,i,j} [y_{n,c,i,j} > 0]\, g_{n,c,i,j}\,\rho_c\,(x_{n,c,i,j} - \mu_c),\quad"
     r" \bar\beta_c = \sum_{n,i,j} [y_{n,c,i,j} > 0]\, g_{n,c,i,j},\quad y_{n,c,i,j} = " + _NORMALISED,
+    returns="gammabar betabar",
     symbols=_symbols("g", "x", "gamma", "beta", "mu", "rho", "gammabar", "betabar") | {"y": "what the ReLU was given"},
     shape=lambda g, x, *_: [x.shape[1:2], x.shape[1:2]],
     operations=lambda g, x, *_: 8 * x.size,  # the mask of the ReLU is computed anew
@@ -137,7 +142,7 @@ def grad_affine_relu(g, x, gamma, beta, mu, rho):
     "batch_norm.grad_input",
     grad_of="batch_norm.forward",
     wrt="x",
-    tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big(" + _CENTRED + r"\Big)",
+    tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big(" + _CENTRED + r"\Big)" + _M,
     symbols=_symbols("g", "x", "gamma", "mu", "rho", "gammabar", "betabar", "M", "xbar"),
     shape=lambda g, x, *_: x.shape,
     operations=lambda g, x, *_: 6 * x.size,
@@ -155,7 +160,7 @@ def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
     "batch_norm.grad_input_relu",
     grad_of="batch_norm.forward_relu",
     wrt="x",
-    tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big([y_{n,c,i,j} > 0]\, " + _CENTRED + r"\Big),\quad y_{n,c,i,j} = " + _NORMALISED,
+    tex=r"\bar x_{n,c,i,j} = \gamma_c\,\rho_c \Big([y_{n,c,i,j} > 0]\, " + _CENTRED + r"\Big),\quad y_{n,c,i,j} = " + _NORMALISED + _M,
     symbols=_symbols("g", "x", "gamma", "beta", "mu", "rho", "gammabar", "betabar", "M", "xbar") | {"y": "what the ReLU was given"},
     shape=lambda g, x, *_: x.shape,
     operations=lambda g, x, *_: 9 * x.size,

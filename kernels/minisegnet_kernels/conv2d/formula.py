@@ -26,21 +26,25 @@ _SYMBOLS = {
     "y": "output, (N, O, P, Q)",
     "mu": "mean of a channel of y, (O,)",
     "nu": "variance of a channel of y, (O,)",
-    "M": "N P Q, the number of values of a channel of y",
+    "M": "the number of values of a channel of y",
     "g": "gradient of the loss with respect to y, (N, O, P, Q)",
     "xbar": "gradient of the loss with respect to x, (N, C, H, W)",
     "wbar": "gradient of the loss with respect to w, (O, C/G, U, V)",
     "bbar": "gradient of the loss with respect to b, (O,)",
-    "s_h": "stride of the rows; s_w of the columns",
-    "p_h": "rows of padding above; p_w columns of padding at the left",
-    "d_h": "dilation of the rows; d_w of the columns",
-    "G": "number of groups",
-    "k": "row of the input that i and u meet, i s_h + u d_h − p_h; l its column",
+    "s_h": "option stride, of the rows; s_w of the columns",
+    "p_h": "option padding, rows above; p_w columns at the left",
+    "d_h": "option dilation, of the rows; d_w of the columns",
+    "G": "option groups, their number",
 }
+
+#: The cell of x that output i, j meets under tap u, v; the sum over a window; and which cell it is.
+_CELL = r"x_{n,\;\lfloor oG/O \rfloor C/G + c,\;k,\;l}"
+_SUM = r"\sum_{c,u,v} w_{o,c,u,v}\; " + _CELL
+_WHERE = r",\quad k = i s_h + u d_h - p_h,\quad l = j s_w + v d_w - p_w,\quad x = 0 \text{ outside}"
 
 
 def _symbols(*names: str) -> dict[str, str]:
-    return {name: _SYMBOLS[name] for name in (*names, "s_h", "p_h", "d_h", "G", "k")}
+    return {name: _SYMBOLS[name] for name in (*names, "s_h", "p_h", "d_h", "G")}
 
 
 def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
@@ -60,8 +64,7 @@ def _operations(x, w, b, **options):
 
 @equation(
     "conv2d.forward",
-    tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
-    r",\qquad x = 0 \text{ outside}",
+    tex=r"y_{n,o,i,j} = b_o + " + _SUM + _WHERE,
     symbols=_symbols("x", "w", "b", "y"),
     reference="Long, Shelhamer & Darrell, CVPR 2015, section 3",
     shape=output_shape,
@@ -84,8 +87,7 @@ def forward(x, w, b, *, stride, padding, dilation, groups):
 
 @equation(
     "conv2d.forward_relu",
-    tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}\Big)"
-    r",\qquad x = 0 \text{ outside}",
+    tex=r"y_{n,o,i,j} = \max\Big(0,\; b_o + " + _SUM + r"\Big)" + _WHERE,
     symbols=_symbols("x", "w", "b", "y"),
     shape=output_shape,
     operations=_operations,
@@ -109,8 +111,11 @@ def forward_relu(x, w, b, *, stride, padding, dilation, groups):
 
 @equation(
     "conv2d.forward_statistics",
-    tex=r"y_{n,o,i,j} = b_o + \sum_{c,u,v} w_{o,c,u,v}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
-    r",\quad \mu_o = \frac{1}{M}\sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M}\sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2,\qquad x = 0 \text{ outside}",
+    tex=r"y_{n,o,i,j} = b_o + "
+    + _SUM
+    + _WHERE
+    + r",\quad \mu_o = \frac{1}{M} \sum_{n,i,j} y_{n,o,i,j},\quad \nu_o = \frac{1}{M} \sum_{n,i,j} (y_{n,o,i,j} - \mu_o)^2,\quad M = NPQ",
+    returns="y mu nu",
     symbols=_symbols("x", "w", "b", "y", "M", "mu", "nu"),
     reference="Ioffe & Szegedy, arXiv 1502.03167, algorithm 1: the statistics that a batch normalisation of y starts with",
     shape=lambda x, w, b, **options: [output_shape(x, w, b, **options), b.shape, b.shape],
@@ -163,8 +168,7 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     "conv2d.grad_weight",
     grad_of="conv2d.forward",
     wrt="w",
-    tex=r"\bar w_{o,c,u,v} = \sum_{n,i,j} g_{n,o,i,j}\; x_{n,\;\lfloor oG/O \rfloor C/G + c,\; i s_h + u d_h - p_h,\; j s_w + v d_w - p_w}"
-    r",\qquad x = 0 \text{ outside}",
+    tex=r"\frac{\partial L}{\partial w_{o,c,u,v}} = \sum_{n,i,j} g_{n,o,i,j}\; " + _CELL + _WHERE,
     symbols=_symbols("x", "g", "wbar"),
     shape=lambda g, x, *, kernel_size, groups, **options: (g.shape[1], x.shape[1] // groups, *kernel_size),
     operations=lambda g, x, *, kernel_size, groups, **options: 2 * g.size * (x.shape[1] // groups) * prod(kernel_size),

@@ -23,23 +23,25 @@ _SYMBOLS = {
     "q": "the smoothed target, a distribution over the classes",
     "m": "the largest score of a pixel: it cancels, and keeps the exponentials from overflowing",
     "s": "sum of the exponentials of a pixel",
-    "ell": "loss of a pixel",
+    "ell": "loss of a pixel, 0 where it is ignored",
     "L": "loss",
     "Z": "sum of the weights of the true classes of all pixels that are not ignored",
+    "r": "the gradient of the loss with respect to ell, one number a pixel",
     "xbar": "gradient for x, (N, C, H, W)",
 }
 
-_SHIFTED = r"x_{n,c,i,j} - m"
+_COUNTS = r"[t_{n,i,j} \ne \text{ignore index}] "
 _PARTS = (
-    r"q_c = (1-\alpha)\,[t_{n,i,j} = c] + \frac{\alpha}{C},\quad"
-    r" m = \max_k x_{n,k,i,j},\quad s = \sum_k \exp(x_{n,k,i,j} - m),\quad "
+    r"q_{n,c,i,j} = (1-\alpha)\,[t_{n,i,j} = c] + \frac{\alpha}{C},\quad m_{n,i,j} = \max_k x_{n,k,i,j}"
+    r",\quad s_{n,i,j} = \sum_k \exp(x_{n,k,i,j} - m_{n,i,j}),\quad "
 )
 _LOSS = (
-    r"\ell_{n,i,j} = -\sum_c w_c\,q_c\,(x_{n,c,i,j} - m - \log s),\quad"
-    r" L = \frac{1}{Z}\sum_{t_{n,i,j} \ne \text{ignored}} \ell_{n,i,j},\quad "
+    r"\ell_{n,i,j} = -" + _COUNTS + r"\sum_c w_c\,q_{n,c,i,j}\,(x_{n,c,i,j} - m_{n,i,j} - \log s_{n,i,j})"
+    r",\quad L = \begin{cases} \ell & \text{none} \\ \sum_{n,i,j} \ell_{n,i,j} & \text{sum} \\"
+    r" \frac{1}{Z} \sum_{n,i,j} \ell_{n,i,j} & Z \ne 0 \\ 0 & \text{otherwise} \end{cases},\quad "
 )
-_Z = r"Z = \sum_{t_{n,i,j} \ne \text{ignored}} w_{t_{n,i,j}}"
-_DIFFERENCE = r"\Big(\frac{\exp(x_{n,c,i,j} - m)}{s} \sum_k w_k\,q_k - w_c\,q_c\Big)"
+_Z = r"Z = \sum_{n,i,j :\, t_{n,i,j} \ne \text{ignore index}} w_{t_{n,i,j}}"
+_DIFFERENCE = r"\Big(\frac{\exp(x_{n,c,i,j} - m_{n,i,j})}{s_{n,i,j}} \sum_k w_k\,q_{n,k,i,j} - w_c\,q_{n,c,i,j}\Big)"
 
 
 def _symbols(*names: str) -> dict[str, str]:
@@ -53,6 +55,7 @@ def _loss_shape(t, *, reduction, **options):
 @equation(
     "cross_entropy.forward",
     tex=_PARTS + _LOSS + _Z,
+    returns="L",
     symbols=_symbols("ell", "L"),
     reference="Szegedy et al., CVPR 2016, section 7, for the smoothing",
     shape=lambda x, t, w, **options: _loss_shape(t, **options),
@@ -77,8 +80,15 @@ def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
     "cross_entropy.grad_input",
     grad_of="cross_entropy.forward",
     wrt="x",
-    tex=_PARTS + r"\bar x_{n,c,i,j} = \frac{g}{Z} " + _DIFFERENCE + r",\quad " + _Z,
-    symbols=_symbols("g", "xbar"),
+    tex=_PARTS
+    + r"\bar x_{n,c,i,j} = r_{n,i,j} "
+    + _DIFFERENCE
+    + r",\quad r_{n,i,j} = "
+    + _COUNTS
+    + r"\begin{cases} g_{n,i,j} & \text{none} \\ g & \text{sum} \\ g/Z & Z \ne 0 \\ 0 & \text{otherwise} \end{cases},\quad "
+    + _Z,
+    returns="xbar",
+    symbols=_symbols("g", "r", "xbar"),
     shape=lambda g, x, *_, **options: x.shape,
     operations=lambda g, x, *_, **options: 6 * x.size,
 )
@@ -98,8 +108,16 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
 
 @equation(
     "cross_entropy.forward_and_grad",
-    tex=_PARTS + _LOSS + _Z + r",\quad \bar x_{n,c,i,j} = \frac{1}{Z} " + _DIFFERENCE,
-    symbols=_symbols("ell", "L", "xbar"),
+    tex=_PARTS
+    + _LOSS
+    + _Z
+    + r",\quad \bar x_{n,c,i,j} = r_{n,i,j} "
+    + _DIFFERENCE
+    + r",\quad r_{n,i,j} = "
+    + _COUNTS
+    + r"\begin{cases} 1 & \text{none} \\ 1 & \text{sum} \\ 1/Z & Z \ne 0 \\ 0 & \text{otherwise} \end{cases}",
+    returns="L xbar",
+    symbols=_symbols("ell", "L", "r", "xbar"),
     shape=lambda x, t, w, **options: [_loss_shape(t, **options), x.shape],
     operations=lambda x, *_, **options: 6 * x.size,
 )

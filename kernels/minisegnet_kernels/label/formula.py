@@ -20,13 +20,20 @@ import numpy as np
 
 from ..registry import equation
 
-_LABELS = {"l": "labels of the regions, integers, (K,)", "S": "label map, (N, H, W)", "k": "index of a region"}
+_LABELS = {
+    "l": "labels of the regions, integers, (K,)",
+    "S": "label map, (N, H, W)",
+    "f": "the first region that holds the point",
+    "k": "a region, 0 to K − 1",
+}
 _OUTSIDE = {"o": "place (n H + i) W + j of the first point that lies in no region, (1,); −1 if there is none"}
+_FOUND = r"S_{n,i,j} = \begin{cases} l_{f_{n,i,j}} & f_{n,i,j} \ge 0 \\ \text{default} & \text{otherwise} \end{cases},\quad "
+_NOWHERE = r",\quad o = \min \{ (nH + i) W + j : f_{n,i,j} = -1 \},\quad \min \varnothing = -1"
 
 
 @equation(
     "label.argmax",
-    tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with }\; x_{n,k,i,j} = \max_c x_{n,c,i,j}",
+    tex=r"S_{n,i,j} = l_f,\quad f = \min \{ k : x_{n,k,i,j} = \max_c x_{n,c,i,j} \}",
     symbols={"x": "scores, (N, C, H, W)", **_LABELS, "c": "channel; every channel is a region"},
     reference="Long, Shelhamer & Darrell, CVPR 2015, section 4",
     shape=lambda x, l: (x.shape[0], *x.shape[2:]),
@@ -49,8 +56,8 @@ def argmax(x, l):
 
 @equation(
     "label.intervals",
-    tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with }\; r_{k,0} \le x_{n,i,j} < r_{k,1},\qquad"
-    r" o = \min \{ (nH + i) W + j : x_{n,i,j} \text{ in no region} \}",
+    tex=_FOUND + r"f_{n,i,j} = \min \{ k : r_{k,0} \le x_{n,i,j} < r_{k,1} \}" + _NOWHERE,
+    returns="S o",
     symbols={"x": "scalar map, (N, H, W)", "r": "regions: from r_{k,0} up to, not including, r_{k,1}, (K, 2)", **_LABELS, **_OUTSIDE},
     shape=lambda x, r, l, *, default: [x.shape, (1,)],
     dtypes=lambda x, r, l, *, default: [l.dtype, np.int64],
@@ -81,9 +88,17 @@ def _nearest(d):
 
 @equation(
     "label.prototypes",
-    tex=r"S_{n,i,j} = l_k \;\text{ for the first } k \text{ with the least }\; d_k = \sum_c (x_{n,c,i,j} - p_{k,c})^2 < \infty,\qquad"
-    r" o = \min \{ (nH + i) W + j : \text{no } d_k \text{ is finite} \}",
-    symbols={"x": "features, (N, C, H, W)", "p": "prototypes, (K, C)", "d": "squared distances to the prototypes", **_LABELS, **_OUTSIDE},
+    tex=_FOUND + r"f_{n,i,j} = \min \{ k : d_{n,k,i,j} < \infty,\; d_{n,k,i,j} = \min_q d_{n,q,i,j} \}"
+    r",\quad d_{n,k,i,j} = \sum_c (x_{n,c,i,j} - p_{k,c})^2" + _NOWHERE,
+    returns="S o",
+    symbols={
+        "x": "features, (N, C, H, W)",
+        "p": "prototypes, (K, C)",
+        "d": "squared distances to the prototypes",
+        "q": "a prototype",
+        **_LABELS,
+        **_OUTSIDE,
+    },
     shape=lambda x, p, l, *, default: [(x.shape[0], *x.shape[2:]), (1,)],
     dtypes=lambda x, p, l, *, default: [l.dtype, np.int64],
     operations=lambda x, p, l, *, default: 3 * x.size * len(l),  # subtract, square, add

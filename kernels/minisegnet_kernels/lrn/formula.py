@@ -19,8 +19,8 @@ _SYMBOLS = {
     "g": "gradient of the loss with respect to y, (N, C, H, W)",
     "xbar": "gradient of the loss with respect to x, (N, C, H, W)",
     "s": "the divisor before the power β, (N, C, H, W)",
-    "Z": "number of channels in a neighbourhood (the option size)",
-    "k": "the constant that keeps s away from zero",
+    "Z": "option size, the number of channels in a neighbourhood",
+    "k": "option k, a constant that keeps s away from zero",
     "alpha": "option alpha, the weight of the squares",
     "beta": "option beta, the power",
 }
@@ -33,7 +33,7 @@ def _neighbours(c, channels, before, after):
 
 @equation(
     "lrn.forward",
-    tex=r"y_{n,c,i,j} = x_{n,c,i,j}\; s_{n,c,i,j}^{-\beta},\qquad " + _SCALE,
+    tex=r"y_{n,c,i,j} = x_{n,c,i,j}\; s_{n,c,i,j}^{-\beta},\quad " + _SCALE + r",\quad x = 0 \text{ outside}",
     symbols={name: _SYMBOLS[name] for name in ("x", "y", "s", "k", "Z", "alpha", "beta")},
     reference="Krizhevsky, Sutskever & Hinton, NIPS 2012, section 3.3; the factor 1/Z is PyTorch's",
     shape=lambda x, **options: x.shape,
@@ -54,8 +54,9 @@ def forward(x, *, size, alpha, beta, k):
     grad_of="lrn.forward",
     wrt="x",
     tex=r"\bar x_{n,c,i,j} = g_{n,c,i,j}\; s_{n,c,i,j}^{-\beta} - \frac{2\alpha\beta}{Z}\; x_{n,c,i,j}"
-    r" \sum_{m = c - \lfloor (Z-1)/2 \rfloor}^{c + \lfloor Z/2 \rfloor} g_{n,m,i,j}\; x_{n,m,i,j}\; s_{n,m,i,j}^{-\beta-1},\qquad "
-    + _SCALE,
+    r" \sum_{m = c - \lfloor (Z-1)/2 \rfloor}^{c + \lfloor Z/2 \rfloor} g_{n,m,i,j}\; x_{n,m,i,j}\; s_{n,m,i,j}^{-\beta-1},\quad "
+    + _SCALE
+    + r",\quad g = x = 0 \text{ outside}",
     symbols={name: _SYMBOLS[name] for name in ("g", "x", "xbar", "s", "k", "Z", "alpha", "beta")},
     shape=lambda g, x, **options: x.shape,
     operations=lambda g, x, *, size, **options: (4 * size + 8) * x.size,

@@ -24,7 +24,7 @@ _SYMBOLS = {
 @equation(
     "optimiser.sgd",
     tex=r"\hat g_{k,i} = g_{k,i} + \lambda\,\theta_{k,i},\quad"
-    r" v_{k,i} \leftarrow \begin{cases} \hat g_{k,i} & \text{first} \\ \mu\,v_{k,i} + (1-\tau)\,\hat g_{k,i} & \text{then} \end{cases},\quad"
+    r" v_{k,i} \leftarrow \begin{cases} \hat g_{k,i} & \text{first} \\ \mu\,v_{k,i} + (1-\tau)\,\hat g_{k,i} & \text{otherwise} \end{cases} \text{ if } \mu \ne 0,\quad"
     r" d = \begin{cases} \hat g_{k,i} & \mu = 0 \\ \hat g_{k,i} + \mu\,v_{k,i} & \text{Nesterov} \\ v_{k,i} & \text{otherwise} \end{cases},\quad"
     r" \theta_{k,i} \leftarrow \theta_{k,i} - \eta\,d",
     symbols=_SYMBOLS

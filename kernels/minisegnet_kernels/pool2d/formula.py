@@ -39,19 +39,30 @@ _SYMBOLS = {
     "wbar": "gradient of the loss with respect to w, (C, U, V)",
     "bbar": "gradient of the loss with respect to b, (C,)",
     "U": "rows of the window; V its columns",
-    "s_h": "stride of the rows; s_w of the columns",
-    "p_h": "rows of padding above; p_w columns of padding at the left",
-    "d_h": "dilation of the rows; d_w of the columns",
+    "s_h": "option stride, of the rows; s_w of the columns",
+    "p_h": "option padding, rows above; p_w columns at the left",
+    "d_h": "option dilation, of the rows; d_w of the columns",
+    "q_h": "option padding, rows below; q_w columns at the right",
     "k": "row of the input; l its column",
-    "a": "number of cells that count in window i, j (with padding: up to the edge of the padding)",
-    "A": "rows of the input in region i, from ⌊i H / P⌋ up to, not including, ⌈(i + 1) H / P⌉",
-    "B": "columns of the input in region j, from ⌊j W / Q⌋ up to, not including, ⌈(j + 1) W / Q⌉",
+    "a": "number of cells of window i, j that count: those of the input, or those of the padded input",
+    "A": "rows of the input in region i",
+    "B": "columns of the input in region j",
 }
 
-_CELL = r"\quad k = i s_h + u d_h - p_h,\; l = j s_w + v d_w - p_w,\quad 0 \le k < H,\; 0 \le l < W"
+_CELL = r"\quad k = i s_h + u d_h - p_h,\quad l = j s_w + v d_w - p_w"
+_LARGEST = r"\max_{\substack{u,\, v \\ 0 \le k < H \\ 0 \le l < W}} "
+_WINNER = r"\quad m_{n,c,i,j} = \min \{ uV + v : 0 \le k < H,\; 0 \le l < W,\; "
 _MET = r"\substack{i s_h + u d_h - p_h = k \\ j s_w + v d_w - p_w = l}"
 _MET_UNDILATED = r"\substack{i s_h + u - p_h = k \\ j s_w + v - p_w = l}"
-_REGIONS = r"A_i = \{k : \lfloor iH/P \rfloor \le k < \lceil (i+1)H/P \rceil\},\; B_j = \{l : \lfloor jW/Q \rfloor \le l < \lceil (j+1)W/Q \rceil\}"
+_COUNTED = (
+    r"\quad a_{i,j} = \begin{cases}"
+    r" |\{ (u, v) : i s_h + u < p_h + H + q_h,\; j s_w + v < p_w + W + q_w \}| & \text{count include pad} \\"
+    r" |\{ (u, v) : 0 \le i s_h + u - p_h < H,\; 0 \le j s_w + v - p_w < W \}| & \text{otherwise} \end{cases}"
+)
+_REGIONS = (
+    r"A_i = \{ k : \lfloor iH/P \rfloor \le k < \lceil (i+1)H/P \rceil \}"
+    r",\quad B_j = \{ l : \lfloor jW/Q \rfloor \le l < \lceil (j+1)W/Q \rceil \}"
+)
 
 
 def _symbols(*names: str) -> dict[str, str]:
@@ -101,9 +112,13 @@ def _wins(challenger, holder) -> bool:
 
 @equation(
     "pool2d.forward",
-    tex=r"y_{n,c,i,j} = \max_{u,v} \{ w_{c,u,v}\; x_{n,c,k,l} + b_c \},"
-    + _CELL
-    + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
+    tex=r"y_{n,c,i,j} = "
+    + _LARGEST
+    + r"\{ w_{c,u,v}\; x_{n,c,k,l} + b_c \},"
+    + _WINNER
+    + r"w_{c,u,v}\; x_{n,c,k,l} + b_c = y_{n,c,i,j} \},"
+    + _CELL,
+    returns="y m",
     symbols=_symbols("x", "w", "b", "y", "m", *_WINDOW),
     shape=lambda x, w, b, **options: [pooled_shape(x, kernel_size=w.shape[1:], **options)] * 2,
     dtypes=lambda x, w, b, **options: [x.dtype, winner_dtype(w.shape[1:])],
@@ -148,7 +163,9 @@ def grad_input(g, m, w, *, input_size, stride, padding, dilation):
     "pool2d.grad_weight",
     grad_of="pool2d.forward",
     wrt="w",
-    tex=r"\bar w_{c,u,v} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l}," + _CELL,
+    tex=r"\frac{\partial L}{\partial w_{c,u,v}} = \sum_{n,i,j} [m_{n,c,i,j} = uV + v]\; g_{n,c,i,j}\; x_{n,c,k,l},"
+    + _CELL
+    + r",\quad x = 0 \text{ outside}",
     symbols=_symbols("x", "g", "m", "wbar", *_WINDOW),
     shape=lambda g, m, x, *, kernel_size, **options: (x.shape[1], *kernel_size),
     operations=lambda g, *_, **options: 2 * g.size,
@@ -184,7 +201,8 @@ def grad_bias(g):
 
 @equation(
     "pool2d.max",
-    tex=r"y_{n,c,i,j} = \max_{u,v} x_{n,c,k,l}," + _CELL + r",\qquad m_{n,c,i,j} = uV + v \text{ of the first maximum}",
+    tex=r"y_{n,c,i,j} = " + _LARGEST + r"x_{n,c,k,l}," + _WINNER + r"x_{n,c,k,l} = y_{n,c,i,j} \}," + _CELL,
+    returns="y m",
     symbols=_symbols("x", "y", "m", *_WINDOW),
     shape=lambda x, **options: [pooled_shape(x, **options)] * 2,
     dtypes=lambda x, *, kernel_size, **options: [x.dtype, winner_dtype(kernel_size)],
@@ -238,8 +256,9 @@ def _cells_that_count(outputs, input_size, kernel_size, stride, padding, count_i
 
 @equation(
     "pool2d.average",
-    tex=r"y_{n,c,i,j} = \frac{1}{a_{i,j}} \sum_{u,v} x_{n,c,\; i s_h + u - p_h,\; j s_w + v - p_w},\qquad x = 0 \text{ outside}",
-    symbols=_symbols("x", "y", "a", "U", "s_h", "p_h", "k"),
+    tex=r"y_{n,c,i,j} = \frac{1}{a_{i,j}} \sum_{u,v} x_{n,c,k,l},\quad k = i s_h + u - p_h,\quad l = j s_w + v - p_w,\quad x = 0 \text{ outside},"
+    + _COUNTED,
+    symbols=_symbols("x", "y", "a", "s_h", "p_h", "q_h"),
     shape=pooled_shape,
     operations=lambda x, **options: _cells(x, **options),
 )
@@ -262,8 +281,8 @@ def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     "pool2d.grad_average",
     grad_of="pool2d.average",
     wrt="x",
-    tex=r"\bar x_{n,c,k,l} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}",
-    symbols=_symbols("g", "a", "xbar", "U", "s_h", "p_h", "k"),
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{" + _MET_UNDILATED + r"} \frac{g_{n,c,i,j}}{a_{i,j}}," + _COUNTED,
+    symbols=_symbols("g", "a", "xbar", "s_h", "p_h", "q_h"),
     shape=_before,
     operations=lambda g, *, input_size, **options: prod(g.shape[:2]) * prod(input_size),
 )
@@ -308,7 +327,8 @@ def adaptive_average(x, *, output_size):
     "pool2d.grad_adaptive_average",
     grad_of="pool2d.adaptive_average",
     wrt="x",
-    tex=r"\bar x_{n,c,k,l} = \sum_{i : k \in A_i} \sum_{j : l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad " + _REGIONS,
+    tex=r"\frac{\partial L}{\partial x_{n,c,k,l}} = \sum_{i :\, k \in A_i} \; \sum_{j :\, l \in B_j} \frac{g_{n,c,i,j}}{|A_i|\,|B_j|},\quad "
+    + _REGIONS,
     symbols=_symbols("g", "A", "B", "xbar", "k"),
     shape=_before,
     operations=lambda g, *, input_size: prod(g.shape[:2]) * prod(input_size),
@@ -324,7 +344,9 @@ def grad_adaptive_average(g, *, input_size):
     return xbar
 
 
+_LAST = r"\quad e_{n,c,k,l} = \max \{ iQ + j : m_{n,c,i,j} = kW + l \},\quad \max \varnothing = -1"
 _UNPOOLED = {
+    "e": "place i Q + j of the last pooled value that came from k, l; −1 if there is none",
     "m": "where each came from: flat index k W + l in the output, (N, C, P, Q)",
     "k": "row of the output; l its column",
 }
@@ -332,7 +354,7 @@ _UNPOOLED = {
 
 @equation(
     "pool2d.unpool",
-    tex=r"y_{n,c,k,l} = \begin{cases} x_{n,c,i,j} & \text{the last } i,j \text{ in row-major order with } m_{n,c,i,j} = kW + l \\ 0 & \text{if there is none} \end{cases}",
+    tex=r"y_{n,c,k,l} = \sum_{i,j} [iQ + j = e_{n,c,k,l}]\; x_{n,c,i,j}," + _LAST,
     symbols={"x": "pooled values, (N, C, P, Q)", "y": "output, (N, C, H, W)"} | _UNPOOLED,
     reference="Badrinarayanan, Kendall & Cipolla, TPAMI 2017 (SegNet), section 3",
     shape=lambda x, m, *, output_size: (*x.shape[:2], *output_size),
@@ -352,7 +374,7 @@ def unpool(x, m, *, output_size):
     "pool2d.grad_unpool",
     grad_of="pool2d.unpool",
     wrt="x",
-    tex=r"\bar x_{n,c,i,j} = \begin{cases} g_{n,c,k,l} & m_{n,c,i,j} = kW + l, \text{ and no later } i,j \text{ has this } m \\ 0 & \text{otherwise} \end{cases}",
+    tex=r"\frac{\partial L}{\partial x_{n,c,i,j}} = \sum_{k,l} [iQ + j = e_{n,c,k,l}]\; g_{n,c,k,l}," + _LAST,
     symbols={"g": "gradient of the loss with respect to y, (N, C, H, W)", "xbar": "gradient of the loss with respect to x, (N, C, P, Q)"}
     | _UNPOOLED,
     shape=lambda g, m: m.shape,

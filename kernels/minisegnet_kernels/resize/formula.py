@@ -19,16 +19,20 @@ import numpy as np
 
 from ..registry import equation
 
-_SYMBOLS = {
-    "x": "input, (N, C, H, W)",
-    "y": "output, (N, C, P, Q)",
-    "g": "gradient of the loss with respect to y, (N, C, P, Q)",
-    "xbar": "gradient for x, (N, C, H, W)",
-}
+_FORWARD = {"x": "input, (N, C, H, W)", "y": "output, (N, C, P, Q)"}
+_GRADIENT = {"g": "gradient of the loss with respect to y, (N, C, P, Q)", "xbar": "gradient of the loss with respect to x, (N, C, H, W)"}
 _TENT = {
-    "h": "where output row i lies between the input rows, which is coordinate(i, H, P)",
-    "w": "where output column j lies between the input columns, which is coordinate(j, W, Q)",
+    "h": "where output row i lies between the input rows",
+    "w": "where output column j lies between the input columns",
+    "Lambda": "weight of a pixel at a distance",
 }
+_BETWEEN = (
+    r",\quad \Lambda(t) = \max(0,\, 1 - |t|)"
+    r",\quad h_i = \begin{cases} \frac{i(H-1)}{\max(1,\, P-1)} & \text{align corners} \\"
+    r" \min(H-1,\, \max(0,\, \frac{(2i+1)H}{2P} - \frac{1}{2})) & \text{otherwise} \end{cases}"
+    r",\quad w_j = \begin{cases} \frac{j(W-1)}{\max(1,\, Q-1)} & \text{align corners} \\"
+    r" \min(W-1,\, \max(0,\, \frac{(2j+1)W}{2Q} - \frac{1}{2})) & \text{otherwise} \end{cases}"
+)
 _NEAREST = {"k": "row of the input that output row i shows; l the column"}
 
 
@@ -59,8 +63,8 @@ def tent(t):
 
 @equation(
     "resize.bilinear",
-    tex=r"y_{n,c,i,j} = \sum_{k,l} \Lambda(h_i - k)\,\Lambda(w_j - l)\; x_{n,c,k,l},\qquad \Lambda(\cdot) = \max(0,\, 1 - |\cdot|)",
-    symbols=_SYMBOLS | _TENT,
+    tex=r"y_{n,c,i,j} = \sum_{k,l} \Lambda(h_i - k)\,\Lambda(w_j - l)\; x_{n,c,k,l}" + _BETWEEN,
+    symbols=_FORWARD | _TENT,
     shape=_resized,
     operations=lambda x, **options: 7 * prod(_resized(x, **options)),  # four products, three sums
 )
@@ -78,8 +82,8 @@ def bilinear(x, *, output_size, align_corners):
     "resize.grad_bilinear",
     grad_of="resize.bilinear",
     wrt="x",
-    tex=r"\bar x_{n,c,k,l} = \sum_{i,j} \Lambda(h_i - k)\,\Lambda(w_j - l)\; g_{n,c,i,j},\qquad \Lambda(\cdot) = \max(0,\, 1 - |\cdot|)",
-    symbols=_SYMBOLS | _TENT,
+    tex=r"\bar x_{n,c,k,l} = \sum_{i,j} \Lambda(h_i - k)\,\Lambda(w_j - l)\; g_{n,c,i,j}" + _BETWEEN,
+    symbols=_GRADIENT | _TENT,
     shape=_original,
     operations=lambda g, **options: 8 * g.size,
 )
@@ -95,8 +99,8 @@ def grad_bilinear(g, *, input_size, align_corners):
 
 @equation(
     "resize.nearest",
-    tex=r"y_{n,c,i,j} = x_{n,c,k,l},\qquad k = \lfloor iH/P \rfloor,\; l = \lfloor jW/Q \rfloor",
-    symbols=_SYMBOLS | _NEAREST,
+    tex=r"y_{n,c,i,j} = x_{n,c,k,l},\quad k = \lfloor iH/P \rfloor,\quad l = \lfloor jW/Q \rfloor",
+    symbols=_FORWARD | _NEAREST,
     shape=_resized,
     operations=lambda x, **options: 0,
 )
@@ -114,7 +118,7 @@ def nearest(x, *, output_size):
     grad_of="resize.nearest",
     wrt="x",
     tex=r"\bar x_{n,c,k,l} = \sum_{\lfloor iH/P \rfloor = k} \; \sum_{\lfloor jW/Q \rfloor = l} g_{n,c,i,j}",
-    symbols=_SYMBOLS | _NEAREST,
+    symbols=_GRADIENT | _NEAREST,
     shape=_original,
     operations=lambda g, **options: g.size,
 )
