@@ -428,7 +428,7 @@ def _ranges(formula: Formula, shapes: Mapping[str, tuple[int, ...]], values: Map
     nodes += [n for s in formula.statements for n in walk(s.value) if n.kind == "at"]
     for _ in range(2):  # in the second round, the letters that a definition has by then
         for name, places in (n.parts for n in nodes):
-            axes = shapes.get(name) or [ranges.get(letter) for letter in getattr(formula.definitions.get(name), "letters", ())]
+            axes: Any = shapes.get(name) or [ranges.get(letter) for letter in getattr(formula.definitions.get(name), "letters", ())]
             if isinstance(values.get(name), list):
                 axes = (len(values[name]), max((a.size for a in values[name]), default=0))
             if len(places) == 1 and len(axes) > 1:  # of any shape: elements are counted
