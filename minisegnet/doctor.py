@@ -1,4 +1,4 @@
-"""What runs on this machine, and the line that mends what does not."""
+"""What runs on this machine, and the commands that mend what does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXTRAS = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch")
 
 @dataclass
 class Diagnosis:
-    """Findings by heading: lines of (name, finding). Prints as text."""
+    """Findings by heading, each a list of (name, finding). ``print`` shows them as text."""
 
     sections: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ def doctor() -> Diagnosis:
     Returns
     -------
     Diagnosis
-        To be printed; nothing is changed, and the GPU is not touched beyond asking the driver for its name.
+        To be printed. Nothing is changed, and the GPU is only asked for its name, through the driver.
     """
     return Diagnosis(
         {"Python": _python(), "Packages": _packages(), "Backends": _backends(), "GPU": _gpu(), "CPU": _cpu(), "Numba": _numba()}
@@ -74,11 +74,9 @@ def _backends() -> list[tuple[str, str]]:
     from minisegnet_kernels import backends
 
     def said(one: backends.Availability) -> str:
-        return (
-            f"runs here{f', {one.reason}' if one.reason else ''}"
-            if one.ok
-            else f"no: {one.reason}" + (f"; to mend it: {one.mend}" if one.mend else "")
-        )
+        if one.ok:
+            return "runs here" + (f", {one.reason}" if one.reason else "")
+        return f"no: {one.reason}" + (f"; to mend it: {one.mend}" if one.mend else "")
 
     rows = [(name, said(one)) for name, one in backends.available().items()]
     return [*rows, ("default", f"{backends.current('cpu')} on a CPU, {backends.current('cuda')} on a GPU")]

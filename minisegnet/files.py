@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from uuid import uuid4
 
 @contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary file beside `path`, which takes its name in one step when the block is left without an error.
+    """A temporary file beside `path` that is renamed to `path` when the block ends without an error.
 
-    So a reader, a crash or a full disk never meets half a file: what was there before stays until then.
+    The renaming is one step. So neither a reader nor a crash nor a full disk leaves half a file: until then the earlier file stays.
 
     Parameters
     ----------
     path : path
-        Missing folders are made. An existing file is replaced at the end.
+        The file to write. Missing folders are made, an existing file is replaced.
 
     Yields
     ------
     Path
-        Of the temporary file, which is there and empty.
+        The temporary file, which exists and is empty.
 
     Raises
     ------
     OSError
-        If the folder cannot be made or written to; names it. The file that was there before stays.
+        If the folder, which the message names, cannot be made or written to. The earlier file stays.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
-    # Not tempfile: its files are readable by their owner only, and would stay so.
+    # Not `tempfile`, whose files only their owner can read.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
     try:
         usual = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(usual)  # safetensors, for one, makes files that only their owner can read
+        temporary.chmod(usual)  # some libraries, such as safetensors, make files that only their owner can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # the content is on the disk before the name is
         os.replace(temporary, path)
@@ -53,12 +53,12 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Find out whether a file could be written, before hours are spent on what it shall hold; nothing stays behind.
+    """Check that a file could be written, before hours are spent on its content; nothing is left behind.
 
     Raises
     ------
     OSError
-        As `replaced` would.
+        The error that `replaced` would raise.
     """
     path = Path(path)
     if path.is_dir():
@@ -79,7 +79,7 @@ def _cannot_write(path: Path, error: OSError) -> OSError:
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> Path:
-    """Write a file by way of `replaced`; ``write`` gets the open binary file.
+    """Write a file with `replaced`: ``write(stream)`` gets the open binary file.
 
     Returns
     -------
@@ -91,5 +91,5 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) 
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write a text, as UTF-8 and with its line ends as they are, by way of `replaced`."""
+    """Write a text with `replaced`, as UTF-8 and with unchanged line ends."""
     return write_atomically(path, lambda stream: stream.write(text.encode()))

@@ -1,4 +1,4 @@
-"""What is said while one waits: a bar, and which kernels are being compiled."""
+"""Messages during long work: a progress bar, and a line about kernels that are being compiled."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from minisegnet_kernels import backends
 
 
 class Bar:
-    """A progress bar with the time that is left; silent if `show` is false.
+    """A progress bar with the remaining time; silent if `show` is false.
 
-    Create it when the first step is done, and say so by `start`: compiling would spoil the estimate.
+    Create it after the first step and pass the number of that step as `start`: the first step includes compilation and would
+    spoil the estimate of the remaining time.
     """
 
     def __init__(self, total: int, start: int, show: bool):
@@ -22,7 +23,7 @@ class Bar:
         if show:
             from tqdm import tqdm
 
-            # A log file wants a line now and then, a terminal a bar that moves.
+            # A terminal gets a moving bar, a log file a line every ten seconds.
             interval = 0.1 if sys.stderr.isatty() else 10
             self._bar = tqdm(total=total, initial=start, unit="step", mininterval=interval, dynamic_ncols=True, smoothing=0.1)
 
@@ -42,9 +43,9 @@ class Bar:
 
 
 def compiling(show: bool = True, stream: TextIO | None = None) -> Any:
-    """A context in which one line tells which operations are compiled, if any are.
+    """A context in which one line names the operations that are compiled; without compilation it prints nothing.
 
-    Numba compiles a kernel when it is first used with a dtype and keeps it on disk; then nothing is said.
+    Numba compiles a kernel at its first use with a dtype, and keeps it on disk.
     """
     return _told(stream or sys.stderr) if show and backends.current("cpu") == "numba" else nullcontext()
 

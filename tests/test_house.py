@@ -25,7 +25,7 @@ operations
 minisegnet_kernels
 """
 LIBRARY = """
-version values files random hooks recording
+version values files random hooks recording options
 backend doctor progress
 tensor
 functional

@@ -1,8 +1,8 @@
 """The command ``minisegnet``.
 
-Each subcommand is a module here with ``add(subparsers)``, which describes its arguments and names the
-function that runs it. At import such a module takes argparse and nothing heavy: ``--help`` has to
-answer at once. A new command is a new module and its name in `COMMANDS`.
+Each subcommand is a module of this package. Its function ``add(subparsers)`` declares the arguments and the function that
+runs the command. Importing such a module imports nothing heavy, so that ``--help`` answers at once. To add a command, add a
+module and its name in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ..version import __version__
 COMMANDS = ("train", "evaluate", "segment", "explain", "export", "data", "equation", "models", "bench", "ladder", "doctor")
 EXAMPLES = """\
 examples:
-  minisegnet train                                     train a U-Net on the data that come along
+  minisegnet train                                     train a U-Net on the embedded field of nuclei
   minisegnet train --data DIR --out runs/mine          ... on your own images/ and masks/
   minisegnet segment cell.png --checkpoint runs/mine   label an image
-  minisegnet data check DIR                            what is wrong with a data set
+  minisegnet data check DIR                            find the problems of a data set
   minisegnet equation conv2d.forward                   a formula beside its code
 """
 
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="minisegnet",
         description="Segmentation networks, from the formula to the GPU.",
-        epilog=EXAMPLES + "\nminisegnet COMMAND --help tells more.",
+        epilog=EXAMPLES + "\nminisegnet COMMAND --help shows the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"minisegnet {__version__}")
@@ -42,18 +42,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code.
+    """Run the command and return its exit code.
 
-    0 is success, 2 something that the user can mend, told in one message, and 130 Ctrl-C.
-    ``MINISEGNET_DEBUG=1`` shows where an error arose.
+    The code is 0 for success, 2 for an error that the user can mend, which is printed as one message, and 130 for Ctrl-C.
+    With ``MINISEGNET_DEBUG=1`` errors have a traceback.
     """
-    for stream in (sys.stdout, sys.stderr):  # where "─" or "→" cannot be written, "?" does
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show "─" or "→" gets "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
-    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as error:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _mendable(error: Exception) -> bool:
-    """Whether the user can do something about it; anything else is a bug, whose traceback is wanted."""
+    """Whether the user can mend the error. Any other error is a bug, whose traceback is needed."""
     from minisegnet_kernels.backends import BackendError
 
     return isinstance(error, ValueError | OSError | BackendError | FloatingPointError | MemoryError)

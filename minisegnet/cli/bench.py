@@ -7,29 +7,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .common import add_command, positive, require_gpu
+from ..options import whole
+from .common import add_command, require_gpu
+from .config import typed
 
 EXAMPLES = """\
   minisegnet bench
-      every operation and a whole U-Net training step, on all backends, with PyTorch (eager and compiled) if it is installed
+      every operation and a U-Net training step, on all backends, and in PyTorch (eager and compiled) if it is installed
   minisegnet bench --quick
-      one case of each kind and a training step, in under a minute; without NumPy and torch.compile
+      one case of each kind and a training step, in under a minute, without NumPy and torch.compile
   minisegnet bench --only step --who numba,torch
-      the training step alone, of two
+      the training step alone, in two libraries
   minisegnet bench --only conv --json conv.json --picture conv.png
+      the convolutions, with a record and a picture
   minisegnet bench --only conv --roofline roof.png --details
-      what each library reaches of what memory and arithmetic allow; quartiles, errors, lines of code
+      how close each library comes to the limits of memory and arithmetic; quartiles, errors, lines of code
   minisegnet bench --device cuda --json gpu.json
       on a GPU: both languages, layouts and precisions, the step as one CUDA graph, NumPy's program on CuPy arrays, and
-      PyTorch in four settings and compiled; registers, shared memory, what an empty launch takes
+      PyTorch in four settings and compiled; also registers, shared memory and the time of an empty launch
   minisegnet bench --ladder --device cuda --json rungs.json --roofline rungs.png
       on a GPU: every rung of the convolution ladder beside cuDNN
   minisegnet bench --breakdown --picture step.png
-      where the time of a training step goes (on a GPU: --device cuda)
+      the time of a training step by equation (on a GPU with --device cuda)
   minisegnet bench --sweep --picture sizes.png
-      a training step against the image's size and the batch
+      the time of a training step against the size of the image and of the batch
   minisegnet bench --from cpu.json,gpu.json,rungs.json --picture bars.png --roofline roof.png
-      measure nothing: draw CPU against GPU, and all roofs, from records
+      draw CPU against GPU, and all rooflines, from records; nothing is measured
 """
 
 
@@ -38,49 +41,52 @@ def add(subparsers: Any) -> None:
         subparsers,
         "bench",
         "measure the speed of each operation and of a training step",
-        "Time each operation and a whole U-Net training step. Every library runs in a process of its own and\n"
-        "they are asked in turn; their results are compared before any time counts, and again afterwards with other\n"
-        "values. Medians are shown, and what they reach of the roof: the speed of the best matrix product and of the\n"
-        "best copy, measured in the same run. "
-        "PyTorch takes part where it is installed.\n"
-        "Who fails or disagrees has no times; the reason stands below the table, and the exit code is 1 if it is one of ours.",
+        "Time each operation and a whole U-Net training step. Every library runs in a process of its own, and the\n"
+        "libraries take turns. Their results are compared before the timing, and again afterwards with other values.\n"
+        "The table shows medians and their percentage of the roof, which is the speed of the best matrix product and\n"
+        "of the best copy in the same run. PyTorch takes part if it is installed. A library that fails or disagrees\n"
+        "has no times; the reason is printed below the table, and the exit code is 1 if the library is minisegnet.",
         EXAMPLES,
         run,
     )
-    command.add_argument("--only", metavar="WORD", help="cases whose name contains this word")
+    command.add_argument("--only", metavar="WORD", help="only the cases whose name contains this word")
     command.add_argument(
         "--who",
         metavar="NAMES",
-        help="some of numpy,numba,torch,torch-compile; on a GPU numpy,numba_cuda,cuda-graph,cuda-fp32,cuda-last-fp32,cuda,cuda-last,"
-        "torch,torch-last,torch-fp32,torch-last-fp32,torch-compile (default: all that are here)",
+        help="only these of numpy,numba,torch,torch-compile; on a GPU numpy,numba_cuda,cuda-graph,cuda-fp32,cuda-last-fp32,cuda,cuda-last,"
+        "torch,torch-last,torch-fp32,torch-last-fp32,torch-compile (default: all that run here)",
     )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
-    command.add_argument("--threads", type=positive, default=2, metavar="N", help="for each library (default: 2)")
+    command.add_argument("--threads", type=typed(whole(1)), default=2, metavar="N", help="threads of each library (default: 2)")
     command.add_argument(
         "--rounds",
-        type=positive,
+        type=typed(whole(1)),
         metavar="N",
-        help="how often each is asked for 3 timings, on a GPU for 10 (default: 7; with --quick 3, for one timing)",
+        help="turns of each library; a turn is 3 timings, on a GPU 10 (default: 7; with --quick 3 turns of one timing)",
     )
     command.add_argument(
         "--details",
         action="store_true",
-        help="a line for each library: quartiles, what it reaches, error, same bits again, lines of code, registers (always so on a GPU)",
+        help="a line for each library: quartiles, speed, error, same bits again, lines of code, registers (the default on a GPU)",
     )
     other = command.add_mutually_exclusive_group()
-    other.add_argument("--quick", action="store_true", help="few cases and few rounds: under a minute")
-    other.add_argument("--sweep", action="store_true", help="the training step on images of several sizes, and in batches of several sizes")
-    other.add_argument("--ladder", action="store_true", help="the rungs of the convolution ladder beside cuDNN, on a GPU")
-    other.add_argument("--breakdown", action="store_true", help="where the time of one training step goes, by equation")
-    other.add_argument("--from", dest="records", metavar="FILES", help="measure nothing: draw --picture and --roofline from these records")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the record, anew after each case: timings, processor, versions")
+    other.add_argument("--quick", action="store_true", help="few cases and few turns, in under a minute")
+    other.add_argument("--sweep", action="store_true", help="time the training step for several sizes of the image and of the batch")
+    other.add_argument("--ladder", action="store_true", help="time the rungs of the convolution ladder beside cuDNN, on a GPU")
+    other.add_argument("--breakdown", action="store_true", help="divide the time of one training step among the equations")
+    other.add_argument(
+        "--from", dest="records", metavar="FILES", help="draw --picture and --roofline from these records; nothing is measured"
+    )
+    command.add_argument(
+        "--json", type=Path, metavar="FILE", help="write a record of timings, processor and versions; it is rewritten after each case"
+    )
     command.add_argument(
         "--picture",
         type=Path,
         metavar="FILE",
-        help="write a picture, PNG: bars relative to PyTorch; of --breakdown a waterfall, of --sweep curves, of --from CPU against GPU",
+        help="write a PNG: bars relative to PyTorch; with --breakdown a waterfall, with --sweep curves, with --from CPU against GPU",
     )
-    command.add_argument("--roofline", type=Path, metavar="FILE", help="write a picture, PNG: what each case reached under the roof")
+    command.add_argument("--roofline", type=Path, metavar="FILE", help="write a PNG: the speed of each case under the roof")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _breakdown(args: argparse.Namespace) -> int:
     if args.only or args.who or args.roofline or args.details or args.rounds:
-        raise ValueError("--breakdown shows one training step: of the options only --device, --threads, --json and --picture go with it")
+        raise ValueError("--breakdown shows one training step: only --device, --threads, --json and --picture go with it")
     if args.device == "cuda":
         require_gpu()
     from dataclasses import asdict
@@ -132,7 +138,7 @@ def _draw(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace) -> int:
-    """Everything that several libraries take part in."""
+    """The cases that are timed in several libraries."""
     from .. import bench
     from ..bench import pictures, report
     from ..bench.runner import libraries
@@ -142,7 +148,7 @@ def _cases(args: argparse.Namespace) -> int:
     if args.ladder and (args.device != "cuda" or args.who or args.picture):
         raise ValueError(
             "--ladder times the rungs on a GPU: --device cuda goes with it, and not --who or --picture. "
-            "What can be counted with no GPU shows: minisegnet ladder --emulate"
+            "Without a GPU, minisegnet ladder --emulate counts memory accesses"
         )
     if args.device == "cuda":
         require_gpu()
@@ -155,7 +161,7 @@ def _cases(args: argparse.Namespace) -> int:
     names = _names(args)
     say = lambda message: print(f"  {message} …", file=sys.stderr)
     if left_out := [name for name in here if name not in usual and args.who is None and not args.ladder]:
-        say(f"without {' and '.join(left_out)}, which take long: --who names them")
+        say(f"without {' and '.join(left_out)}, which take long: name them with --who to include them")
     run = bench.run(
         names,
         who=None if args.ladder else who,
@@ -180,7 +186,7 @@ def _cases(args: argparse.Namespace) -> int:
 
 
 def _names(args: argparse.Namespace) -> list[str]:
-    """The cases that are asked for."""
+    """The cases to measure."""
     from ..bench.cases import CASES, QUICK, STEP, SWEEP
 
     cases = QUICK if args.quick else tuple(SWEEP) if args.sweep else (*CASES, STEP)

@@ -1,15 +1,19 @@
-"""What several commands share: arguments and where the data come from."""
+"""What several commands share: their options about data and the machine, and opening the data."""
 
+# ruff: noqa: RUF009  (an option is a `dataclasses.field`)
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..options import FLAG, Kind, Option, changed, number, one_of, option, options_of, text, whole
+from .config import add_options
+
 if TYPE_CHECKING:
     from ..data import Dataset
-
-MASKS = ("auto", "classes", "binary", "instances", "palette", "colours")
 
 
 def add_command(subparsers: Any, name: str, help: str, description: str, examples: str, run: Any) -> argparse.ArgumentParser:
@@ -21,45 +25,49 @@ def add_command(subparsers: Any, name: str, help: str, description: str, example
     return command
 
 
-def add_backend(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--backend",
-        choices=("formula", "numpy", "numba", "numba_cuda", "cuda"),
-        help="which program of each formula runs (default: the fastest for the device)",
+@dataclass(frozen=True)
+class Machine:
+    """The options about where a command computes, and with which programs."""
+
+    backend: str | None = option(
+        None,
+        one_of("formula", "numpy", "numba", "numba_cuda", "cuda"),
+        "the programs that compute the formulas",
+        section="options",
+        unset="the fastest for the device",
     )
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute; cuda is the GPU (default: cpu)")
+    device: str = option("cpu", one_of("cpu", "cuda"), "where to compute; cuda is the GPU", section="options")
 
 
-def use_backend(args: argparse.Namespace) -> None:
-    """Select what ``--backend`` says, and find out whether ``--device`` is there.
+def add_backend(command: argparse.ArgumentParser) -> None:
+    """Declare the options of `Machine`."""
+    add_options(command, options_of(Machine).values())
+
+
+def use_backend(machine: Machine | argparse.Namespace) -> None:
+    """Select the backend, and check that the device can be used.
 
     Raises
     ------
     BackendError
-        If one does not run here; tells why, and what would mend it.
+        If one of them does not run here; the message says why, and what would mend it.
     """
-    if args.device == "cuda":
+    if machine.device == "cuda":
         require_gpu()
-    if args.backend is None:
+    if machine.backend is None:
         return
     from minisegnet_kernels import backends
 
-    found = backends.available()[args.backend]
+    found = backends.available()[machine.backend]
     if not found:
         raise backends.BackendError(
-            f"backend {args.backend!r} does not run here: {found.reason}" + (f". To mend it: {found.mend}" if found.mend else "")
+            f"backend {machine.backend!r} does not run here: {found.reason}" + (f". To mend it: {found.mend}" if found.mend else "")
         )
-    backends.use(args.backend)
+    backends.use(machine.backend)
 
 
 def require_gpu() -> None:
-    """Refuse where no GPU can be used.
-
-    Raises
-    ------
-    BackendError
-        Tells what is missing, and what would mend it.
-    """
+    """Raise BackendError if no GPU can be used; the message says what is missing, and what would mend it."""
     from minisegnet_kernels import backends
 
     if not backends.gpu_count():
@@ -70,104 +78,127 @@ def require_gpu() -> None:
         raise backends.BackendError(f'a GPU is here, but CuPy is not ({error}): pip install "minisegnet[cuda12]", or cuda13') from error
 
 
-def add_data(command: argparse.ArgumentParser, default: str | None, split: str | None) -> None:
-    """The arguments about data.
+def _read_classes(given: str) -> int | list[str]:
+    return int(given) if given.strip().lstrip("+-").isdigit() else [name.strip() for name in given.split(",")]
 
-    Parameters
-    ----------
-    default : str or None
-        What happens without ``--data``, in words; None if the command names its data otherwise.
-    split : str or None
-        What ``--split`` means, in words; None if the command has no such argument.
-    """
-    group = command.add_argument_group("data")
-    if default is not None:
-        group.add_argument(
-            "--data",
-            metavar="DATA",
-            help="a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the Data Science Bowl's nuclei in their own "
-            f'layouts; or "nuclei", the field of cells that comes along; or "shapes", synthetic scenes ({default})',
-        )
-    if split is not None:
-        group.add_argument("--split", metavar="NAME", help=split)
-    group.add_argument(
-        "--classes",
-        type=_classes,
-        metavar="N|NAMES",
-        help="number of classes, or their names with commas between (default: what the masks hold)",
+
+def _are_classes(value: Any) -> bool:
+    if isinstance(value, int):
+        return value >= 2
+    return len(value) >= 2 and all(value) and len(set(value)) == len(value)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The options about the data of a command. What happens without ``--data`` and ``--split`` differs: see `data_options`."""
+
+    data: str | None = option(
+        None,
+        text("DATA"),
+        "a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the 2018 Data Science Bowl in their own layouts; "
+        'or "nuclei", the embedded field of cells; or "shapes", synthetic scenes',
+        section="data",
     )
-    group.add_argument("--masks", choices=MASKS, default="auto", help="what the values in the masks mean (default: found out)")
-    group.add_argument("--ignore-index", type=int, default=255, metavar="N", help="value in the masks that counts nowhere (default: 255)")
-    group.add_argument("--boundary", action="store_true", help="from masks of instances, learn their boundaries as a class of its own")
+    split: str | None = option(None, text("NAME"), "the split of a published data set", section="data")
+    classes: int | list[str] | None = option(
+        None,
+        Kind("a number of classes, 2 or more, or different names with commas between them", _read_classes, _are_classes, "N|NAMES"),
+        "number of classes, or their names with commas between them",
+        section="data",
+        unset="what the masks hold",
+    )
+    masks: str = option(
+        "auto",
+        one_of("auto", "classes", "binary", "instances", "palette", "colours"),
+        "what the values in the masks mean; auto finds out",
+        section="data",
+    )
+    ignore_index: int = option(255, whole(), "label of the pixels that do not count", section="data")
+    boundary: bool = option(False, FLAG, "learn the boundaries of objects as a class of its own, from masks of instances", section="data")
+    val_fraction: float = option(
+        0.2,
+        number("a number above 0 and below 1", lambda x: 0 < x < 1, "F"),
+        "share of a folder's images that is held out for validation",
+        section="training",
+    )
 
 
-_DEFAULTS = {"split": None, "classes": None, "masks": "auto", "ignore_index": 255, "boundary": False, "val_fraction": 0.2}
-_ALLOWED: dict[str, tuple[str, ...]] = {"nuclei": ("boundary",), "shapes": ("classes",)}  # what the data that come along can be told
+def data_options(data: str | None = None, split: str | None = None) -> dict[str, Option]:
+    """The options about data for a command: `data` and `split` say what happens without them; None if the command lacks one."""
+    found = options_of(Data)
+    for name, unset in (("data", data), ("split", split)):
+        if unset is None:
+            del found[name]
+        else:
+            found[name] = replace(found[name], unset=unset)
+    return found
 
 
-def given(args: argparse.Namespace, but: tuple[str, ...] = ()) -> str:
-    """The arguments about data that were given, as they are typed; "" if none was."""
-    options = [name for name, default in _DEFAULTS.items() if name not in but and getattr(args, name, default) != default]
-    return ", ".join(f"--{name.replace('_', '-')}" for name in options)
+def given(data: Data, but: Iterable[str] = ()) -> str:
+    """The options about data that are not at their defaults, as they are typed; "" if there is none."""
+    return ", ".join(f"--{about.key}" for about in changed(data, ("data", *but)))
 
 
-def data_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_data`, as they are kept in a checkpoint.
+_ALLOWED: dict[str, tuple[str, ...]] = {"nuclei": ("boundary",), "shapes": ("classes",)}  # the options that go with embedded data
+
+
+def data_settings(data: Data) -> dict[str, Any]:
+    """The options about data, as they are kept in a checkpoint.
 
     Raises
     ------
     DataError
-        If there is no such folder, or it has no layout that is known.
+        If the folder does not exist, or its layout is unknown.
     ValueError
-        If an argument does not go with the data: nothing that was asked for is left out in silence.
+        If an option does not go with the data: no option is ignored.
     """
-    name = args.data or "nuclei"
+    name = data.data or "nuclei"
     if name in _ALLOWED:
-        if idle := given(args, but=_ALLOWED[name]):
-            raise ValueError(f"{idle}: that is for a folder and does not go with --data {name}")
-        if isinstance(args.classes, list):
+        if idle := given(data, but=_ALLOWED[name]):
+            raise ValueError(f"{idle}: this is for a folder and does not go with --data {name}")
+        if isinstance(data.classes, list):
             raise ValueError("--classes: the shapes have names of their own; give a number, from 2 to 8")
     else:
         name = str(Path(name).resolve())
-        _check_options(args, name)
+        _check_options(data, name)
     names = ("split", "classes", "masks", "ignore_index", "boundary")
-    return {"data": name, **{n: getattr(args, n) for n in names}}
+    return {"data": name, **{n: getattr(data, n) for n in names}}
 
 
-def _check_options(args: argparse.Namespace, folder: str) -> None:
-    """Raise ValueError if the layout of a folder decides what was asked for."""
+def _check_options(asked: Data, folder: str) -> None:
+    """Raise ValueError for an option that the layout of the folder leaves no choice about."""
     from .. import data
 
     found = data.detect(folder)
     if issubclass(found, data.Folder):
-        if args.split is not None:
+        if asked.split is not None:
             raise ValueError(
-                f"--split {args.split}: {folder} is no published data set; a part of it is held out at random (--val-fraction)"
+                f"--split {asked.split}: {folder} is not a published data set; a part of it is held out at random (--val-fraction)"
             )
-    elif idle := given(args, but=("split",) if found.parts else ("boundary", "val_fraction")):
-        raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides that")
+    elif idle := given(asked, but=("split",) if found.parts else ("boundary", "val_fraction")):
+        raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides this")
 
 
 def tells_data(settings: dict[str, Any]) -> bool:
-    """Whether the settings in a checkpoint are those of this command, so that `open_data` knows what to open."""
+    """Whether the settings in a checkpoint were written by ``minisegnet train``, so that `open_data` can open the data again."""
     return {"data", "classes", "masks", "ignore_index", "boundary", "val_fraction", "seed"} <= settings.keys()
 
 
 def open_data(settings: dict[str, Any], part: str, in_channels: int | None = None) -> Dataset:
-    """The dataset that `data_settings` tell.
+    """The dataset that settings describe.
 
     Parameters
     ----------
     settings : dict
-        With ``val_fraction`` and ``seed`` for a part of a folder.
+        Those of `data_settings`, with ``val_fraction`` and ``seed`` for a part of a folder.
     part : {"train", "held out", "all"}
     in_channels : int, optional
-        What the images of a folder are converted to.
+        Channels to which the images of a folder are converted.
 
     Raises
     ------
     ValueError
-        If the split to train on has images of the one that is held out.
+        If the split to train on shares images with the held-out one.
     """
     from .. import data
 
@@ -176,7 +207,7 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
         return data.nuclei({"held out": "test"}.get(part, part), boundary=settings["boundary"])
     if name == "shapes":
         count = classes if isinstance(classes, int) else len(classes) if classes else 4
-        # Seeds of their own, so that no scene is in both parts.
+        # Different seeds, so that no scene is in both parts.
         return data.Shapes(200, classes=count, seed=1) if part == "train" else data.Shapes(20, classes=count, seed=2)
     found = data.detect(name)
     whole: Any
@@ -194,37 +225,11 @@ def open_data(settings: dict[str, Any], part: str, in_channels: int | None = Non
 
 
 def _published(format: Any, settings: dict[str, Any], part: str, in_channels: int) -> Dataset:
-    """A split of a published data set; what "all" means there is the one that is held out, unless another is named."""
+    """A split of a published data set; "all" is the held-out split, unless another is named."""
     name, wanted, (train, held_out) = settings["data"], settings.get("split"), format.parts
     if part == "held out":
         return format(name, held_out, in_channels=in_channels)
     found = format(name, wanted or (train if part == "train" else held_out), in_channels=in_channels)
     if part == "train" and wanted is not None and (shared := {*found.names} & {*format(name, held_out).names}):
-        raise ValueError(
-            f"--split {wanted}: {len(shared)} of its images are in {held_out!r}, too, which is held out to measure what is learned"
-        )
+        raise ValueError(f"--split {wanted}: {len(shared)} of its images are also in {held_out!r}, which is held out for validation")
     return found
-
-
-def _classes(text: str) -> int | list[str]:
-    try:
-        count = int(text)
-    except ValueError:
-        names = [name.strip() for name in text.split(",")]
-        if len(names) < 2 or not all(names) or len(set(names)) < len(names):
-            raise argparse.ArgumentTypeError(f"expected a number, or different names with commas between them, not {text!r}") from None
-        return names
-    if count < 2:
-        raise argparse.ArgumentTypeError(f"there must be at least 2 classes, not {count}")
-    return count
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, not {text!r}")
-    return value

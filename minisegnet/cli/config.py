@@ -1,9 +1,7 @@
-"""The options of a command from a TOML file.
+"""Options of a command: from the command line, from a TOML file, or their defaults.
 
-What an option is called, which values it takes and what it is if nobody says anything is declared once, where the command
-describes its arguments to argparse. `declared` reads that declaration; everything else follows from it:
-
-    default  <  file (--config)  <  command line
+Each option is declared once, as the field of a dataclass (see `minisegnet.options`). Here the declarations become arguments of
+argparse and keys of a TOML file. For the value of an option the command line wins over the file, and the file over the default.
 """
 
 from __future__ import annotations
@@ -12,136 +10,144 @@ import argparse
 import json
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-ONCE = ("config", "write-config", "resume")  # about this call of the command, so not in a file
+from ..options import FLAG, Kind, Option, nearest
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of a command: `key` is its name without ``--``, `section` the title of its group."""
+def add_options(command: argparse.ArgumentParser, options: Iterable[Option], defaults: bool = True) -> None:
+    """Declare options to argparse, in a group for each section.
 
-    key: str
-    section: str
-    action: argparse.Action
-    default: Any
+    Parameters
+    ----------
+    defaults : bool
+        Whether an option that is not typed has its default in the namespace. If not, it is missing there, so that it can be
+        taken from a file.
+    """
+    groups: dict[str, Any] = {"options": command}
+    for about in options:
+        if not about.typed:
+            continue
+        if about.section not in groups:
+            groups[about.section] = command.add_argument_group(about.section)
+        arguments: dict[str, Any] = {"dest": about.name, "help": about.described.replace("%", "%%")}
+        arguments["default"] = about.default if defaults else argparse.SUPPRESS
+        if about.kind is FLAG:
+            arguments["action"] = "store_true"
+        elif about.kind.choices:
+            arguments["choices"] = about.kind.choices
+        else:
+            arguments |= {"type": typed(about.kind), "metavar": about.kind.metavar}
+        groups[about.section].add_argument(f"--{about.key}", **arguments)
 
 
-def declared(command: argparse.ArgumentParser) -> dict[str, Option]:
-    """The options of a command, by key; from now on its namespace holds only those that were given."""
-    found = {}
-    for group in command._action_groups:  # argparse has no public way to list what was declared
-        for action in group._group_actions:
-            if action.option_strings and action.dest != "help":
-                key = action.option_strings[-1].removeprefix("--")
-                found[key] = Option(key, group.title or "", action, action.default)
-                action.default = argparse.SUPPRESS
-    return found
-
-
-def settled(given: Mapping[str, Any], options: Mapping[str, Option], file: Mapping[str, Any]) -> argparse.Namespace:
-    """Every option: as given, else as in the file, else its default. `given` goes by attribute, `file` by key."""
-    values = {o.action.dest: given.get(o.action.dest, file.get(o.key, o.default)) for o in options.values()}
-    return argparse.Namespace(**values)
+def settled(given: Mapping[str, Any], options: Mapping[str, Option], file: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every option, by name: as given, else as in the file, else its default."""
+    return {name: given.get(name, file.get(name, about.default)) for name, about in options.items()}
 
 
 def read(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
-    """The options in a TOML file, by key.
+    """The options in a TOML file, by name.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such file, it is no TOML, or holds a key or a value that the command does not know; names it.
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If it is not TOML, or has a key or a value that the command does not know; the message names it.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no configuration file {path}")
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: this is no text in UTF-8 ({error})") from error
+        raise ValueError(f"{path}: this is not text in UTF-8 ({error})") from error
     return parse(text, path, options)
 
 
 def parse(text: str, where: str, options: Mapping[str, Option]) -> dict[str, Any]:
-    """As `read`, of a text; `where` is how messages call it."""
+    """The options in a TOML text, by name; messages call it `where`."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{where}: this is not TOML: {error}") from error
+    by_key = {about.key: about for about in options.values() if about.typed}
+    sections = {about.section for about in by_key.values()}
     found: dict[str, Any] = {}
-    sections = {option.section for option in options.values()}
     for name, content in document.items():
         if isinstance(content, dict):
             if name not in sections:
-                raise ValueError(f"{where}: no table [{name}]{_nearest(name, sections)}")
+                raise ValueError(f"{where}: no table [{name}]: {nearest(name, sections)}")
             entries, section = content, name
         else:
             entries, section = {name: content}, None
         for key, value in entries.items():
-            option = _known(key, section, where, options)
-            if key in found:
-                raise ValueError(f"{where}: {key} is there twice")
-            found[key] = _converted(value, option, where)
+            about = _known(key, section, where, by_key)
+            if about.name in found:
+                raise ValueError(f"{where}: {key} appears twice")
+            found[about.name] = _converted(value, about, where)
     return found
 
 
-def write(values: argparse.Namespace, options: Mapping[str, Option], leave_out: tuple[str, ...] = ()) -> str:
-    """The options as a TOML text that `parse` reads; those without a value are left out."""
+def write(values: Mapping[str, Any], options: Mapping[str, Option], leave_out: tuple[str, ...] = ()) -> str:
+    """The options as a TOML text that `parse` reads, without those that have no value and those named in `leave_out`."""
+    written = [o for o in options.values() if o.typed and o.in_file and o.name not in leave_out and values[o.name] not in (None, {})]
     lines = ["# minisegnet train --config THIS_FILE"]
-    for section in dict.fromkeys(option.section for option in options.values()):
-        entries = []
-        for option in options.values():
-            value = getattr(values, option.action.dest)
-            if option.section == section and option.key not in (*ONCE, *leave_out) and value is not None:
-                entries.append(f"{option.key} = {_toml(value)}")
-        if entries:
-            lines += ["", f"[{section}]", *entries]
+    for section in dict.fromkeys(about.section for about in written):
+        lines += ["", f"[{section}]", *(f"{o.key} = {_toml(values[o.name])}" for o in written if o.section == section)]
     return "\n".join(lines) + "\n"
 
 
-def _known(key: str, section: str | None, where: str, options: Mapping[str, Option]) -> Option:
-    if key in ONCE:
-        raise ValueError(f"{where}: {key} belongs on the command line, not into a file")
-    if key not in options:
-        raise ValueError(f"{where}: no option {key!r}{_nearest(key, set(options) - set(ONCE))}")
-    option = options[key]
-    if section not in (None, option.section):
-        raise ValueError(f"{where}: {key} belongs into [{option.section}], not into [{section}]")
-    return option
+def typed(kind: Kind) -> Callable[[str], Any]:
+    """The ``type`` of an argument for argparse: makes a value of a text, or an error that says what was expected."""
+
+    def read_value(text: str) -> Any:
+        try:
+            return _value(text, kind)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from error
+
+    return read_value
 
 
-def _nearest(name: str, known: set[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-
-
-def _converted(value: Any, option: Option, where: str) -> Any:
-    """A value of TOML as the command line would have it."""
-    action, said = option.action, f"{where}: {option.key} = {_toml(value) if not isinstance(value, dict) else '{...}'}"
-    if action.nargs == 0:  # a flag
-        if not isinstance(value, bool):
-            raise ValueError(f"{said}: expected true or false")
-        return value
-    if isinstance(value, bool | dict) or (action.type is None and not isinstance(value, str)):
-        raise ValueError(f"{said}: expected {'a string' if action.type is None else 'a value, as on the command line'}")
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def _value(text: str, kind: Kind) -> Any:
     try:
-        result = action.type(text) if callable(action.type) else text
-    except argparse.ArgumentTypeError as error:
-        raise ValueError(f"{said}: {error}") from error
+        value = kind.read(text)
+    except ValueError:
+        value = None
+    if value is None or not kind.fits(value):
+        raise ValueError(f"expected {kind.expected}")
+    return value
+
+
+def _known(key: str, section: str | None, where: str, by_key: Mapping[str, Option]) -> Option:
+    if key not in by_key:
+        raise ValueError(f"{where}: no option {key!r}: {nearest(key, [k for k, o in by_key.items() if o.in_file])}")
+    about = by_key[key]
+    if not about.in_file:
+        raise ValueError(f"{where}: {key} can only be given on the command line")
+    if section not in (None, about.section):
+        raise ValueError(f"{where}: {key} belongs in [{about.section}], not in [{section}]")
+    return about
+
+
+def _converted(value: Any, about: Option, where: str) -> Any:
+    """A value of TOML as the command line would have it."""
+    said = f"{where}: {about.key} = {_toml(value) if not isinstance(value, dict) else '{...}'}"
+    if type(value) not in about.kind.toml:
+        raise ValueError(f"{said}: expected {about.kind.expected}")
+    if about.kind is FLAG:
+        return value
+    try:
+        return _value(",".join(map(str, value)) if isinstance(value, list) else str(value), about.kind)
     except ValueError as error:
-        raise ValueError(f"{said}: expected a {'whole ' if action.type is int else ''}number") from error
-    if action.choices is not None and result not in action.choices:
-        raise ValueError(f"{said}: choose one of {', '.join(map(str, action.choices))}")
-    return result
+        raise ValueError(f"{said}: {error}") from error
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML: its strings are JSON's, but for the one control character that JSON leaves as it is."""
+    """A value as TOML. Its strings are those of JSON, except that TOML forbids one more control character."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -7,16 +7,18 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .common import add_command, add_data, data_settings
+from ..options import pick
+from .common import Data, add_command, data_options, data_settings
+from .config import add_options
 
 if TYPE_CHECKING:
     from ..data.doctor.checkup import Checkup
 
 EXAMPLES = """\
   minisegnet data check DIR
-      what is in a data set, and what is wrong with it: files, labels, sizes, copies, balance
+      the contents of a data set and its problems: files, labels, sizes, copies, balance
   minisegnet data check DIR --sheet sheet.png --json report.json
-      the same as a file, and a picture of images beside their labels
+      the same as a JSON file, with a picture of images beside their labels
 """
 _CELLS = 24  # on a contact sheet
 
@@ -25,21 +27,22 @@ def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "data",
-        "look after a data set",
-        "Read every file of a data set, count its classes, and name what is wrong, with what to do about it.",
+        "check a data set",
+        "Read every file of a data set, count its classes, and report every problem with a way to mend it.",
         EXAMPLES,
         run,
     )
-    command.set_defaults(val_fraction=0.2)
     command.add_argument("action", choices=("check",), help="what to do")
     command.add_argument("path", metavar="DIR", help="a folder with images/ and masks/, or a published data set in its own layout")
-    add_data(command, None, None)
-    command.add_argument("--sheet", metavar="FILE", help=f"write a PNG of up to {_CELLS} images, those with a problem first")
-    command.add_argument("--json", metavar="FILE", help="write what was found to a file")
+    add_options(command, (about for name, about in data_options().items() if name != "val_fraction"))
+    command.add_argument(
+        "--sheet", metavar="FILE", help=f"write a PNG of up to {_CELLS} images with their labels, those with a problem first"
+    )
+    command.add_argument("--json", metavar="FILE", help="write the report to a JSON file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if nothing is wrong or only doubtful, 1 if there are errors, 2 if there is nothing that can be checked."""
+    """Exit code: 0 without errors (warnings may remain), 1 with errors, 2 if there is no data set to check."""
     from pathlib import Path
 
     from .. import data
@@ -47,8 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
     for target in filter(None, (args.json, args.sheet)):
         check_writable(target)
-    args.data, args.split = str(Path(args.path).resolve()), None  # a folder may be called "nuclei", too
-    settings = data_settings(args)
+    settings = data_settings(
+        pick(Data, {**vars(args), "data": str(Path(args.path).resolve())})
+    )  # resolved: a folder may be called "nuclei"
     options = {name: settings[name] for name in ("classes", "masks", "ignore_index", "boundary")}
     found = data.detect(args.path)
     if not issubclass(found, data.Folder):  # data_settings has made sure that nothing else was asked for
@@ -69,7 +73,7 @@ def _tick(done: int, total: int) -> None:
 
 
 def _sheet(checkup: Checkup, path: str) -> None:
-    """The images that have a problem and can be shown, then others, evenly from all parts."""
+    """A contact sheet: first images with a problem, as far as they can be shown, then images spread evenly over all parts."""
     from ..data import DataError
     from ..viz import contact_sheet
 

@@ -9,7 +9,7 @@ from .common import add_command
 
 EXAMPLES = """\
   minisegnet doctor
-      put its output into a report of a bug
+      add the output to a bug report
 """
 
 
@@ -17,8 +17,8 @@ def add(subparsers: Any) -> None:
     add_command(
         subparsers,
         "doctor",
-        "what runs on this machine",
-        "Tell what runs on this machine: Python, packages, backends (with the reason and the line that\nmends it where one does not), GPU, CPU and Numba.",
+        "show what runs on this machine",
+        "Show what runs on this machine: Python, packages, backends, GPU, CPU and Numba. For a backend that does\nnot run, the reason and the command that mends it are shown.",
         EXAMPLES,
         run,
     )

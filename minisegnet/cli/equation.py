@@ -11,9 +11,9 @@ from .common import add_command
 
 EXAMPLES = """\
   minisegnet equation
-      the list of all equations, and which views each has
+      list all equations, with the programs that each has
   minisegnet equation conv2d.forward
-      its formula, its symbols and its code in every language
+      its formula, symbols and gradients, and its code in every language
   minisegnet equation conv2d.forward --markdown > forward.md
 """
 
@@ -27,8 +27,8 @@ def add(subparsers: Any) -> None:
         EXAMPLES,
         run,
     )
-    command.add_argument("id", nargs="?", help="such as conv2d.forward; without it, all are listed")
-    command.add_argument("--markdown", action="store_true", help="as Markdown")
+    command.add_argument("id", nargs="?", help="an equation, such as conv2d.forward (default: list all)")
+    command.add_argument("--markdown", action="store_true", help="print Markdown")
 
 
 def run(args: argparse.Namespace) -> int:

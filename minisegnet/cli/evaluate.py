@@ -6,7 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from .common import add_backend, add_command, add_data, data_settings, given, open_data, positive, tells_data, use_backend
+from ..options import number, pick, whole
+from .common import Data, add_backend, add_command, data_options, data_settings, given, open_data, tells_data, use_backend
+from .config import add_options, typed
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -15,9 +17,9 @@ EXAMPLES = """\
   minisegnet evaluate runs/mine
       the best checkpoint of a run, on the images that were held out of it
   minisegnet evaluate runs/mine/last.safetensors --data DIR --json figures.json --pictures errors.png
-      on all images of a folder
+      the last checkpoint, on all images of a folder
   minisegnet evaluate runs/mine --boundaries --confusion confusion.png
-      how well the contours lie, and what was taken for what
+      also measure the contours, and draw which classes were confused
 """
 CONVENTIONS = ("nanmean", "fcn", "voc", "cityscapes", "segnet")  # metrics.CONVENTIONS, which --help must not import
 
@@ -27,27 +29,28 @@ def add(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         "measure a checkpoint",
-        "Compare the labels of a trained network with the truth, on whole images: IoU, F1, precision\nand recall of each class, pooled over all pixels.",
+        "Compare the labels of a trained network with the truth on whole images: IoU, F1, precision and recall\nof each class, pooled over all pixels.",
         EXAMPLES,
         run,
     )
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
-    add_data(command, "default: what was held out of the run", "of a published data set (default: val)")
-    command.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images at a time (default: 4)")
+    options = data_options("the images that were held out of the run", "val")
+    add_options(command, (about for name, about in options.items() if name != "val_fraction"))
+    command.add_argument("--batch-size", type=typed(whole(1)), default=4, metavar="N", help="images at a time (default: 4)")
     command.add_argument(
         "--convention",
         choices=CONVENTIONS,
         default="nanmean",
-        help="how means are taken where a class is nowhere; nanmean leaves it out (default: nanmean)",
+        help="how means treat a class that has no pixels; nanmean leaves it out (default: nanmean)",
     )
-    command.add_argument("--boundaries", action="store_true", help="boundary IoU and BF score, too: how well the contours lie")
+    command.add_argument("--boundaries", action="store_true", help="also measure the contours: boundary IoU and BF score")
     command.add_argument(
         "--band",
-        type=_width,
+        type=typed(number("a number of pixels above 0", lambda x: x > 0)),
         metavar="PX",
-        help="tell errors less than PX pixels from a true boundary from others; --pictures draws them dim",
+        help="count errors within PX pixels of a true boundary apart from the others; --pictures draws them dim",
     )
-    command.add_argument("--json", metavar="FILE", help="write the figures to a file")
+    command.add_argument("--json", metavar="FILE", help="write the figures to a JSON file")
     command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")
     command.add_argument("--pictures", metavar="FILE", help="write a PNG of up to eight images with truth, prediction and errors")
     add_backend(command)
@@ -103,27 +106,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _width(text: str) -> float:
-    try:
-        width = float(text)
-    except ValueError:
-        width = 0.0
-    if not 0 < width < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of pixels above 0, not {text!r}")
-    return width
-
-
 def _dataset(args: argparse.Namespace, about: Any) -> Dataset:
-    if args.data is None:
-        if idle := given(args):
-            raise ValueError(f"{idle}: that goes with --data; without it, the data are those of the run")
+    asked = pick(Data, vars(args))
+    if asked.data is None:
+        if idle := given(asked):
+            raise ValueError(f"{idle}: this goes with --data; without it, the data are those of the run")
         settings = about.run.get("settings", {})
         if not tells_data(settings):
-            raise ValueError("the checkpoint does not tell what was held out of its training: name the data (--data)")
+            raise ValueError("the checkpoint does not record which images were held out of its training: name the data (--data)")
         return open_data(settings, "held out", about.in_channels)
-    settings = data_settings(args)
-    if args.data in ("nuclei", "shapes"):
+    settings = data_settings(asked)
+    if asked.data in ("nuclei", "shapes"):
         return open_data(settings, "held out", about.in_channels)
-    if args.classes is None and args.masks == "auto" and len(about.classes) > 2:
-        settings["classes"] = list(about.classes)  # a folder need not show every class; a published data set knows its own
+    if asked.classes is None and asked.masks == "auto" and len(about.classes) > 2:
+        settings["classes"] = list(about.classes)  # a folder may lack pixels of a class; a published data set lists its classes
     return open_data(settings, "all", about.in_channels)

@@ -6,40 +6,42 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_backend, add_command, positive, use_backend
+from ..options import whole
+from .common import add_backend, add_command, use_backend
+from .config import typed
 
 EXAMPLES = """\
   minisegnet explain cell.png --checkpoint runs/mine
-      how sure the network is, what speaks for each class, and the path of the pixel at which it is least sure
+      maps of the network's confidence, Seg-Grad-CAM, and the path of its least certain pixel
   minisegnet explain cell.png --checkpoint runs/mine --pixel 120,64 --target nucleus
-      the path of the pixel in row 120, column 64, and the gradient of its loss if it were a nucleus
+      the path of the pixel in row 120, column 64, with the gradient of its loss for the class nucleus
   minisegnet explain cell.png --checkpoint runs/mine --layer up4.conv --class nucleus
-      feature maps of a layer, and what in them speaks for a class; minisegnet models and print(model) tell the names
+      feature maps of a layer, and Seg-Grad-CAM of a class at that layer; minisegnet models NAME lists the layers
 """
-_MOST = 1 << 22  # pixels: every layer's output is kept in memory
+_MOST = 1 << 22  # pixels, because the output of every layer is kept in memory
 
 
 def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "explain",
-        "show why an image was labelled so",
-        "Pictures of what goes on in a network: maps of doubt (confidence, entropy, margin), Seg-Grad-CAM,\n"
+        "show why an image got its labels",
+        "Draw what happens in a network: maps of uncertainty (confidence, entropy, margin), Seg-Grad-CAM,\n"
         "feature maps, filters, and the path of one pixel through all layers, with the gradient of its loss.",
         EXAMPLES,
         run,
     )
     command.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP or WebP, up to 4 million pixels")
     command.add_argument("--checkpoint", required=True, help="a .safetensors file, or the folder of a run")
-    command.add_argument("--out", default="explained", metavar="DIR", help="where the pictures go (default: explained)")
+    command.add_argument("--out", default="explained", metavar="DIR", help="folder of the pictures (default: explained)")
     command.add_argument(
-        "--pixel", type=_pixel, metavar="ROW,COLUMN", help="whose path is followed (default: the one at which the network is least sure)"
+        "--pixel", type=_pixel, metavar="ROW,COLUMN", help="the pixel whose path is shown (default: the one of smallest margin)"
     )
-    command.add_argument("--target", metavar="CLASS", help="what that pixel should be, by name or number (default: what it was labelled)")
+    command.add_argument("--target", metavar="CLASS", help="class of the loss at that pixel, by name or number (default: its label)")
     command.add_argument("--class", dest="about", metavar="CLASS", help="the class that Seg-Grad-CAM explains (default: the last)")
     command.add_argument("--layer", metavar="NAME", help="for Seg-Grad-CAM and feature maps (default: the last of the lowest resolution)")
     command.add_argument(
-        "--passes", type=positive, metavar="N", help="Monte Carlo dropout: N passes, and a map of what they disagree about"
+        "--passes", type=typed(whole(1)), metavar="N", help="Monte Carlo dropout: N passes, and a map of their disagreement"
     )
     add_backend(command)
 
@@ -103,7 +105,7 @@ def _first_filters(model: Any) -> tuple[str, Any] | None:
 
 
 def _class(text: str, classes: tuple[str, ...], option: str) -> int:
-    """The number of a class that is given by name or by number."""
+    """The number of a class given by name or by number."""
     if text in classes:
         return classes.index(text)
     if text.isdigit() and int(text) < len(classes):

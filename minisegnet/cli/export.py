@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import add_command, positive
+from ..options import whole
+from .common import add_command
+from .config import typed
 
 EXAMPLES = """\
   minisegnet export runs/mine --out cells.onnx
-      for onnxruntime and other programs: any number of images, and of rows and columns as far as the network allows
+      for onnxruntime and other programs; the file takes any number of images, of any size that the network takes
   minisegnet export runs/mine --out cells.onnx --size 520 696 --fixed --output labels
-      images of one size, and labels (0, 1, ...) in place of scores
+      one image of one size; the output is labels (0, 1, ...) instead of scores
 """
 
 
@@ -21,16 +23,21 @@ def add(subparsers: Any) -> None:
         "export",
         "write a checkpoint as an ONNX file",
         "Write the network of a checkpoint as an ONNX file, which onnxruntime, OpenVINO, TensorRT and others run.\n"
-        "Images must be prepared as in training: each minus its mean, divided by its deviation.",
+        "Images must be standardised as in training: subtract the mean of the image, divide by its standard deviation.",
         EXAMPLES,
         run,
     )
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
-    command.add_argument("--out", required=True, metavar="FILE", help="ends in .onnx")
+    command.add_argument("--out", required=True, metavar="FILE", help="the file to write; its name ends in .onnx")
     command.add_argument(
-        "--size", type=positive, nargs="+", default=[256], metavar="N", help="rows and columns, or one number for both (default: 256)"
+        "--size",
+        type=typed(whole(1)),
+        nargs="+",
+        default=[256],
+        metavar="N",
+        help="rows and columns, or one number for both (default: 256)",
     )
-    command.add_argument("--fixed", action="store_true", help="for one image of that size only; some programs want that")
+    command.add_argument("--fixed", action="store_true", help="fix the input to one image of that size, as some programs require")
     command.add_argument(
         "--output", choices=("scores", "probabilities", "labels"), default="scores", help="what the file computes (default: scores)"
     )

@@ -11,10 +11,11 @@ from .common import add_command
 
 EXAMPLES = """\
   minisegnet ladder
+      list the rungs
   minisegnet ladder --emulate
-      what each rung asks memory for, sectors, bank conflicts: with no GPU
+      count the memory accesses of each rung, its sectors and bank conflicts, without a GPU
   minisegnet ladder --emulate --only 2,3 --layer 8,16,24
-      two rungs, 8 → 16 channels on an image of 24²
+      rungs 2 and 3, for 8 → 16 channels on an image of 24 × 24
   minisegnet ladder --emulate --json ladder.json --picture ladder.png
 """
 
@@ -23,25 +24,25 @@ def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "ladder",
-        "how a convolution is made fast on a GPU, a rung at a time",
-        "List the rungs of the convolution ladder, from one thread an output to the tensor cores. With --emulate each\n"
-        "runs on a small layer on the CPU, and what it does to memory is counted beside what theory says; this takes\n"
-        "a C++ compiler, and some seconds for a rung the first time.",
+        "show how a convolution becomes fast on a GPU, rung by rung",
+        "List the rungs of the convolution ladder, from one thread per output to the tensor cores. With --emulate each\n"
+        "rung computes a small layer on the CPU, and its memory accesses are counted and compared with theory. This needs\n"
+        "a C++ compiler; the first time it takes some seconds per rung.",
         EXAMPLES,
         run,
     )
     command.add_argument("--emulate", action="store_true", help="run the rungs in the emulator and count")
-    command.add_argument("--only", metavar="RUNGS", help="some, by number or name, with commas between them")
+    command.add_argument("--only", metavar="RUNGS", help="only these rungs, by number or name, with commas between them")
     command.add_argument(
         "--layer", type=_layer, metavar="C,O,SIZE", help="channels in, channels out, side of the image, for --emulate (default: 16,64,16)"
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the counts, for --emulate")
-    command.add_argument("--picture", type=Path, metavar="FILE", help="write a picture, PNG, for --emulate")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the counts to a JSON file, for --emulate")
+    command.add_argument("--picture", type=Path, metavar="FILE", help="write a PNG of the counts, for --emulate")
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.emulate and (idle := [f"--{name}" for name in ("layer", "json", "picture") if getattr(args, name) is not None]):
-        raise ValueError(f"{', '.join(idle)}: that goes with --emulate")
+        raise ValueError(f"{', '.join(idle)}: this goes with --emulate")
     from ..bench import ladder
 
     rungs = _chosen(args.only, ladder.RUNGS)

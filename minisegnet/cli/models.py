@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import add_command, positive
+from ..options import whole
+from .common import add_command
+from .config import typed
 
 EXAMPLES = """\
   minisegnet models
+      list the networks
   minisegnet models --width 0.25 --in-channels 1 --classes 2
-      how many parameters they have when they are narrower
+      the numbers of parameters at a quarter of the width, for grey images and two classes
   minisegnet models segnet --size 360x480
-      every step of one: shapes, parameters, operations, memory, receptive field
+      every step of one network: shapes, parameters, operations, memory, receptive field
   minisegnet models deeplabv3 --option backbone=resnet101 --option aux=true
+      a network with options of its class
 """
 
 
@@ -21,21 +25,23 @@ def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "models",
-        "list the networks, or every step of one",
-        "List the networks and their numbers of parameters; with a name, what that network is made of, step by step.\n"
-        "Nothing is computed and no weights are made, so the largest is told in a moment.",
+        "list the networks, or the steps of one",
+        "List the networks and their numbers of parameters; with a NAME, list the steps of that network.\n"
+        "No weights are made and nothing is computed, so even the largest network takes only a moment.",
         EXAMPLES,
         run,
     )
-    command.add_argument("name", nargs="?", metavar="NAME", help="a network, to see every step of it")
-    command.add_argument("--in-channels", type=positive, default=3, metavar="N", help="of the image (default: 3)")
-    command.add_argument("--classes", type=positive, default=2, metavar="N", help="with background (default: 2)")
-    command.add_argument("--width", type=float, help="multiplies the channels of every layer (default: 0.25; with a name 1)")
+    command.add_argument("name", nargs="?", metavar="NAME", help="the network whose steps are listed")
+    command.add_argument("--in-channels", type=typed(whole(1)), default=3, metavar="N", help="channels of the image (default: 3)")
+    command.add_argument(
+        "--classes", type=typed(whole(1)), default=2, metavar="N", help="number of classes, background included (default: 2)"
+    )
+    command.add_argument("--width", type=float, help="multiplies the number of channels of every layer (default: 0.25; with NAME 1)")
     command.add_argument(
         "--size",
         type=_size,
         metavar="ROWSxCOLUMNS",
-        help="of the image, with a name (default: 224x224, or what the network needs for that)",
+        help="size of the image, with NAME (default: 224x224, or the next size that the network takes)",
     )
     command.add_argument(
         "--option",
@@ -43,7 +49,7 @@ def add(subparsers: Any) -> None:
         type=_option,
         default=[],
         metavar="NAME=VALUE",
-        help="of the network's class, with a name; may be repeated",
+        help="an option of the network's class, with NAME; may be repeated",
     )
 
 
@@ -65,7 +71,7 @@ def _list(args: argparse.Namespace) -> None:
     width = 0.25 if args.width is None else args.width
     print(f"{'name'.ljust(wide)}  {'parameters':>12}   ({args.in_channels} channels, {args.classes} classes, width {width:g})")
     for name, line in described.items():
-        with nn.init.skip():  # nobody computes with them
+        with nn.init.skip():  # the weights are never used
             model = models.create(name, args.in_channels, args.classes, width=width)
         print(f"{name.ljust(wide)}  {sum(p.numel() for p in model.parameters() if p.requires_grad):>12,}   {line}")
 
@@ -93,7 +99,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """``name=value``; the value is a number, true, false or none where it looks like one, and else text."""
+    """Name and value of ``name=value``: a number, true, false or none if the value reads as one, else text."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as backbone=resnet18, not {text!r}")

@@ -9,23 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..options import Kind, whole
 from .common import add_backend, add_command, use_backend
+from .config import typed
 
 EXAMPLES = """\
   minisegnet segment cell.png
-      writes segmented/cell.png, whose pixels are the labels: cell nuclei, by the network that comes along
+      write segmented/cell.png, whose pixels are labels, with the included network for cell nuclei
   minisegnet segment photo.png --checkpoint runs/mine
-      by a network of your own
+      use a network that you trained
   minisegnet segment scans/ --checkpoint runs/mine/best.safetensors --out labels --overlay --confidence
-      every image of a folder; beside the labels cell_overlay.png and cell_confidence.png
+      label every image of a folder; also write NAME_overlay.png and NAME_confidence.png
   minisegnet segment slide.png --checkpoint runs/mine --tile 512 --overlay
-      an image of any size, with memory for a row of tiles; the overlay is a reduced overview
+      label an image of any size, holding one row of tiles in memory; the overlay is a reduced overview
   minisegnet segment cell.png --checkpoint runs/mine --flip --scales 0.75,1,1.25
-      the mean of twelve looks at it
+      average over four flipped copies at three scales
 """
 
-_WHOLE = 1 << 22  # pixels, 2048 × 2048: above it an image is cut into tiles unless something else is asked for
+_WHOLE = 1 << 22  # pixels (2048 × 2048): larger images are cut into tiles by default
 _TILE, _OVERLAP = 512, 0.25
+_SCALES = Kind(
+    "factors above 0 and up to 16 with commas between them, such as 0.75,1,1.25",
+    lambda given: tuple(float(word) for word in given.split(",")),
+    lambda scales: all(0 < scale <= 16 for scale in scales),
+)
 
 
 def add(subparsers: Any) -> None:
@@ -40,26 +47,32 @@ def add(subparsers: Any) -> None:
     command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, WebP; or a folder of them")
     command.add_argument(
         "--checkpoint",
-        help="a .safetensors file, or the folder of a run (default: the network for cell nuclei in fluorescence microscopy that comes along)",
+        help="a .safetensors file, or the folder of a run (default: the included network for cell nuclei in fluorescence microscopy)",
     )
-    command.add_argument("--out", default="segmented", metavar="DIR", help="where the results go (default: segmented)")
-    command.add_argument("--overlay", action="store_true", help="write NAME_overlay.png too: the image under its labels")
-    command.add_argument("--confidence", action="store_true", help="write NAME_confidence.png too: probability of the label, 255 for 1")
+    command.add_argument("--out", default="segmented", metavar="DIR", help="folder of the results (default: segmented)")
+    command.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png, the image with its labels on top")
+    command.add_argument(
+        "--confidence", action="store_true", help="also write NAME_confidence.png, the probability of each label; 255 is 1"
+    )
     command.add_argument(
         "--tile",
-        type=_tile,
+        type=typed(whole(0)),
         metavar="N",
         help=f"cut images into overlapping tiles of N × N pixels; 0 for never (default: {_TILE} for images above 4 million pixels)",
     )
     command.add_argument(
-        "--overlap", type=float, default=_OVERLAP, metavar="F", help=f"share of a tile that its neighbour covers too (default: {_OVERLAP})"
+        "--overlap",
+        type=float,
+        default=_OVERLAP,
+        metavar="F",
+        help=f"share of a tile that overlaps with its neighbour (default: {_OVERLAP})",
+    )
+    command.add_argument("--margin", type=int, default=0, metavar="N", help="discard this many pixels at the borders of tiles (default: 0)")
+    command.add_argument(
+        "--flip", action="store_true", help="average over the image, its two flips and their combination: 4 times the work"
     )
     command.add_argument(
-        "--margin", type=int, default=0, metavar="N", help="pixels at the borders of tiles that count for nothing (default: 0)"
-    )
-    command.add_argument("--flip", action="store_true", help="the mean over both flips and their combination too: 4 times the work")
-    command.add_argument(
-        "--scales", type=_scales, default=(1.0,), metavar="F,F", help="the mean over the image at several sizes (default: 1)"
+        "--scales", type=typed(_SCALES), default=(1.0,), metavar="F,F", help="average over the image at several scales (default: 1)"
     )
     add_backend(command)
 
@@ -91,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(given: str | None) -> str | Path:
-    """What was asked for, or else the network that comes along; then says which that is, and what it is for."""
+    """The given checkpoint, or else the included network; then a line says which that is and what it is for."""
     if given is not None:
         return given
     from ..exchange.checkpoint import read_about
@@ -99,14 +112,14 @@ def _checkpoint(given: str | None) -> str | Path:
 
     about = read_about(NUCLEI)
     print(
-        f"no --checkpoint: using {NUCLEI.name}, which comes along, for {about.run['what']} (U-Net, {about.step} steps, "
-        f"IoU {about.metrics['iou_held_out_fields']:.2f} on fields that it never saw). For other images, train one of your own"
+        f"no --checkpoint: using the included {NUCLEI.name}, for {about.run['what']} (U-Net, {about.step} steps, "
+        f"IoU {about.metrics['iou_held_out_fields']:.2f} on held-out fields). For other images, train a network of your own"
     )
     return NUCLEI
 
 
 def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[tuple[Path, dict[str, Path]]]:
-    """Images with the files that are made of them; refuses what would overwrite another result or an image."""
+    """The images, each with the files to write for it. A file that would overwrite another result or an image is an error."""
     from ..data.images import SUFFIXES
 
     sources: list[Path] = []
@@ -133,13 +146,13 @@ def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[tuple[P
 
 
 def _files(out: Path, source: Path, args: argparse.Namespace) -> dict[str, Path]:
-    """What is written for an image."""
+    """The files that are written for an image, by what they hold."""
     wanted = {"labels": "", **{name: f"_{name}" for name in ("overlay", "confidence") if getattr(args, name)}}
     return {name: out / f"{source.stem}{ending}.png" for name, ending in wanted.items()}
 
 
 def _cut(args: argparse.Namespace) -> Callable[[tuple[int, int]], Any]:
-    """A function that tells, from the size of an image, how it is cut into tiles; None is not at all."""
+    """A function that returns, for the size of an image, how it is cut into tiles, or None if it is not cut."""
     from ..inference import Tiling
 
     if args.tile == 0:
@@ -159,7 +172,7 @@ def _scorer(args: argparse.Namespace) -> Callable[[Any, Any], Any]:
 
 
 def _segment(model: Any, source: Path, files: dict[str, Path], cut: Any, scorer: Any) -> str:
-    """Label one image; returns what to say about it."""
+    """Label one image, and return a line about the result."""
     import numpy as np
 
     from ..inference import LargeImage
@@ -230,19 +243,3 @@ def _in_tiles(image: Any, model: Any, files: dict[str, Path], colours: Any, back
     if "overlay" in files:
         overview.save(files["overlay"], colours, background)
     return counts
-
-
-def _tile(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, or 0 for no tiles, not {text!r}")
-    return int(text)
-
-
-def _scales(text: str) -> tuple[float, ...]:
-    try:
-        scales = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        scales = ()
-    if not scales or not all(0 < scale <= 16 for scale in scales):
-        raise argparse.ArgumentTypeError(f"expected factors up to 16 with commas between them, such as 0.75,1,1.25, not {text!r}")
-    return scales

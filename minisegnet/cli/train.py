@@ -6,24 +6,29 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..options import pick
+from ..training.recipe import Recipe
 from . import config
-from .common import add_command, data_settings, open_data, tells_data, use_backend
-from .train_options import add_options, augmentation_options
+from .common import Data, Machine, add_command, data_settings, open_data, tells_data, use_backend
+from .train_options import Network, Output, train_options
 
 EXAMPLES = """\
   minisegnet train
-      a U-Net, a quarter as wide as published, on the field of cells that comes along
+      a U-Net of a quarter of the published width, on the embedded field of nuclei
   minisegnet train --data DIR --steps 1000 --batch-size 8 --out runs/mine
-      your own data: DIR/images/a.png with DIR/masks/a.png, and so on; a fifth is held out
+      your own data: DIR/images/a.png with DIR/masks/a.png, and so on; a fifth of the images is held out
   minisegnet train --data DIR --loss ce+dice --class-weights median --schedule poly --warmup 50 --ema 0.99
-      rare classes, and a longer training
+      a recipe for rare classes
   minisegnet train --config runs/mine/run.toml --seed 1
-      the same again with another seed; every run leaves its run.toml
+      repeat a run with another seed; every run writes its run.toml
   minisegnet train --resume runs/mine --steps 2000
-      go on where a run stopped, under the same conditions
+      continue a run under the same options, up to 2000 steps in total
   minisegnet train --data shapes --model article1 --width 0.06
+      another network, on synthetic scenes
 """
-_RESUMED = ("resume", "steps", "eval_every", "patience", "quiet", "backend", "device")  # what may be said to a run that goes on
+OPTIONS = train_options()
+# The options that go with --resume; all others are those of the run.
+RESUMED = ("resume", *(name for name, about in OPTIONS.items() if about.mutable), "quiet", "backend", "device")
 
 
 def add(subparsers: Any) -> None:
@@ -31,128 +36,106 @@ def add(subparsers: Any) -> None:
         subparsers,
         "train",
         "train a network",
-        "Train a network on random crops, evaluate it on whole images that are held out, and write\n"
-        "checkpoints, a log, pictures and run.toml to a folder. Ctrl-C stops and leaves all of them usable.",
+        "Train a network on random crops, evaluate it on held-out whole images, and write checkpoints, a log,\n"
+        "pictures and run.toml to a folder. Ctrl-C stops the run and leaves all of these usable.",
         EXAMPLES,
         run,
     )
-    add_options(command)
-    command.set_defaults(options=config.declared(command))
+    config.add_options(command, OPTIONS.values(), defaults=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    options, args = args.options, _settled(args)
-    settings = {**data_settings(args), "val_fraction": args.val_fraction, "seed": args.seed}
-    args.data = settings["data"]  # the whole path, so that the file can be used from another folder
-    if args.write_config is not None:
-        return _write_config(args, options)
-    use_backend(args)
-    recipe = config.write(args, options, leave_out=("out", "overwrite", "quiet"))
+    values = _settled(vars(args))
+    data, network, output = pick(Data, values), pick(Network, values), pick(Output, values)
+    recipe = pick(Recipe, {**values, "aux_weight": network.aux or 0.0})
+    settings = {**data_settings(data), "val_fraction": data.val_fraction, "seed": recipe.seed}
+    values["data"] = settings["data"]  # the whole path, so that the file can be used from another folder
+    if output.write_config is not None:
+        return _write_config(output, values)
+    machine = pick(Machine, values)
+    use_backend(machine)
 
     from .. import training
-    from ..data import augmentation
     from ..random import manual_seed
 
     train, held_out = open_data(settings, "train"), open_data(settings, "held out")
-    manual_seed(args.seed)
-    model = _network(args, train).to(args.device)
-    out = args.resume or args.out or _free_folder(args.model, settings["data"])
-    if not args.quiet:
-        _introduce(model, train, held_out, args.model, args.width, settings["data"], out)
+    manual_seed(recipe.seed)
+    model = _network(network, train).to(machine.device)
+    out = output.resume or output.out or _free_folder(network.model, settings["data"])
+    if not output.quiet:
+        _introduce(model, train, held_out, network, settings["data"], out)
+    file = config.write(values, OPTIONS, leave_out=("out", "overwrite", "quiet"))
     history = training.fit(
         model,
         train,
         held_out,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        accumulate=args.accumulate,
-        learning_rate=args.lr,
-        lr_factors=args.lr_factor,
-        crop=args.crop,
-        optimizer=args.optimizer,
-        schedule=args.schedule,
-        warmup=args.warmup,
-        weight_decay=args.weight_decay,
-        clip_norm=args.clip_norm,
-        ema=args.ema,
-        loss=args.loss,
-        class_weights=args.class_weights,
-        label_smoothing=args.label_smoothing,
-        aux_weight=args.aux or 0.0,
-        transform=augmentation(args.crop, train.ignore_index, **augmentation_options(args)),
-        seed=args.seed,
+        recipe,
         out=out,
-        overwrite=args.overwrite,
-        resume=args.resume,
-        eval_every=args.eval_every,
-        best_by=args.best_by,
-        patience=args.patience,
-        progress=not args.quiet,
-        settings={**settings, "run.toml": recipe},
-        files={"run.toml": recipe},
+        overwrite=output.overwrite,
+        resume=output.resume,
+        progress=not output.quiet,
+        settings={**settings, "run.toml": file},
+        files={"run.toml": file},
     )
     print(f"\n{history.confusion}\n\n{history}")
     print("\n".join(f"  {path}" for path in sorted(map(str, Path(out).iterdir()))))
-    if not args.quiet:
+    if not output.quiet:
         print(f"\nto use it:  minisegnet segment IMAGE --checkpoint {out}")
     return 0
 
 
-def _settled(args: argparse.Namespace) -> argparse.Namespace:
-    """Every option, from the command line, from ``--config``, or from the run that goes on."""
-    given, options = vars(args), args.options
+def _settled(given: dict[str, Any]) -> dict[str, Any]:
+    """The value of every option: from the command line, from ``--config``, or from the run to resume."""
     if given.get("resume") is None:
-        return config.settled(given, options, config.read(given["config"], options) if "config" in given else {})
+        return config.settled(given, OPTIONS, config.read(given["config"], OPTIONS) if "config" in given else {})
 
     from ..exchange import checkpoint
 
-    other = [o.key for o in options.values() if o.action.dest in given and o.action.dest not in _RESUMED]
-    if other:
-        able = ", ".join(f"--{name.replace('_', '-')}" for name in _RESUMED[1:])
-        raise ValueError(f"--{', --'.join(other)}: a run goes on under its own conditions; with --resume go only {able}")
-    path = checkpoint.find(args.resume, ("last",))
+    if other := [f"--{about.key}" for name, about in OPTIONS.items() if name in given and name not in RESUMED]:
+        able = ", ".join(f"--{OPTIONS[name].key}" for name in RESUMED[1:])
+        raise ValueError(f"{', '.join(other)}: a run continues under its own options; with --resume go only {able}")
+    path = checkpoint.find(given["resume"], ("last",))
     settings = checkpoint.read_about(path).run.get("settings", {})
     if "run.toml" not in settings or not tells_data(settings):
-        raise ValueError(f"{path}: the run was not started by minisegnet train, so only training.fit(..., resume=...) can go on with it")
-    settled = config.settled(given, options, config.parse(settings["run.toml"], f"run.toml in {path}", options))
-    settled.resume = str(path.parent)
-    return settled
+        raise ValueError(f"{path}: the run was not started by minisegnet train, so only training.fit(..., resume=...) can continue it")
+    values = config.settled(given, OPTIONS, config.parse(settings["run.toml"], f"run.toml in {path}", OPTIONS))
+    return {**values, "resume": str(path.parent)}
 
 
-def _write_config(args: argparse.Namespace, options: dict[str, config.Option]) -> int:
+def _write_config(output: Output, values: dict[str, Any]) -> int:
     from ..files import write_text
 
-    if args.resume is not None:
-        raise ValueError("--write-config goes without --resume: the run's own file is run.toml in its folder")
-    path = Path(args.write_config)
-    if path.exists() and not args.overwrite:
-        raise FileExistsError(f"{path} is there already: choose another name, or replace it (--overwrite)")
-    write_text(path, config.write(args, options, leave_out=("overwrite",)))
+    path = Path(output.write_config or "")
+    if path.exists() and not output.overwrite:
+        raise FileExistsError(f"{path} exists: choose another name, or replace it (--overwrite)")
+    write_text(path, config.write(values, OPTIONS, leave_out=("overwrite",)))
     print(f"{path}\n\nto train with it:  minisegnet train --config {path}")
     return 0
 
 
-def _network(args: argparse.Namespace, train: Any) -> Any:
+def _network(network: Network, train: Any) -> Any:
     from .. import models
 
+    head = {"aux": True} if network.aux else {}
     try:
-        return models.create(args.model, train.in_channels, len(train.classes), width=args.width, **({"aux": True} if args.aux else {}))
+        return models.create(network.model, train.in_channels, len(train.classes), width=network.width, **head)
     except TypeError as error:
-        if args.aux:
-            raise ValueError(f"--aux: the network {args.model} has no auxiliary head ({error})") from error
+        if network.aux:
+            raise ValueError(f"--aux: the network {network.model} has no auxiliary head ({error})") from error
         raise
 
 
 def _free_folder(model: str, data: str) -> str:
-    """runs/MODEL-DATA, or with a number behind it the first that is not taken."""
-    wanted = Path("runs") / f"{model}-{Path(data).name}"
+    """runs/MODEL-DATA, or runs/MODEL-DATA-2, -3, ... if that exists."""
+    folder = wanted = Path("runs") / f"{model}-{Path(data).name}"
     number = 1
-    while (folder := wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")).exists():
+    while folder.exists():
         number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
     return str(folder)
 
 
-def _introduce(model: Any, train: Any, held_out: Any, name: str, width: float, data: str, out: str) -> None:
+def _introduce(model: Any, train: Any, held_out: Any, network: Network, data: str, out: str) -> None:
     whole = getattr(train, "dataset", train)
     if hasattr(whole, "files"):
         print(whole)
@@ -162,5 +145,5 @@ def _introduce(model: Any, train: Any, held_out: Any, name: str, width: float, d
         print(f"data     {data}")
     parameters = sum(p.numel() for p in model.parameters())
     print(f"         {len(train)} to train on, {len(held_out)} held out; {train.in_channels} channels; classes: {', '.join(train.classes)}")
-    print(f"network  {name}, width {width:g}: {parameters:,} parameters")
+    print(f"network  {network.model}, width {network.width:g}: {parameters:,} parameters")
     print(f"folder   {out}", flush=True)

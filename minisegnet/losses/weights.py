@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.frequency import median_frequency
+
 if TYPE_CHECKING:
     from ..data import Dataset
 
@@ -39,7 +41,7 @@ def class_weights(dataset: Dataset, method: str = "median") -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no such method, or every pixel is ignored.
+        If the method is not one of these, or every pixel is ignored.
 
     References
     ----------
@@ -48,16 +50,15 @@ def class_weights(dataset: Dataset, method: str = "median") -> np.ndarray:
     if method not in METHODS:
         raise ValueError(f"class_weights: no method {method!r}: choose {' or '.join(METHODS)}")
     pixels, around = _count(dataset)
-    there = pixels > 0
-    if not there.any():
+    if not pixels.any():
         raise ValueError("class_weights: every pixel of the data set is ignored")
-    if method == "median":
-        frequency = pixels[there] / around[there]
-        found = np.median(frequency) / frequency
-    else:
-        found = pixels.sum() / (there.sum() * pixels[there])
-    weights = np.ones(len(pixels), np.float32)
-    weights[there] = found
+    found = median_frequency(pixels, around) if method == "median" else _inverse(pixels)
+    return found.astype(np.float32)
+
+
+def _inverse(pixels: np.ndarray) -> np.ndarray:
+    weights, there = np.ones(len(pixels)), pixels > 0
+    weights[there] = pixels.sum() / (there.sum() * pixels[there])
     return weights
 
 

@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, which is often better than any of them."""
+"""A moving average of a network's weights, which often labels better than the weights of any single step."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ..tensor import Tensor
 
 
 class ExponentialMovingAverage:
-    r"""An average of the weights of the last steps.
+    r"""An exponential moving average of a network's weights.
 
     .. math:: \bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta, \qquad d = \min\left(\text{decay}, \frac{1 + t}{10 + t}\right)
 
-    after step t, for parameters and running statistics alike. The second bound lets the first steps, whose weights
-    are hardly better than random ones, be forgotten soon. Integers (counters) are copied.
+    after step t, for parameters and running statistics alike. The second bound makes the average forget the first steps soon,
+    whose weights are hardly better than random ones. Integers (counters) are copied.
 
     Parameters
     ----------
     model : Module
-        Whose weights are averaged; it is not changed.
+        The network whose weights are averaged; it is not changed.
     decay : float
-        From 0 (no memory) to less than 1. About 1 / (1 − decay) steps are remembered.
+        From 0 (no memory) to less than 1. The average covers about 1 / (1 − decay) steps.
 
     References
     ----------
@@ -37,7 +37,7 @@ class ExponentialMovingAverage:
         self.weights = _copies(model.state_dict())
 
     def update(self, model: Module, step: int) -> None:
-        """Take in the weights after step `step` (counted from 1)."""
+        """Include the weights after step `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             mean = self.weights[name]
@@ -45,7 +45,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def applied(self, model: Module) -> Iterator[dict[str, Tensor]]:
-        """Inside, the network has the averaged weights; yields a copy of its own, which it has again afterwards."""
+        """Give the network the averaged weights inside the block, and its own weights back afterwards; yields a copy of its own."""
         own = _copies(model.state_dict())
         model.load_state_dict(self.weights)
         try:

@@ -1,4 +1,4 @@
-"""How good a network is, on whole images."""
+"""How well a network labels whole images."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ..metrics import ConfusionMatrix
 from ..nn import Module
 from ..tensor import Tensor
 
-_PIXELS = 1 << 20  # in a batch of several whole images, so that large ones do not need much memory at once
+_PIXELS = 1 << 20  # most pixels in a batch of several whole images, so that large images do not need much memory at once
 
 
 class Metric(Protocol):
-    """What can be counted beside the confusion matrix, such as `metrics.BoundaryIoU`."""
+    """A figure that is counted along with the confusion matrix, such as `metrics.BoundaryIoU`."""
 
     def update(self, target: Any, prediction: Any) -> Any: ...
 
 
 def evaluate(model: Module, dataset: Dataset, batch_size: int = 4, also: Sequence[Metric] = ()) -> ConfusionMatrix:
-    """Compare a network's labels with the truth, on whole images, not on crops.
+    """Compare a network's labels with the truth on whole images.
 
     Parameters
     ----------
     model : Module
-        Computes in evaluation mode and is left in the mode in which it was.
+        It computes in evaluation mode; its own mode is restored afterwards.
     dataset : Dataset
         Images may differ in size.
     batch_size : int
-        The result does not depend on it.
+        Images that are computed together. The result does not depend on it.
     also : sequence of metrics
-        Each gets the truth and the labels of every batch, in the same pass.
+        Further metrics; each is updated with the truth and the labels of every batch.
 
     Returns
     -------
@@ -56,7 +56,13 @@ def measure(
     go_on: Callable[[], bool] = lambda: True,
     also: Sequence[Metric] = (),
 ) -> tuple[ConfusionMatrix, float] | None:
-    """Confusion matrix and mean loss over the pixels; None if `go_on` said no."""
+    """Confusion matrix and loss over whole images; None if `go_on` returned False before the end.
+
+    The loss of a data set is the mean of the losses of its images, each weighted by its number of counted pixels (those
+    that are not `ignore_index`). So it does not depend on how the images are batched. For a loss that is a mean over pixels, such as
+    cross-entropy without class weights, it is the mean over all counted pixels; a loss of regions, such as Dice, is computed for
+    each image on its own.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, not {batch_size}")
     confusion = ConfusionMatrix(len(dataset.classes), dataset.ignore_index, dataset.classes)
@@ -73,14 +79,15 @@ def measure(
         for metric in (confusion, *also):
             metric.update(masks, labels)
         if loss is not None:
-            counted = int((masks != dataset.ignore_index).sum())
-            total += loss(found, Tensor(masks).to(found.device)).item() * counted
-            pixels += counted
+            for k, mask in enumerate(masks):
+                if counted := int((mask != dataset.ignore_index).sum()):
+                    total += loss(found[k : k + 1], Tensor(mask[None]).to(found.device)).item() * counted
+                    pixels += counted
     return confusion, total / pixels if pixels else float("nan")
 
 
 def headline(confusion: ConfusionMatrix) -> tuple[str, float]:
-    """The one figure by which runs are compared: the IoU of the object if there is one class of them, else the mean IoU."""
+    """Name and value of the figure by which runs are compared: with two classes the IoU of class 1, else the mean IoU."""
     if confusion.num_classes == 2:
         return f"{confusion.classes[1]} IoU", float(confusion.iou[1])
     return "mean IoU", confusion.mean_iou
@@ -93,7 +100,7 @@ def _dice(confusion: ConfusionMatrix) -> tuple[str, float]:
 
 
 class Score(NamedTuple):
-    """A figure by which checkpoints can be compared: ``measure(confusion, loss)`` is its name and its value."""
+    """A figure by which checkpoints can be compared: ``measure(confusion, loss)`` returns its name and its value."""
 
     measure: Callable[[ConfusionMatrix, float], tuple[str, float]]
     lower_is_better: bool = False
@@ -112,13 +119,13 @@ SCORES: dict[str, Score] = {
 
 
 def figures(confusion: ConfusionMatrix, loss: float) -> dict[str, float]:
-    """An evaluation as columns of the log."""
+    """The columns of the log for an evaluation."""
     classes = {f"val_iou_{name}": float(v) for name, v in zip(confusion.classes, confusion.iou, strict=True)}
     return {"val_loss": loss, "val_iou": confusion.mean_iou, "val_dice": confusion.mean_f1, **(classes if len(classes) <= 20 else {})}
 
 
 def _whole_images(dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Items in their order; neighbours of one size go together, unless they are large."""
+    """The items in order, in batches of consecutive images of one size and of at most `_PIXELS` pixels."""
     images: list[Any] = []
     masks: list[Any] = []
     for k in range(len(dataset)):

@@ -1,4 +1,4 @@
-"""The folder of a run: config.json, log.csv, last and best checkpoint, pictures."""
+"""The folder of a run: ``config.json``, ``log.csv``, the last and the best checkpoint, pictures."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
-from uuid import uuid4
 
 from ..exchange.checkpoint import plain
-from ..files import write_text
+from ..files import check_writable, write_text
 
 BEST = "best.safetensors"
 FILES = ("config.json", "run.toml", "log.csv", "last.safetensors", BEST, "curves.png", "predictions.png")
 
 
 class RunFolder:
-    """Checked when it is made, before anything is computed; written to only when there is something to write.
+    """The folder of a run. Creating this object only checks the folder; `begin` makes it and writes to it.
 
     Parameters
     ----------
     path : path
     overwrite : bool
-        Whether the files of an earlier run may be replaced. Others are never touched.
+        Whether the files of an earlier run may be replaced. Other files are never touched.
     resume : bool
-        Whether the run in this folder goes on.
+        Whether the run in this folder is continued.
     files : mapping of str to str
-        More text files to write, by name.
+        Further text files to write, by name.
 
     Raises
     ------
     FileExistsError
-        If the folder holds something, and may not be overwritten.
+        If the folder is not empty and neither `overwrite` nor `resume` is set.
     OSError
-        If it cannot be made or written to.
+        If the folder cannot be made or written to.
     """
 
     def __init__(self, path: str | os.PathLike, overwrite: bool = False, resume: bool = False, files: Mapping[str, str] | None = None):
@@ -47,16 +46,9 @@ class RunFolder:
         self._resume = resume
         if self.path.is_dir() and any(self.path.iterdir()) and not (overwrite or resume):
             raise FileExistsError(
-                f"{self.path} is not empty: choose another folder, overwrite it (--overwrite), or go on with the run (--resume)"
+                f"{self.path} is not empty: choose another folder, overwrite the run (--overwrite), or continue it (--resume)"
             )
-        self._fresh = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            trial = self.path / f".{uuid4().hex}.part"
-            trial.touch()
-            trial.unlink()
-        except OSError as error:
-            raise type(error)(f"cannot write to the folder {self.path}: {error.strerror or error}") from error
+        check_writable(self.path / "log.csv")
 
     @property
     def begun(self) -> bool:
@@ -67,7 +59,7 @@ class RunFolder:
         return self.path / name
 
     def begin(self, config: Mapping[str, Any], columns: Iterable[str], rows: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Remove an earlier run's results (unless the run goes on), write the configuration, and open the log."""
+        """Remove the results of an earlier run, unless it is continued; write the configuration, and open the log."""
         if not self._resume:
             for name in FILES:
                 (self.path / name).unlink(missing_ok=True)
@@ -81,7 +73,7 @@ class RunFolder:
         self._log = (self / "log.csv").open("a", newline="", buffering=1, encoding="utf-8")  # a line reaches the file when it is complete
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Add a line; what was not measured stays empty."""
+        """Add a line; figures that were not measured stay empty."""
         assert self._log is not None
         csv.writer(self._log).writerow(self._cells(row))
 
@@ -89,16 +81,14 @@ class RunFolder:
         return [repr(row[c]) if c in row else "" for c in self._columns]
 
     def close(self) -> None:
-        """Close the log; a folder made for a run that never began goes away again."""
+        """Close the log."""
         if self._log is not None:
             self._log.close()
             self._log = None
-        elif self._fresh and self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
 
 
 def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
-    """The rows of a log up to a step; none if there is no log. A line that was cut off is left out."""
+    """The rows of a log up to a step; none if there is no log. A truncated line is left out."""
     if not path.exists():
         return []
     rows = []

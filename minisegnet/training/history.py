@@ -1,4 +1,4 @@
-"""What came of a run."""
+"""The results of a run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class History:
     Attributes
     ----------
     rows : list of dict
-        One a step: ``step``, ``loss``, ``lr``, ``seconds``, with clipping ``grad_norm`` (before it), and after an
-        evaluation ``val_loss``, ``val_iou`` and ``val_dice`` (means), and ``val_iou_CLASS``.
+        One for each step: ``step``, ``loss``, ``lr``, ``seconds``; with clipping ``grad_norm``, the norm before it; after an
+        evaluation ``val_loss``, the means ``val_iou`` and ``val_dice``, and ``val_iou_CLASS``.
     confusion : ConfusionMatrix or None
-        Of the last evaluation.
+        That of the last evaluation.
     score_name : str
-        The figure by which checkpoints are compared.
+        Name of the figure by which checkpoints are compared.
     best_score, best_step : float, int
-        NaN and 0 before the first evaluation.
+        Its best value and the step of that evaluation; NaN and 0 before the first evaluation.
     stopped_early : bool
-        Whether the run ended because `patience` was spent.
+        Whether the run ended because `patience` evaluations brought nothing better.
     out : Path or None
         The folder of the run.
     """

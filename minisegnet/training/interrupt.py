@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step."""
+"""Ctrl-C stops a training between two steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import contextmanager
 
 
 class Request:
-    """Whether somebody has asked to stop."""
+    """Whether the user has asked to stop."""
 
     made = False
 
 
 @contextmanager
 def stop_between_steps() -> Iterator[Request]:
-    """Inside, Ctrl-C only makes a request; a second one interrupts at once.
+    """Inside the block, the first Ctrl-C only makes a request; the second one interrupts at once.
 
-    A step that is interrupted half way leaves some weights updated and others not: such a state
-    must not be saved, and a run cannot go on from it exactly.
+    A step that is interrupted halfway has updated some weights and not others. Such a state must not be saved, because a
+    run could not be resumed from it exactly.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only

@@ -1,4 +1,4 @@
-"""The state of one run, and what is done with it: a step, an evaluation, a checkpoint, pictures."""
+"""One run: its state, and its parts: a step, an evaluation, a checkpoint, pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from .. import random
+from .. import losses, random
 from ..data import Dataset, Loader
 from ..exchange import checkpoint
 from ..files import write_atomically
@@ -24,48 +24,49 @@ from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor, no_grad
 from ..version import __version__
+from . import build
 from .average import ExponentialMovingAverage
 from .evaluation import SCORES, figures, headline, measure
 from .folder import BEST, RunFolder, read_log
 from .history import DivergedError, History
-from .options import Options, make_loss, make_optimizer, make_schedule
+from .recipe import Recipe
 
 _PICTURES = 4  # rows of predictions.png
 
 
 class Run:
-    """Everything that changes from step to step."""
+    """The state of a training, which changes from step to step."""
 
     def __init__(
         self,
         model: Module,
-        options: Options,
-        optimizer: Any,
-        loss: str | Callable[[Tensor, Tensor], Tensor] | None,
+        recipe: Recipe,
         loader: Loader,
         train: Dataset,
         validation: Dataset | None,
         settings: dict[str, Any],
     ):
-        self.model, self.options, self.loader = model, options, loader
+        self.model, self.recipe, self.loader = model, recipe, loader
         self.train, self.validation, self.settings = train, validation, settings
         first = next(iter(model.parameters()))
         self.dtype, self.device = first.dtype, first.device
-        self.loss = make_loss(loss, options, train.ignore_index, self.dtype, self.device)
-        self.optimizer = make_optimizer(optimizer, model, options)
-        self.schedule = make_schedule(self.optimizer, options)
-        self.average = None if options.ema is None else ExponentialMovingAverage(model, options.ema)
-        self.history = History()
-        if validation is None and (options.patience is not None or options.best_by != "iou"):
+        self._check_sizes()
+        if validation is None and (recipe.patience is not None or recipe.best_by != "iou"):
             raise ValueError("patience and best_by compare evaluations, and without validation data there are none")
+        self.loss: losses.AuxiliaryLoss  # made by `read_data`: its weights may come from the data
+        self.optimizer = build.make_optimizer(recipe, model)
+        self.schedule = build.make_schedule(recipe, self.optimizer)
+        self.average = None if recipe.ema is None else ExponentialMovingAverage(model, recipe.ema)
+        self.history = History()
         self.folder: RunFolder | None = None
-        self.earlier: Path | None = None  # the folder of the run that goes on in another one
-        random.manual_seed(options.seed)  # for dropout
+        self.earlier: Path | None = None  # the folder of a resumed run, if it continues in another folder
+        self._recorded: dict[str, Any] = {}  # the recipe of a resumed run
+        random.manual_seed(recipe.seed)  # for dropout
 
     # --- before the first step ---------------------------------------------------------
 
-    def check(self) -> None:
-        """Find out whether network and data fit, before a folder is made: one image is sent through."""
+    def _check_sizes(self) -> None:
+        """Compare the network's channels and classes with those of the data, and listed class weights with the classes."""
         channels, classes = getattr(self.model, "in_channels", None), getattr(self.model, "num_classes", None)
         for data in (self.train, self.validation):
             if data is not None and (channels or data.in_channels, classes or len(data.classes)) != (data.in_channels, len(data.classes)):
@@ -73,15 +74,45 @@ class Run:
                     f"the network takes {channels} channels and tells {classes} classes apart; the data have "
                     f"{data.in_channels} channels and {len(data.classes)} classes: {', '.join(data.classes)}"
                 )
+        if not isinstance(self.recipe.class_weights, str):
+            build.make_class_weights(self.recipe, self.train)
+
+    def choose_folder(
+        self, out: str | os.PathLike | None, overwrite: bool, resume: str | os.PathLike | None, files: Mapping[str, str]
+    ) -> None:
+        """Check that the folder of the run can be written to: `out`, or that of the run to resume. Nothing is written yet."""
+        earlier = None if resume is None else Path(resume)
+        if earlier is not None and not earlier.is_dir():  # its last.safetensors
+            earlier = earlier.parent
+        path = earlier if out is None else Path(out)
+        if path is None:
+            return
+        same = earlier is not None and path.resolve() == earlier.resolve()
+        self.folder = RunFolder(path, overwrite, same, files)
+        self.history.out = path
+        self.earlier = None if same else earlier
+
+    def read_data(self) -> None:
+        """Read what has to be known of the data: the classes' frequencies, if they become weights, and one image.
+
+        Raises
+        ------
+        ValueError
+            If the network cannot be trained on such an image, or the weights are not those of the run to resume.
+        """
+        weights = build.make_class_weights(self.recipe, self.train)
+        self.recipe = replace(self.recipe, class_weights=weights)
+        self.recipe.check_same_run(self._recorded)
+        self.loss = build.make_loss(self.recipe, weights, self.train.ignore_index, self.dtype, self.device)
         image, mask = self.train[0]
         if self.loader.transform is not None:
-            image, mask = self.loader.transform(image, mask, np.random.default_rng(self.options.seed))
+            image, mask = self.loader.transform(image, mask, np.random.default_rng(self.recipe.seed))
         with evaluating(self.model), no_grad():
             found = self.model(self._tensor(image[None]))
-        F.label(found)  # compiled now, while nobody looks at the clock
+        F.label(found)  # compiled now, before the first step is timed
         size = found.shape[2:]
         size_for = getattr(self.model, "size_for", lambda rows: rows)
-        # A network without padding may make fewer, as long as it says so: then the middle of the mask is compared.
+        # The output of a network without padding may be smaller, as `size_for` says: then it is compared with the middle of the mask.
         if any(made != rows != size_for(made) for made, rows in zip(size, mask.shape, strict=True)):
             raise ValueError(
                 f"the network makes {size[0]} × {size[1]} scores of {mask.shape[0]} × {mask.shape[1]} pixels: "
@@ -89,14 +120,16 @@ class Run:
             )
 
     def restore(self, path: str | os.PathLike) -> None:
-        """Take over the state that a run left in its ``last.safetensors``."""
+        """Continue from the state that a run left in its ``last.safetensors``."""
         found = checkpoint.read(checkpoint.find(path, ("last",)))
         about = found.about
         if not about.resume:
-            raise ValueError(f"{found.path}: this checkpoint is for use, not for going on; last.safetensors of the same run is")
-        self.options.check_same_run(about.run["options"])
-        if about.step >= self.options.steps:
-            raise ValueError(f"the run in {found.path.parent} has done {about.step} steps already; to go on, ask for more (--steps)")
+            raise ValueError(f"{found.path}: this checkpoint holds weights only; resume the run from its last.safetensors")
+        self._recorded = about.run["options"]
+        by_method = isinstance(self.recipe.class_weights, str)  # the record has numbers, which are compared when they are computed
+        self.recipe.check_same_run(self._recorded, but=("class_weights",) if by_method else ())
+        if about.step >= self.recipe.steps:
+            raise ValueError(f"the run in {found.path.parent} has done {about.step} steps already; to continue it, ask for more (--steps)")
         try:
             self.model.load_state_dict(found.training_weights)
         except RuntimeError as error:
@@ -107,23 +140,16 @@ class Run:
         if self.schedule is not None:
             self.schedule.load_state_dict({"last_epoch": about.step})
         # The whole run is one epoch of the loader.
-        self.loader.load_state({"epoch": 0, "batch": about.step * self.options.accumulate})
+        self.loader.load_state({"epoch": 0, "batch": about.step * self.recipe.accumulate})
         random.generator().bit_generator.state = about.resume["random"]
         rows = read_log(found.path.parent / "log.csv", about.step)
-        self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"])
+        out = self.folder.path if self.folder is not None else None
+        self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"], out=out)
         if self.out_of_patience():
             raise ValueError(
                 f"the run in {found.path.parent} stopped early after step {about.step}: {self.history.stale} evaluations brought "
-                f"nothing better than step {about.resume['best_step']}; to go on, have more patience (--patience)"
+                f"nothing better than step {about.resume['best_step']}; to continue it, allow more patience (--patience)"
             )
-
-    def open(self, out: str | os.PathLike | None, overwrite: bool, earlier: Path | None, files: Mapping[str, str]) -> None:
-        """Choose the folder of the run, which may be that of an earlier one that goes on; nothing is written yet."""
-        if out is not None:
-            same = earlier is not None and Path(out).resolve() == earlier.resolve()
-            self.folder = RunFolder(out, overwrite, same, files)
-            self.history.out = self.folder.path
-            self.earlier = None if same else earlier
 
     # --- the steps ---------------------------------------------------------------------
 
@@ -137,7 +163,7 @@ class Run:
         """
         self.model.train()
         self.optimizer.zero_grad()
-        step, count, total = self.history.step + 1, self.options.accumulate, 0.0
+        step, count, total = self.history.step + 1, self.recipe.accumulate, 0.0
         for images, masks in batches:
             outputs = all_outputs(self.model(self._tensor(images)))
             target = Tensor(_middle(masks, outputs[0].shape[2:])).to(self.device)
@@ -147,8 +173,8 @@ class Run:
                 raise self._diverged(f"the loss became {value} at step {step}")
             loss.backward()
         row = {"step": step, "loss": total, "lr": float(self.optimizer.param_groups[0]["lr"])}
-        if self.options.clip_norm is not None:
-            row["grad_norm"] = clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        if self.recipe.clip_norm is not None:
+            row["grad_norm"] = clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             if not math.isfinite(row["grad_norm"]):
                 raise self._diverged(f"the norm of the gradients became {row['grad_norm']} at step {step}")
         self.optimizer.step()
@@ -159,7 +185,7 @@ class Run:
         return row
 
     def record(self, row: dict[str, Any]) -> None:
-        """Enter a row in history and log; the first one makes the files."""
+        """Add a row to the history and the log. The first row makes the folder and its files."""
         if self.folder is not None:
             if not self.folder.begun:
                 self.folder.begin(self._config(), self._columns(), self.history.rows)
@@ -169,36 +195,36 @@ class Run:
         self.history.rows.append(row)
 
     def evaluate(self, row: dict[str, Any], go_on: Callable[[], bool] = lambda: True) -> str:
-        """Measure on whole images and enter it in the row; a line that says how it went, or nothing."""
+        """Evaluate on the validation images, add the figures to the row, and return a line about them; "" if there are none."""
         if self.validation is None:
             return ""
         with self.averaged():
-            found = measure(self.model, self.validation, self.options.batch_size, self.loss, go_on)
+            found = measure(self.model, self.validation, self.recipe.batch_size, self.loss, go_on)
         if found is None:
             return ""
         confusion, loss = found
-        history, score = self.history, SCORES[self.options.best_by]
+        history, score = self.history, SCORES[self.recipe.best_by]
         history.confusion = confusion
         row.update(figures(confusion, loss))
         history.score_name, value = score.measure(confusion, loss)
         if score.better(value, history.best_score):
             history.best_score, history.best_step = value, row["step"]
-        said = f"step {row['step']:>{len(str(self.options.steps))}}  loss {row['loss']:.4f}  validation loss {loss:.4f}"
+        said = f"step {row['step']:>{len(str(self.recipe.steps))}}  loss {row['loss']:.4f}  validation loss {loss:.4f}"
         name, iou = headline(confusion)
         return f"{said}  {name} {iou:.4f}" + (
             "" if history.score_name in (name, "validation loss") else f"  {history.score_name} {value:.4f}"
         )
 
     def out_of_patience(self) -> bool:
-        """Whether the last evaluations, as many as the patience allows, brought nothing better."""
-        return self.options.patience is not None and self.history.stale >= self.options.patience
+        """Whether the last `patience` evaluations brought nothing better."""
+        return self.recipe.patience is not None and self.history.stale >= self.recipe.patience
 
     def averaged(self) -> AbstractContextManager:
-        """Inside, the network has its averaged weights, if they are averaged."""
+        """A context in which the network has its averaged weights, if the recipe asks for an average."""
         return nullcontext() if self.average is None else self.average.applied(self.model)
 
     def shown(self) -> dict[str, str]:
-        """The last evaluation, for the bar."""
+        """The figures of the last evaluation that the progress bar shows."""
         confusion = self.history.confusion
         return {} if confusion is None else {"IoU": f"{headline(confusion)[1]:.3f}"}
 
@@ -277,7 +303,7 @@ class Run:
         return Tensor(images.astype(self.dtype, copy=False)).to(self.device)
 
     def _columns(self) -> list[str]:
-        names = ["step", "loss", "lr", "seconds", *(["grad_norm"] if self.options.clip_norm is not None else [])]
+        names = ["step", "loss", "lr", "seconds", *(["grad_norm"] if self.recipe.clip_norm is not None else [])]
         if self.validation is None:
             return names
         classes = self.validation.classes
@@ -291,7 +317,7 @@ class Run:
             "validation_items": 0 if self.validation is None else len(self.validation),
         }
         return {
-            "options": vars(self.options),
+            "options": self.recipe.record(),
             "model": getattr(self.model, "recipe", None) or type(self.model).__name__,
             "data": data,
             "transform": repr(self.loader.transform),
@@ -302,13 +328,13 @@ class Run:
     def _diverged(self, what: str) -> DivergedError:
         last = self.folder / "last.safetensors" if self.folder is not None and self.folder.begun else None
         where = f"The checkpoint from before that is good: {last}. " if last and last.exists() else "No checkpoint had been written yet. "
-        rate = self.options.learning_rate
+        rate = self.recipe.learning_rate
         return DivergedError(
             f"{what}. {where}Try a smaller learning rate (it is {rate:g}); to find the operation that made it, train inside ms.detect_anomaly()"
         )
 
 
 def _middle(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The part of the masks that an output of this size stands for: all, or for a network without padding the middle."""
+    """The part of the masks that an output of this size covers: all of it, or the middle, for a network without padding."""
     top, left = ((n - s) // 2 for n, s in zip(masks.shape[1:], size, strict=True))
     return np.ascontiguousarray(masks[:, top : top + size[0], left : left + size[1]])

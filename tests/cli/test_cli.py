@@ -151,7 +151,7 @@ def test_options_that_a_layout_decides_are_refused(folder, tmp_path, capsys):
     voc(tmp_path / "voc")
     dsb(tmp_path / "dsb")
     for name, options, words in (
-        ("voc", ["--classes", 3, "--ignore-index", 0], "--classes, --ignore-index: .*is Pascal VOC, whose layout decides that"),
+        ("voc", ["--classes", 3, "--ignore-index", 0], "--classes, --ignore-index: .*is Pascal VOC, whose layout decides this"),
         ("voc", ["--boundary"], "--boundary: .*Pascal VOC"),
         ("voc", ["--split", "trainval"], "--split trainval: 1 of its images are in 'val', too, which is held out"),
         ("voc", ["--split", "tset"], "no split 'tset' here; there are train, trainval, val"),
@@ -373,7 +373,7 @@ def test_options_that_the_data_cannot_use_are_refused(tmp_path, capsys, options,
 
 
 def test_evaluate_refuses_options_without_data_and_runs_that_tell_none(trained, tmp_path, capsys):
-    assert "--classes: that goes with --data" in refused(capsys, tmp_path, "evaluate", trained, "--classes", 2)
+    assert "--classes: this goes with --data" in refused(capsys, tmp_path, "evaluate", trained, "--classes", 2)
     found = checkpoint.read(trained)
     about = dataclasses.replace(found.about, run={**found.about.run, "settings": {"data": "mine"}}, resume={"any": 1})
     model = minisegnet.inference.load_model(trained)
@@ -383,11 +383,16 @@ def test_evaluate_refuses_options_without_data_and_runs_that_tell_none(trained, 
 
 
 def test_unknown_model_and_bad_width(tmp_path, capsys):
-    for width in ("nan", "inf"):
-        assert "must be positive and finite" in refused(capsys, tmp_path, "train", "--width", width, "--out", tmp_path / "run")
-    assert "seed must not be negative" in refused(capsys, tmp_path, "train", "--seed", -1, "--out", tmp_path / "run")
+    for option, value, expected in (
+        ("--width", "nan", "a number above 0, not 'nan'"),
+        ("--width", "inf", "a number above 0, not 'inf'"),
+        ("--width", "0", "a number above 0, not '0'"),
+        ("--seed", "-1", "a whole number, 0 or more, not '-1'"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            run("train", f"{option}={value}", "--out", tmp_path / "run")
+        assert exit.value.code == 2 and f"argument {option}: expected {expected}" in capsys.readouterr().err
     assert "did you mean 'unet'" in refused(capsys, tmp_path, "train", "--model", "unett", "--out", tmp_path / "run")
-    assert "must be positive" in refused(capsys, tmp_path, "train", "--width", 0, "--out", tmp_path / "run")
     assert "16 × 16" in refused(capsys, tmp_path, "train", *TINY, "--crop", 8, "--out", tmp_path / "run")
 
 

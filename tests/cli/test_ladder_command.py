@@ -115,7 +115,7 @@ def test_every_rung_asks_for_what_theory_says():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--json", "l.json"], "--json: that goes with --emulate"),
+        (["--json", "l.json"], "--json: this goes with --emulate"),
         (["--emulate", "--only", "99"], "no rung 99; there are 1 direct"),
     ],
 )

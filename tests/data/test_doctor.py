@@ -63,8 +63,11 @@ def test_counts_and_weights_are_those_of_the_pixels(tmp_path):
 
 
 def test_the_weights_are_those_that_a_loss_takes(tmp_path):
-    found = data.check(own(tmp_path))
-    np.testing.assert_allclose(found.weights, class_weights(data.Folder(tmp_path), "median"), rtol=1e-6)
+    found = data.check(own(tmp_path), classes=6)
+    folder = data.Folder(tmp_path, classes=6)
+    np.testing.assert_allclose(found.weights, class_weights(folder, "median"), rtol=1e-6)
+    absent = next(iter(found.parts.values())).pixels == 0
+    assert absent.any() and (found.weights[absent] == 1).all() and 1.0 in found.to_dict()["median_frequency_weights"].values()
 
 
 def test_equal_pixels_in_another_shape_are_no_copy(tmp_path):

@@ -1,10 +1,11 @@
-"""`training.fit`: it learns, it goes on exactly, and it leaves nothing half written."""
+"""`training.fit`: it learns, it resumes exactly, and it leaves nothing half written."""
 
 import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import minisegnet as ms
 from minisegnet import models, random, training
 from minisegnet.data import Arrays, augmentation
 from minisegnet.exchange import checkpoint
-from minisegnet.training.evaluation import headline
+from minisegnet.training import build
+from minisegnet.training.evaluation import headline, measure
 from minisegnet.training.folder import read_log
 
 
@@ -124,9 +126,9 @@ def test_rates_of_warm_up_and_schedule(tmp_path):
         None: [0.1] * 6,
     }
     for schedule, expected in after.items():
-        options = training.options.Options(10, 1, 0.1, None, "sgd", schedule, 0, 1, warmup=4)
-        optimizer = training.options.make_optimizer("sgd", small(), options)
-        schedule = training.options.make_schedule(optimizer, options)
+        recipe = training.Recipe(steps=10, learning_rate=0.1, optimizer="sgd", schedule=schedule, warmup=4)
+        optimizer = build.make_optimizer(recipe, small())
+        schedule = build.make_schedule(recipe, optimizer)
         rates = []
         for _ in range(10):
             rates.append(schedule.get_last_lr()[0])
@@ -277,6 +279,33 @@ def test_auxiliary_outputs_count_with_their_weight():
     assert losses[1] - losses[0] == pytest.approx(0.4 * (losses[2] - losses[0]), rel=1e-9) and losses[2] > losses[0]
 
 
+@pytest.mark.parametrize("loss", ["ce", "dice", "lovasz", "ohem", "boundary", "weighted"])
+def test_the_validation_loss_does_not_depend_on_the_batch_size(loss):
+    """Of images of two sizes, with more or fewer ignored pixels; one is ignored altogether."""
+    rng = np.random.default_rng(0)
+    sizes = [(16, 16), (16, 16), (16, 16), (20, 16), (20, 16), (16, 16)]
+    images = [rng.normal(size=size) for size in sizes]
+    masks = [rng.choice([0, 0, 0, 1, 255], size=size) if k != 2 else np.full(size, 255) for k, size in enumerate(sizes)]
+    masks[0][:12] = 255
+    data, model = Arrays(images, masks, ("background", "disc")), small()
+    weight = np.array([1.0, 5.0]) if loss == "weighted" else None
+    criterion = ms.losses.create("ce" if loss == "weighted" else loss, weight=weight, ignore_index=255)
+    found = [measure(model, data, batch_size, criterion)[1] for batch_size in (1, 2, 3, 6)]
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
+    with ms.no_grad():
+        each = [criterion(model(ms.tensor(image[None].astype(np.float64))), mask[None]).item() for image, mask in data]
+    counted = [(mask != 255).sum() for _, mask in data]
+    assert found[0] == pytest.approx(np.average(np.nan_to_num(each), weights=counted), rel=1e-9)
+    if loss == "ce":  # then it is the mean over all counted pixels
+        with ms.no_grad():
+            scores = [model(ms.tensor(image[None].astype(np.float64))).array[0] for image, _ in data]
+        right = [
+            np.take_along_axis(s - np.log(np.exp(s).sum(0)), np.minimum(m, 1)[None], 0)[0][m != 255]
+            for s, (_, m) in zip(scores, data, strict=True)
+        ]
+        assert found[0] == pytest.approx(-np.concatenate(right).mean(), rel=1e-9)
+
+
 def test_class_weights_are_computed_once_and_recorded(tmp_path):
     fit(tmp_path / "run", steps=1, class_weights="inverse", loss="focal")
     options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
@@ -360,7 +389,7 @@ def test_resume_refuses_other_conditions(tmp_path):
         fit(tmp_path / "run", steps=4, batch_size=1, resume=tmp_path / "run")
     with pytest.raises(ValueError, match="has done 2 steps already"):
         fit(tmp_path / "run", steps=2, resume=tmp_path / "run")
-    with pytest.raises(ValueError, match=r"best.*not for going on"):
+    with pytest.raises(ValueError, match=r"best.*holds weights only"):
         fit(tmp_path / "run", steps=4, resume=tmp_path / "run" / "best.safetensors")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         fit(steps=4, resume=tmp_path / "nowhere")
@@ -409,26 +438,28 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps: expected a whole number, 1 or more, not 0"),
         ({"steps": None}, "steps= or epochs="),
-        ({"steps": 1, "epochs": 1}, "steps= or epochs="),
+        ({"steps": 1, "epochs": 1}, "as steps or as epochs, not as both"),
         ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": 0}, "learning_rate must be positive"),
-        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
-        ({"optimizer": "adma"}, "adma.*adam, adamw, sgd"),
+        ({"learning_rate": 0}, "learning_rate: expected a number above 0, not 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0, not nan"),
+        ({"optimizer": "adma"}, "adam, adamw, sgd.*'adma'"),
         ({"schedule": "steps"}, "cosine, poly, step"),
         ({"warmup": 6}, "warmup must be shorter than the training of 6 steps"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
-        ({"clip_norm": 0.0}, "clip_norm must be positive"),
-        ({"ema": 1.0}, "ema is a decay"),
-        ({"patience": 0}, "patience must be at least 1"),
+        ({"accumulate": 0}, "accumulate: expected a whole number, 1 or more"),
+        ({"clip_norm": 0.0}, "clip_norm: expected a number above 0"),
+        ({"ema": 1.0}, "ema: expected a number from 0 to less than 1"),
+        ({"patience": 0}, "patience: expected a whole number, 1 or more"),
+        ({"jitter": 2}, "jitter: expected a number from 0 to 1"),
+        ({"transform": None, "rotate": 3}, "either a transform of your own or the recipe's"),
         ({"best_by": "accuracy"}, "iou, mean_iou, dice, loss"),
         ({"loss": "dise"}, "did you mean 'dice'"),
         ({"loss": "dice", "class_weights": "median"}, "does not take class weights"),
-        ({"loss": lambda scores, labels: scores.mean(), "label_smoothing": 0.1}, "go with a loss that is named"),
+        ({"loss": lambda scores, labels: scores.mean(), "label_smoothing": 0.1}, "go with the name of a loss"),
         ({"class_weights": [1.0]}, "expected 2 numbers"),
-        ({"class_weights": [1.0, -1.0]}, "expected 2 numbers"),
-        ({"class_weights": "rare"}, "median or inverse"),
+        ({"class_weights": [1.0, -1.0]}, "class_weights: expected median, inverse, or a number of 0 or more"),
+        ({"class_weights": "rare"}, "class_weights: expected median, inverse"),
         ({"lr_factors": {"out": 10}}, r"no parameters under 'out'.*parts of this network are inc, down1, .*outc"),
         ({"crop": 0}, "crop"),
         ({"crop": 8}, "16 × 16"),
@@ -440,6 +471,61 @@ def test_bad_options_are_refused_before_a_folder_is_made(tmp_path, options, mess
     with pytest.raises(ValueError, match=message):
         fit(tmp_path / "run", **options)
     assert not list(tmp_path.iterdir())
+
+
+class Counted:
+    """A data set that counts how often an item is read."""
+
+    def __init__(self, dataset):
+        self.dataset, self.reads = dataset, 0
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, k):
+        self.reads += 1
+        return self.dataset[k]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "steps"}, "cosine, poly, step"),
+        ({"warmup": 6}, "warmup must be shorter"),
+        ({"optimizer": "adma"}, "adma"),
+        ({"loss": "dice"}, "does not take class weights"),
+        ({"lr_factors": {"out": 10}}, "no parameters under 'out'"),
+        ({"model": models.create("unet", 3, 2, width=1 / 16)}, "takes 3 channels"),
+        ({"out": Path(__file__).parent}, "is not empty"),
+        ({"resume": "nowhere"}, "nowhere"),
+    ],
+)
+def test_nothing_is_read_before_everything_is_checked(options, message):
+    data = Counted(discs())
+    arguments = {"steps": 6, "batch_size": 2, "crop": 32, "progress": False, "class_weights": "median", **options}
+    with pytest.raises((ValueError, OSError), match=message):
+        training.fit(arguments.pop("model", None) or network(), data, **arguments)
+    assert data.reads == 0
+
+
+def test_a_refused_run_makes_no_folder_not_even_for_a_moment(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(Path, "mkdir", lambda self, *args, **options: made.append(self))
+    with pytest.raises(ValueError, match="16 × 16"):
+        fit(tmp_path / "a" / "run", crop=8)
+    with pytest.raises(ValueError, match="3 channels"):
+        fit(tmp_path / "a" / "run", model=models.create("unet", 3, 2, width=1 / 16))
+    assert made == []
+
+
+def test_weights_of_other_data_are_not_those_of_the_run(tmp_path):
+    fit(tmp_path / "run", steps=1, class_weights="median")
+    options = {"batch_size": 2, "crop": 32, "progress": False, "eval_every": 2, "learning_rate": 1e-2, "class_weights": "median"}
+    with pytest.raises(ValueError, match=r"started with class_weights=\[.*now \["):
+        training.fit(network(), discs(size=(40, 64)), discs(2, seed=1), steps=2, resume=tmp_path / "run", **options)
 
 
 def test_network_and_data_that_do_not_fit_are_refused(tmp_path):
@@ -461,7 +547,7 @@ def test_a_folder_that_is_in_use_or_cannot_be_written(tmp_path):
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
     fit(tmp_path / "full", steps=2, overwrite=True)
     assert (tmp_path / "full" / "mine.txt").read_text() == "precious"
-    with pytest.raises(OSError, match=r"cannot write to the folder .*mine\.txt"):
+    with pytest.raises(OSError, match=r"cannot write .*mine\.txt"):
         fit(tmp_path / "full" / "mine.txt" / "run")
 
 

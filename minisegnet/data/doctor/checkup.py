@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..frequency import median_frequency
 from ..listing import by
 from .report import ADVICE, WARNINGS, Report
 
@@ -83,16 +84,9 @@ class Checkup:
 
     @property
     def weights(self) -> np.ndarray:
-        """Median-frequency weights of the first part, float64 (K,): NaN for a class that does not appear in it.
-
-        The frequency of a class is the number of its pixels over the number of pixels of the images in which it
-        appears. Its weight is the median frequency over its own. Source: Eigen & Fergus, ICCV 2015.
-        """
+        """Median-frequency weights of the classes, from the first part, (K,): those of `losses.class_weights`, 1 for an absent class."""
         part = next(iter(self.parts.values()))
-        with np.errstate(invalid="ignore"):
-            frequency = part.pixels / part.around
-        there = np.isfinite(frequency)
-        return np.median(frequency[there]) / frequency if there.any() else frequency
+        return median_frequency(part.pixels, part.around)
 
     @property
     def imbalance(self) -> str:
@@ -111,8 +105,8 @@ class Checkup:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts and problems as plain values, for JSON."""
-        weights = [None if np.isnan(w) else round(float(w), 6) for w in self.weights]
+        """Everything as plain numbers, for JSON."""
+        weights = [round(float(w), 6) for w in self.weights]
         return {
             "path": str(self.path),
             "data": self.title,
@@ -159,7 +153,7 @@ class Checkup:
         rows = []
         for k, name in enumerate(self.classes):
             cells = [c for part in self.parts.values() for c in (_percent(part.pixels[k], part.pixels.sum()), f"{part.images_with[k]:,}")]
-            rows.append([name, *cells, "–" if np.isnan(self.weights[k]) else f"{self.weights[k]:.3f}"])
+            rows.append([name, *cells, f"{self.weights[k]:.3f}"])
         if any(part.ignored for part in self.parts.values()):
             cells = [c for part in self.parts.values() for c in (_percent(part.ignored, part.ignored + part.pixels.sum()), "")]
             rows.append(["(ignored)", *cells, ""])
