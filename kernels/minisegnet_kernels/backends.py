@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
+from . import registry, threads
 from .emulator import CompilerError
 from .emulator import compiler as find_compiler
 from .modes import Here, Mode, Switch
@@ -228,6 +228,8 @@ def run(equation: str, *arrays: Any, **options: Any) -> Any:
     program = _program(equation, backend, device)
     if backend in ("numba", "numba_cuda"):
         arrays = tuple(_compiled_form(a) for a in arrays)
+    if backend == "numba":
+        program = partial(threads.run, program)
     for call in _calls.get():
         program = partial(call, equation, program)
     return program(*arrays, **options)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import threads
 from .jit import inline, kernel, prange
 
 _FAR = np.iinfo(np.int64).max // 4  # the squared distance if there is no object: a square can be added without overflow
@@ -42,7 +43,7 @@ def connected_components(labels: Any, connectivity: int = 4) -> np.ndarray:
         raise ValueError(f"connected_components: connectivity is 4 or 8, not {connectivity}")
     maps, shape = _maps("connected_components", labels)
     found = np.zeros(maps.shape, np.int64)
-    _components(maps, found, connectivity == 8)
+    threads.run(_components, maps, found, connectivity == 8)
     return found.reshape(shape)
 
 
@@ -84,7 +85,7 @@ def nearest_objects(instances: Any, count: int = 2) -> np.ndarray:
         raise ValueError(f"nearest_objects: count is 1 or 2, not {count}")
     maps, shape = _maps("nearest_objects", instances)
     squared = np.empty((2, *maps.shape), np.int64)
-    _nearest(maps, squared, count == 2)
+    threads.run(_nearest, maps, squared, count == 2)
     return np.where(squared < _FAR, np.sqrt(squared), np.inf)[:count].reshape(count, *shape)
 
 

@@ -65,3 +65,58 @@ def test_threads_that_wait_sleep_if_pytorch_was_imported_first():
 def test_a_policy_that_the_user_has_set_stays():
     looks, _ = fresh(LOOK, OMP_WAIT_POLICY="active")
     assert int(looks) >= 10
+
+
+# --- several threads and forks ----------------------------------------------------------------------
+
+MANY = """
+import threading
+import numba, numpy as np
+from minisegnet_kernels import activation, components
+x = np.random.default_rng(0).normal(size=(8, 8, 64, 64)).astype(np.float32)
+expected = np.maximum(x, 0)
+wrong = []
+def work():
+    for _ in range(20):
+        if not np.array_equal(activation.relu(x), expected):
+            wrong.append("relu")
+        components.connected_components((x[:, 0] > 0).astype(np.int64))
+workers = [threading.Thread(target=work) for _ in range(4)]
+[w.start() for w in workers], [w.join() for w in workers]
+print(numba.threading_layer(), wrong)
+"""
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_several_threads_may_compute_on_every_layer(layer):
+    """Two at once in Numba's workqueue would end the process."""
+    said, _ = fresh(MANY, NUMBA_THREADING_LAYER=layer)
+    assert said.split() == [layer, "[]"]
+
+
+FORK = """
+import os
+import numba, numpy as np
+from minisegnet_kernels import activation, backends
+x = np.array([[[[-1.0, 2.0]]]])
+activation.relu(x)
+assert numba.threading_layer() == "omp"
+if (child := os.fork()) == 0:
+    try:
+        activation.relu(x)
+    except RuntimeError as error:
+        print(error, flush=True)
+    with backends.use("numpy"):
+        print(activation.relu(x).tolist(), flush=True)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(activation.relu(x).tolist())
+"""
+
+
+def test_a_fork_says_what_it_cannot_do():
+    """GNU OpenMP would end the child without an exception."""
+    said, _ = fresh(FORK, NUMBA_THREADING_LAYER="omp")
+    error, child, parent = said.splitlines()
+    assert "spawn" in error and 'use("numpy")' in error
+    assert child == parent == "[[[[0.0, 2.0]]]]"
