@@ -1,7 +1,20 @@
 """Optimisers and learning-rate schedules; names, arguments and defaults are PyTorch's."""
 
 from . import lr_scheduler
-from .lr_scheduler import CosineAnnealingLR, LinearWarmup, LRScheduler, PolynomialLR, StepLR
+from .lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LinearWarmup,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from .optimizer import SGD, Adam, AdamW, Optimizer, RMSprop, parameter_groups
 
 __all__ = [
@@ -9,11 +22,18 @@ __all__ = [
     "Adam",
     "AdamW",
     "CosineAnnealingLR",
+    "ExponentialLR",
     "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
     "LinearWarmup",
+    "MultiStepLR",
+    "OneCycleLR",
     "Optimizer",
     "PolynomialLR",
     "RMSprop",
+    "ReduceLROnPlateau",
+    "SequentialLR",
     "StepLR",
     "lr_scheduler",
     "parameter_groups",

@@ -241,6 +241,19 @@ SCHEDULES = {
         lambda o: optim.LinearWarmup(o, 4, start_factor=0.1),
         lambda s, o: s.LinearLR(o, start_factor=0.1, total_iters=4),
     ),
+    "MultiStepLR": (lambda o: optim.MultiStepLR(o, [3, 7, 7], 0.5), lambda s, o: s.MultiStepLR(o, [3, 7, 7], 0.5)),
+    "ExponentialLR": (lambda o: optim.ExponentialLR(o, 0.7), lambda s, o: s.ExponentialLR(o, 0.7)),
+    "LinearLR": (lambda o: optim.LinearLR(o, 0.25, 0.75, 6), lambda s, o: s.LinearLR(o, 0.25, 0.75, 6)),
+    "LambdaLR": (lambda o: optim.LambdaLR(o, lambda t: 1 / (t + 1)), lambda s, o: s.LambdaLR(o, lambda t: 1 / (t + 1))),
+    "OneCycleLR": (lambda o: optim.OneCycleLR(o, [0.5, 1.0], 13), lambda s, o: s.OneCycleLR(o, [0.5, 1.0], 13)),
+    "OneCycleLR in three phases": (
+        lambda o: optim.OneCycleLR(o, 0.5, epochs=7, steps_per_epoch=2, anneal_strategy="linear", three_phase=True),
+        lambda s, o: s.OneCycleLR(o, 0.5, epochs=7, steps_per_epoch=2, anneal_strategy="linear", three_phase=True),
+    ),
+    "SequentialLR": (
+        lambda o: optim.SequentialLR(o, [optim.LinearLR(o, 0.1), optim.ExponentialLR(o, 0.9), optim.StepLR(o, 2)], [3, 8]),
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.1), s.ExponentialLR(o, 0.9), s.StepLR(o, 2)], [3, 8]),
+    ),
     "warm-up, then cosine": (
         lambda o: optim.LinearWarmup(o, 4, optim.CosineAnnealingLR(o, 8), start_factor=0.1),
         lambda s, o: s.SequentialLR(o, [s.LinearLR(o, start_factor=0.1, total_iters=4), s.CosineAnnealingLR(o, 8)], [4]),
@@ -254,7 +267,7 @@ each_schedule = pytest.mark.parametrize("name", SCHEDULES)
 
 
 def two_groups(library, params):
-    return library.SGD([{"params": params[:1]}, {"params": params[1:], "lr": 0.3}], lr=0.1)
+    return library.SGD([{"params": params[:1]}, {"params": params[1:], "lr": 0.3}], lr=0.1, momentum=0.9)
 
 
 @each_schedule
@@ -267,6 +280,8 @@ def test_schedules_equal_pytorchs(name):
     for t in range(13):
         rates = [group["lr"] for group in theirs.param_groups]
         np.testing.assert_allclose(schedule.get_last_lr(), rates, rtol=1e-9, atol=1e-15, err_msg=f"{t}")
+        assert [g["lr"] for g in ours.param_groups] == schedule.get_last_lr()
+        np.testing.assert_allclose([g["momentum"] for g in ours.param_groups], [g["momentum"] for g in theirs.param_groups])
         assert schedule.last_epoch == t
         theirs.step()
         schedule.step()
@@ -289,6 +304,98 @@ def test_a_schedule_resumes(name):
         straight.step()
         resumed.step()
         assert resumed.get_last_lr() == straight.get_last_lr()
+
+
+CHAINABLE = [name for name in SCHEDULES if "OneCycle" not in name and name not in ("LambdaLR", "SequentialLR")]
+
+
+@pytest.mark.parametrize("name", CHAINABLE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_rate_set_by_hand_or_by_another_schedule_is_not_overwritten(name):
+    """Two schedules on one optimiser, and a hand that changes the rates: those of PyTorch in every step."""
+    params = parameters()
+    torch, twins = torch_twins(params)
+    ours, theirs = two_groups(optim, params), two_groups(torch.optim, twins)
+    make, twin = SCHEDULES[name]
+    if "then" in name:
+        pytest.skip("PyTorch's SequentialLR sets the rate where the second schedule begins")
+    schedules = [make(ours), optim.ExponentialLR(ours, 0.9)]
+    others = [twin(torch.optim.lr_scheduler, theirs), torch.optim.lr_scheduler.ExponentialLR(theirs, 0.9)]
+    for t in range(13):
+        theirs.step()
+        for schedule in (*schedules, *others):
+            schedule.step()
+        if t == 3:
+            for group in (*ours.param_groups, *theirs.param_groups):
+                group["lr"] *= 0.5
+        rates = [[group["lr"] for group in o.param_groups] for o in (ours, theirs)]
+        np.testing.assert_allclose(*rates, rtol=1e-9, atol=1e-15, err_msg=f"{t}")
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEDULES if "then" not in n and n != "LinearWarmup"])
+@pytest.mark.filterwarnings("ignore")
+def test_pytorchs_state_of_a_schedule_is_understood(name):
+    params = parameters()
+    torch, twins = torch_twins(params)
+    ours, theirs = two_groups(optim, params), two_groups(torch.optim, twins)
+    schedule, twin = SCHEDULES[name][0](ours), SCHEDULES[name][1](torch.optim.lr_scheduler, theirs)
+    assert {"last_epoch", "base_lrs"} <= schedule.state_dict().keys()
+    for _ in range(5):
+        theirs.step()
+        twin.step()
+    schedule.load_state_dict(twin.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    for t in range(6):
+        theirs.step()
+        schedule.step()
+        twin.step()
+        rates = [[group["lr"] for group in o.param_groups] for o in (ours, theirs)]
+        np.testing.assert_allclose(*rates, rtol=1e-9, atol=1e-15, err_msg=f"{t}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"patience": 1},
+        {"mode": "max", "patience": 0, "factor": 0.5, "threshold": 0.1, "threshold_mode": "abs", "cooldown": 2, "min_lr": 0.02},
+        {"mode": "max", "patience": 2, "threshold": 0.2, "eps": 1e-2},
+    ],
+    ids=str,
+)
+def test_a_plateau_is_noticed_as_in_pytorch(options):
+    params = parameters()
+    torch, twins = torch_twins(params)
+    ours, theirs = two_groups(optim, params), two_groups(torch.optim, twins)
+    schedule, twin = optim.ReduceLROnPlateau(ours, **options), torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **options)
+    for t, score in enumerate(np.random.default_rng(0).random(40)):
+        schedule.step(tensor(score) if t % 2 else score)
+        twin.step(score)
+        assert [g["lr"] for g in ours.param_groups] == [g["lr"] for g in theirs.param_groups], t
+        if t == 20:
+            state, schedule = schedule.state_dict(), optim.ReduceLROnPlateau(ours, **options)
+            schedule.load_state_dict(state)
+    assert ours.param_groups[0]["lr"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda o: optim.LinearLR(o, 0), "start_factor"),
+        (lambda o: optim.LambdaLR(o, [abs, abs, abs]), "each of the 2 groups, got 3"),
+        (lambda o: optim.OneCycleLR(o, 1.0), "total_steps"),
+        (lambda o: optim.OneCycleLR(o, 1.0, 5, anneal_strategy="exp"), "exp"),
+        (
+            lambda o: [optim.OneCycleLR(o, 1.0, 2).step() for _ in range(1)] and [s := optim.OneCycleLR(o, 1.0, 1), s.step(), s.step()],
+            "step 2",
+        ),
+        (lambda o: optim.ReduceLROnPlateau(o, factor=1.0), "below 1"),
+        (lambda o: optim.ReduceLROnPlateau(o, "low"), "low"),
+        (lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1)], [1]), "one milestone fewer"),
+    ],
+)
+def test_what_schedules_refuse(make, words):
+    with pytest.raises(ValueError, match=words):
+        make(two_groups(optim, parameters()))
 
 
 def test_known_rates():
