@@ -176,7 +176,7 @@ def dry_run(model: Module, shape: tuple[int, ...], *, graph: bool = False) -> Tr
     with (
         evaluating(model),
         enable_grad() if graph else no_grad(),
-        backends.use("shapes"),
+        backends.shapes_only(),
         np.errstate(all="ignore"),  # nothing is computed, so the values mean nothing
         functions_recorded() as calls,
         layers_recorded(leaves(model) if graph else {}) as outputs,

@@ -86,6 +86,11 @@ class use(Switch):
         super().__init__(_selected, name)
 
 
+def shapes_only() -> Here:
+    """A ``with`` block in which this thread and task computes shapes only; unlike ``use("shapes")``, no other thread sees it for a moment."""
+    return _selected.here("shapes")
+
+
 class allow_tf32(Switch):
     """Allow or forbid tensor cores for float32 convolutions of the backend ``cuda``, for good or for a ``with`` block.
 

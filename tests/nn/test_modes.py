@@ -10,6 +10,7 @@ import minisegnet as ms
 from minisegnet import nn
 from minisegnet.nn.modes import evaluating, watching
 from minisegnet.tensor import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from minisegnet_kernels.modes import Mode
 
 
 def elsewhere(function):
@@ -74,13 +75,16 @@ def test_a_watcher_sees_its_own_thread_alone_and_keeps_neighbours_apart():
 @pytest.mark.parametrize(
     "look",
     [
+        lambda model: ms.models.summary(model, (1, 1, 16, 16)),
+        lambda model: ms.diagnostics.activations(model, np.zeros((1, 16, 16), np.float32)),
         lambda model: ms.nn.fold(model),
         lambda model: ms.inference.scores(model, np.zeros((1, 1, 16, 16))),
         lambda model: ms.inference.monte_carlo_dropout(model, np.zeros((1, 1, 16, 16)), passes=2),
     ],
 )
-def test_no_attribute_of_a_network_changes_while_it_is_looked_at(look):
-    """Another thread could read the attribute at that moment."""
+def test_no_attribute_of_a_network_changes_while_it_is_looked_at(look, monkeypatch):
+    """Another thread could read the attribute at that moment; and no mode of the process changes either."""
+    monkeypatch.setattr(Mode, "set", lambda self, value: pytest.fail(f"the process's {self._here.name} became {value}"))
     model, written = network(), []
     originals = list(model.modules())
 
