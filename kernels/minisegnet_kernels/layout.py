@@ -25,6 +25,13 @@ def dense(a: Any) -> Any:
     return a if a.flags.c_contiguous else a.copy()
 
 
+def _has_channels_side_by_side(a: Any) -> bool:
+    """Whether an image lies channels last, or is a crop of one that does."""
+    if a.ndim != 4 or a.shape[1] == 1 or a.strides[1] != a.itemsize:
+        return False
+    return all(stride > a.itemsize for axis, stride in enumerate(a.strides) if axis != 1 and a.shape[axis] > 1) and not a.flags.c_contiguous
+
+
 def channels_last(a: Any) -> Any:
     """An (N, C, H, W) array in the layout (N, H, W, C): a view if it lies so already, otherwise a copy.
 
@@ -49,10 +56,12 @@ def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     dtype : dtype, optional
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
-    last = len(shape) == 4 and is_channels_last(like)
+    last = len(shape) == 4 and _has_channels_side_by_side(like)
     lying = (shape[0], *shape[2:], shape[1]) if last else shape
     made = np.empty_like(like, shape=lying or 1, dtype=dtype, order="C")  # CuPy takes the shape () for no shape
-    return made.transpose(0, 3, 1, 2) if last else made.reshape(shape)
+    if last:
+        return made.transpose(0, 3, 1, 2)
+    return made if shape else made.reshape(())
 
 
 def full(like: Any, shape: tuple[int, ...], value: float, dtype: Any = None) -> Any:

@@ -57,8 +57,8 @@ def batch_norm(
     if batch_mean is None:
         y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
     else:
-        y, mu, rho = kernels.inference(input, batch_mean, batch_var, weight, bias, eps=eps), batch_mean, _rho(batch_var, eps)
-    changed = _update(running_mean, running_var, mu, rho, input, momentum, eps)
+        y, mu, rho = kernels.inference(input, batch_mean, batch_var, weight, bias, eps=eps), batch_mean, None
+    rho, changed = _update(running_mean, running_var, mu, rho, batch_var, input, momentum, eps)
 
     def pullback_training(g):
         gamma, beta = kernels.grad_affine(g, input, mu, rho)  # the input gradient needs both sums
@@ -77,8 +77,11 @@ def batch_norm_relu(
         y, mu, rho = kernels.forward_relu(input, weight, bias, eps=eps)
     else:
         mu, variance = (batch_mean, batch_var) if training else (running_mean, running_var)
-        y, rho = kernels.inference_relu(input, mu, variance, weight, bias, eps=eps), _rho(variance, eps)
-    changed = _update(running_mean, running_var, mu, rho, input, momentum, eps) if training else ()
+        y, rho = kernels.inference_relu(input, mu, variance, weight, bias, eps=eps), None
+    if training:
+        rho, changed = _update(running_mean, running_var, mu, rho, batch_var, input, momentum, eps)
+    else:
+        rho, changed = _rho(running_var, eps), ()
 
     def pullback(g):
         gamma, beta = kernels.grad_affine_relu(g, input, weight, bias, mu, rho)
@@ -116,12 +119,16 @@ def _rho(variance, eps):
     return (1 / np.sqrt(variance + eps)).astype(variance.dtype)
 
 
-def _update(running_mean, running_var, mu, rho, input, momentum, eps):
-    """Move the running statistics; returns the arrays that have changed."""
+def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
+    """Move the running statistics; returns ρ, computed from the batch's variance where it is None, and the arrays that changed."""
     if running_mean is None or running_var is None or not backends.computes():
-        return ()
-    kernels.update_running(running_mean, running_var, mu, rho, count=input.size // input.shape[1], momentum=momentum, eps=eps)
-    return running_mean, running_var
+        return _rho(variance, eps) if rho is None else rho, ()
+    options = {"count": input.size // input.shape[1], "momentum": momentum, "eps": eps}
+    if rho is None:
+        rho = kernels.update_running_and_rho(running_mean, running_var, mu, variance, **options)
+    else:
+        kernels.update_running(running_mean, running_var, mu, rho, **options)
+    return rho, (running_mean, running_var)
 
 
 @differentiable

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.targets import cuda
 
 from minisegnet_kernels import backends, batch_norm
 
@@ -196,3 +197,21 @@ def test_inference_equals_pytorch(backend, shape, seed, eps):
         gammabar, betabar = batch_norm.grad_affine(g, x, mean, 1 / np.sqrt(variance + eps))
     for a, e in zip([y, xbar, gammabar, betabar], [ty, tx.grad, tgamma.grad, tbeta.grad], strict=True):
         np.testing.assert_allclose(a, e.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("emulated", [False, pytest.param(True, marks=[cuda.marks[0]])])
+def test_running_statistics_from_a_known_variance(emulated):
+    """As `update_running` from ρ does it; the launch for a GPU runs in the emulator."""
+    rng = np.random.default_rng(0)
+    mu, nu = rng.normal(size=300), rng.uniform(0.5, 2, 300)
+    running = [rng.normal(size=300), rng.uniform(0.5, 2, 300)]
+    expected = [a.copy() for a in running]
+    rho = 1 / np.sqrt(nu + 1e-3)
+    batch_norm.update_running(*expected, mu, rho, count=7, momentum=0.25, eps=1e-3)
+    if emulated:
+        found = batch_norm.kernel._running(*running, mu, nu, 7, 0.25, 1e-3)
+    else:
+        found = batch_norm.update_running_and_rho(*running, mu, nu, count=7, momentum=0.25, eps=1e-3)
+    np.testing.assert_allclose(found, rho, rtol=1e-14)
+    for a, b in zip(running, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)

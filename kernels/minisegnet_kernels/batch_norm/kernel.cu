@@ -201,3 +201,14 @@ __global__ void batch_norm_grad_inference(Array<const T, 4> g, Array<const T, 1>
     Walk at(g, width, length);
     apply<false>(g, Line<T>{0, gamma(at.c) / sqrt(v(at.c) + epsilon), 0}, at, xbar);
 }
+
+// What a training step does beside the layer: ρ of the batch from its biased variance ν, and the running statistics, which
+// move towards those of the batch. One thread = one channel; `unbiased` is M / (M − 1).
+template <typename T>
+__global__ void batch_norm_forward__running(const T* mu, const T* nu, T momentum, T unbiased, T eps, T* mean, T* variance, T* rho, int C) {
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= C) return;
+    rho[c] = T(1) / sqrt(nu[c] + eps);
+    mean[c] += momentum * (mu[c] - mean[c]);
+    variance[c] += momentum * (nu[c] * unbiased - variance[c]);
+}
