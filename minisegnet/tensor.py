@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import heapq
 import inspect
+import sys
 import weakref
 from collections.abc import Callable
 from functools import wraps
@@ -373,7 +374,9 @@ def _deposit(node: Node, g: Any) -> None:
     if owner is None or owner._node is not node or not (owner.is_leaf or owner._retains_grad):
         return
     if owner.grad is None:
-        owner.grad = Tensor(g.copy())
+        # Only `backward` and this function hold the array: nobody could notice that it was not copied.
+        alone = g.base is None and sys.getrefcount(g) == 3
+        owner.grad = Tensor(g if alone else g.copy())
     else:
         owner.grad.array[...] = owner.grad.array + g
         owner.grad._memory.changes += 1

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minisegnet_kernels.layout import full
+
 from ..tensor import Tensor, differentiable
 from .arguments import axes, numpy_names
 from .arithmetic import floating, maximum, minimum
@@ -82,7 +84,7 @@ def prod(a, dim=None, keepdim=False, dtype=None):
         others = (before * behind).reshape([shape[axis] for axis in (*rest, *over)]).transpose(np.argsort((*rest, *over)))
         return g.reshape(_kept(shape, over)) * others
 
-    return y, lambda g: (lambda: grad(g) if math.prod(shape) else np.zeros_like(g, shape=shape),)
+    return y, lambda g: (lambda: grad(g) if math.prod(shape) else full(g, shape, 0),)
 
 
 # --- spread and size ---------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def norm(a, p="fro", dim=None, keepdim=False, dtype=None):
     shared = lambda g: g.reshape(shape)
     if p == 0:
         whole = a.shape
-        grad = lambda g: np.zeros_like(g, shape=whole)
+        grad = lambda g: full(g, whole, 0)
     elif p == 1:
         grad = lambda g: shared(g) * np.sign(a)
     elif math.isinf(p):
@@ -254,7 +256,7 @@ def _along(a, dim, keepdim, name):
     y = np.take_along_axis(a, winner, axis=axis)
 
     def grad(g):
-        back = np.zeros_like(g, shape=shape)
+        back = full(g, shape, 0)
         np.put_along_axis(back, winner, g.reshape(winner.shape), axis=axis)
         return back
 

@@ -11,6 +11,7 @@ import numpy as np
 from minisegnet_kernels import checks
 from minisegnet_kernels import cross_entropy as loss_kernels
 from minisegnet_kernels import label as label_kernels
+from minisegnet_kernels.arrays import alike
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
 
@@ -127,4 +128,4 @@ def cross_entropy(
 def _loss_with_gradient(input, target, weight, **options):
     loss, gradient = loss_kernels.forward_and_grad(input, target, weight, **options)
     # Proportional to g: one factor for all pixels, or one for each.
-    return loss, lambda g: (lambda: (g[:, None] if g.ndim else g) * gradient,)
+    return loss, lambda g: (lambda: alike(np.multiply, g[:, None] if g.ndim else g, gradient),)

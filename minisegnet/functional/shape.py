@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels.arrays import scatter
-from minisegnet_kernels.layout import channels_last, dense, is_channels_last, uninitialised
+from minisegnet_kernels.layout import channels_last, dense, full, is_channels_last, uninitialised
 
 from ..tensor import OPERATIONS, Tensor, differentiable
 from ..values import device_and_dtype
@@ -154,7 +154,7 @@ def index(a, key):
     shape = a.shape
 
     def grad(g):
-        back = np.zeros_like(g, shape=shape)
+        back = full(g, shape, 0)
         if basic:
             back[key] = g
         else:  # an element may be taken several times
@@ -185,7 +185,16 @@ def _cat(*arrays, dim):
     )
     for k, a in enumerate(arrays):
         joined[along(k)] = a
-    return joined, lambda g: tuple(lambda k=k: g[along(k)] for k in range(len(edges) - 1))
+    return joined, lambda g: tuple(lambda k=k: _without_gaps(g[along(k)], g) for k in range(len(edges) - 1))
+
+
+def _without_gaps(part, whole):
+    """Some channels of a channels-last image have gaps between them, and the fast convolutions take none: a copy without them."""
+    if not is_channels_last(whole) or is_channels_last(part):
+        return part
+    copied = uninitialised(whole, part.shape)
+    copied[...] = part
+    return copied
 
 
 @numpy_names

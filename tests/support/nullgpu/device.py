@@ -112,6 +112,8 @@ class NullGPU:
     ----------
     log : list of Call
         Everything that was asked for, in order.
+    computes : bool
+        Whether kernels run. If not, they are recorded only, which is quick at any size: for what does not depend on values.
     """
 
     def __init__(self, capability: int = 90, count: int = 1):
@@ -119,6 +121,7 @@ class NullGPU:
             raise ValueError(f"the null GPU has no compute capability {capability}; it has {', '.join(map(str, GPUS))}")
         self.capability, self.count = capability, count
         self.log: list[Call] = []
+        self.computes = True
         self._why = ""
         self._firsts: list[int] = []
         self._memory: dict[int, Memory] = {}
@@ -263,13 +266,13 @@ class NullGPU:
             self._check_memory(f, name, first, size)
         self._do(
             stream,
-            lambda: f.run(grid, block, shared, packed),
+            lambda: f.run(grid, block, shared, packed) if self.computes else None,
             "launch",
             f.name,
             grid=grid,
             block=block,
             shared=shared,
-            computed=f.computed,
+            computed=f.computed and self.computes,
             arguments=described,
         )
 
