@@ -135,6 +135,7 @@ def share_of_threads():
 def default_backend():
     """The default backend; float32 means float32, unless a test asks for TF32."""
     from minisegnet_kernels import backends
+    from minisegnet_kernels.conv2d.ladder import allow_tf32
 
-    with backends.use(None), backends.allow_tf32(False):
+    with backends.use(None), allow_tf32(False):
         yield

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import registry, threads
+from .cuda.driver import device_count
 from .emulator import CompilerError
 from .emulator import compiler as find_compiler
 from .modes import Here, Mode, Switch
@@ -37,7 +38,6 @@ _RUNS_ON = {
     "cuda": ("numpy", "numba_cuda", "cuda"),
 }
 _selected: Mode[str | None] = Mode("backend", None)  # None: the default of the array's device
-_tf32: Mode[bool] = Mode("tf32", True)
 _calls: Mode[tuple[Callable[..., Any], ...]] = Mode("calls", ())  # what stands between `run` and the program
 
 
@@ -91,41 +91,6 @@ def shapes_only() -> Here:
     return _selected.here("shapes")
 
 
-class allow_tf32(Switch):
-    """Allow or forbid tensor cores for float32 convolutions of the backend ``cuda``, for good or for a ``with`` block.
-
-    They are allowed by default, as in PyTorch (``torch.backends.cudnn.allow_tf32``). A tensor core rounds inputs and
-    weights to TF32 (8 bits of exponent, 10 of fraction) and adds the products in float32. The emulator rounds in the
-    same way. float64 is never rounded, and no other operation uses TF32.
-
-    The price, measured in the emulator for a 3 × 3 convolution of 64 channels with normally distributed inputs and
-    weights: the largest error is 2.9e-4 of the largest output (0.7e-6 without TF32), and the errors' root mean square is
-    3.0e-4 of the outputs' (0.4e-6 without). ``python tests/support/tf32_error.py`` computes these figures.
-
-    Parameters
-    ----------
-    allowed : bool
-
-    Examples
-    --------
-    >>> with allow_tf32(False):
-    ...     tf32_allowed()
-    False
-    >>> tf32_allowed()
-    True
-    """
-
-    def __init__(self, allowed: bool):
-        if not isinstance(allowed, bool | np.bool_):
-            raise TypeError(f"allow_tf32 takes True or False; got {allowed!r}")
-        super().__init__(_tf32, bool(allowed))
-
-
-def tf32_allowed() -> bool:
-    """Whether tensor cores are allowed, see :class:`allow_tf32`."""
-    return _tf32.get()
-
-
 def current(device: str = "cpu") -> str:
     """The backend that runs on arrays of a device (``"cpu"`` or ``"cuda"``)."""
     return _selected.get() or _DEFAULT[device]
@@ -161,8 +126,6 @@ def available() -> dict[str, Availability]:
 
 def gpu_count() -> int:
     """The number of GPUs that the driver reports; 0 without a driver."""
-    from .cuda.driver import device_count
-
     return device_count()
 
 
@@ -196,7 +159,9 @@ def _program(equation: str, backend: str, device: str) -> Callable:
         reason = entry.missing.get(backend, "the view is missing")
         raise BackendError(f"{equation}: no {backend!r} program for {device} arrays ({reason}). Programs that run: minisegnet doctor")
     if backend == "numba_cuda" and device == "cpu":
-        from .cuda.jit import SIMULATED
+        from .cuda.jit import (
+            SIMULATED,  # imported here: it loads numba-cuda, which is optional and chooses between GPU and simulator when it loads
+        )
 
         if not SIMULATED:
             raise BackendError(
@@ -225,7 +190,7 @@ def _compiled_form(array: Any) -> Any:
 def run(equation: str, *arrays: Any, **options: Any) -> Any:
     """Run the selected program of an equation.
 
-    The front door of each operation (``conv2d/__init__.py``) calls it with checked arguments. Numba's programs get
+    The front door of each operation, its ``__init__.py``, calls it with checked arguments. Numba's programs get
     C-contiguous, writable arrays: other arrays are copied first.
     """
     device = device_of(*arrays)

@@ -14,6 +14,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -189,8 +190,6 @@ def get(id: str) -> Equation:
     if operation in OPERATIONS:
         import_module(f"{__package__}.{operation}.formula")
     if id not in _EQUATIONS:
-        from difflib import get_close_matches
-
         equations()
         near = get_close_matches(id, _EQUATIONS, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"their ids begin with {', '.join(OPERATIONS)}."

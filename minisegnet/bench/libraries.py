@@ -24,9 +24,7 @@ class Minisegnet:
     def __init__(self, name: str, threads: int, device: str):
         import numba
 
-        from minisegnet_kernels import backends
-
-        from .. import functional, models, optim
+        from .. import backend, functional, models, optim
         from ..tensor import Tensor, tensor
 
         numba.set_num_threads(min(threads, numba.get_num_threads()))
@@ -35,8 +33,8 @@ class Minisegnet:
         self.layout = "channels last" if self.last else "rows first"
         self.precision = "tf32" if device == "cuda" and self.backend == "cuda" and "-fp32" not in name else "float32"
         os.environ["CUPY_TF32"] = str(int(self.precision == "tf32"))  # of the matrix product that is the roof
-        backends.allow_tf32(self.precision == "tf32")
-        backends.use(self.backend)
+        backend.allow_tf32(self.precision == "tf32")
+        backend.use(self.backend)
         self.F, self._tensor, self._wrap, self._models, self._optim = functional, tensor, Tensor, models, optim
         self.clock = clock.CupyEvents() if device == "cuda" else clock.Wall()
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from minisegnet_kernels import optimiser as kernels
 
+from .. import backend
 from ..tensor import Tensor
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "parameter_groups"]
@@ -114,7 +115,9 @@ class Optimizer:
                 parameter.grad.zero_()
 
     def step(self) -> None:
-        """Update every parameter that has a gradient, in place."""
+        """Update every parameter that has a gradient, in place; inside ``backend.use("shapes")`` nothing changes, the state included."""
+        if not backend.computes():
+            return
         for group in self.param_groups:
             alike: dict[Hashable, list[Tensor]] = {}  # a parameter that got its first gradient late is younger
             for parameter in group["params"]:

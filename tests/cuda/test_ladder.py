@@ -20,7 +20,7 @@ from support.ladder import (
 
 from minisegnet_kernels import backends, conv2d, emulator
 from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import RUNGS, Case, chosen_rung, find, rung8_grad_weight, use_rung
+from minisegnet_kernels.conv2d.ladder import RUNGS, Case, allow_tf32, chosen_rung, find, rung8_grad_weight, use_rung
 from minisegnet_kernels.conv2d.ladder.rung import FOLDER
 from minisegnet_kernels.emulator.replay import replay
 from minisegnet_kernels.layout import channels_last
@@ -159,7 +159,7 @@ def test_the_rule_sends_each_case_to_its_rung(sizes, lay, plain, rounded, tf32):
         for number in ("float32", "float64"):
             rung = find("direct", f"conv2d.{equation}")
             arrays, options = arguments(rung, (*sizes, *geometry), number, lay)
-            with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
+            with backends.use("cuda"), allow_tf32(tf32), emulator.launches() as seen:
                 result = getattr(conv2d, equation)(*arrays, **options)
             right = expected(rung, arrays, options)
             unit = 2**-10 if name in ROUNDED and number == "float32" else np.finfo(number).eps
@@ -196,7 +196,7 @@ def test_on_a_gpu_without_their_instructions_rungs_are_passed_over(name, rungs, 
     for equation, expected_rung in zip(("forward", "grad_input", "grad_weight"), rungs, strict=True):
         rung = find("direct", f"conv2d.{equation}")
         arrays, options = arguments(rung, (*sizes, *geometry), "float32", lay)
-        with backends.use("cuda"), backends.allow_tf32(tf32), emulator.options(capability=(7, 5)), emulator.launches() as seen:
+        with backends.use("cuda"), allow_tf32(tf32), emulator.options(capability=(7, 5)), emulator.launches() as seen:
             getattr(conv2d, equation)(*arrays, **options)
         assert seen[0].kernel.partition("<")[0] == kernel_of(find(expected_rung, rung.equation))
 
@@ -204,7 +204,7 @@ def test_on_a_gpu_without_their_instructions_rungs_are_passed_over(name, rungs, 
 def test_the_rule_takes_the_capability_of_the_gpu():
     shapes = {"x_shape": (1, 16, 8, 8), "w_shape": (64, 16, 3, 3), "padding": ((1, 1), (1, 1))}
     case = Case("conv2d.forward", **shapes, stride=(1, 1), dilation=(1, 1), groups=1, dtype=np.dtype("float32"), channels_last=True)
-    with backends.allow_tf32(True):
+    with allow_tf32(True):
         assert [kernel.choose(case, c).label for c in ((7, 0), (7, 5), (8, 0), (9, 0), (12, 0))] == ["4", "4", "7", "7", "7"]
     with use_rung(forward="asynchronous"):
         assert kernel.choose(case, (8, 0)).label == "5"
@@ -223,14 +223,14 @@ def test_a_rung_that_is_chosen_by_hand_gets_every_case_or_says_why_not(rung):
     for name in ("3 × 3", "groups"):
         arrays, options = arguments(rung, CASES[name], "float32", channels_last)
         call = lambda: getattr(conv2d, equation)(*arrays, **options)  # noqa: B023
-        with backends.use("cuda"), backends.allow_tf32(True), use_rung(**{equation: rung.name}):
+        with backends.use("cuda"), allow_tf32(True), use_rung(**{equation: rung.name}):
             assert chosen_rung(rung.equation) == rung.name
             if is_served(rung, CASES[name], "float32", channels_last):
                 with emulator.launches() as seen:
                     call()
                 assert seen[0].kernel.partition("<")[0] == kernel_of(rung)
                 if rung.tf32:
-                    with backends.allow_tf32(False), pytest.raises(backends.BackendError, match=rf"\({rung.name}\) rounds to TF32"):
+                    with allow_tf32(False), pytest.raises(backends.BackendError, match=rf"\({rung.name}\) rounds to TF32"):
                         call()
             else:
                 with pytest.raises(backends.BackendError, match=rf"rung {rung.label} \({rung.name}\) serves"):

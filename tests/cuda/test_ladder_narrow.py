@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d, cost, emulator
+from minisegnet_kernels.conv2d.ladder import allow_tf32
 from minisegnet_kernels.layout import channels_last
 
 EQUATIONS = ("forward", "grad_input", "grad_weight")
@@ -44,7 +45,7 @@ def rung(kernel, equation):
 def counted(layer, equation, tf32):
     """``"tile 2.9"``: the rung, and the sectors that it touches as a multiple of the bytes that there are."""
     arrays, options = case(layer, equation)
-    with backends.use("cuda"), backends.allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
+    with backends.use("cuda"), allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
         getattr(conv2d, equation)(*arrays, **options)
     least = cost.of(f"conv2d.{equation}", arrays, **options).bytes
     return f"{rung(seen[0].kernel, equation)} {32 * sum(launch.counters['sectors'] for launch in seen) / least:.1f}"
@@ -63,7 +64,7 @@ def test_the_table_says_which_rung_runs():
     for layer, mode, *cells in rows():
         for equation, cell in zip(EQUATIONS, cells, strict=True):
             arrays, options = case(layer, equation)
-            with backends.use("cuda"), backends.allow_tf32(MODES[mode]), emulator.recording(run=False) as launches:
+            with backends.use("cuda"), allow_tf32(MODES[mode]), emulator.recording(run=False) as launches:
                 getattr(conv2d, equation)(*arrays, **options)
             assert rung(launches[0].kernel, equation) == cell.split()[0], (layer, mode, equation)
 

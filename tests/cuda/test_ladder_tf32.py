@@ -11,7 +11,7 @@ from support.ladder_trials import LONG, TF32, case, rejected
 from support.ladder_trials import TF32_CASES as CASES
 
 from minisegnet_kernels import backends, emulator
-from minisegnet_kernels.conv2d.ladder import rung8_tf32_grad_weight
+from minisegnet_kernels.conv2d.ladder import allow_tf32, rung8_tf32_grad_weight, tf32_allowed
 from minisegnet_kernels.cuda.source import parse
 from minisegnet_kernels.emulator.replay import replay
 from minisegnet_kernels.layout import channels_last
@@ -183,19 +183,19 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
 
 
 def test_tf32_is_allowed_unless_it_is_forbidden():
-    program = "from minisegnet_kernels import backends; print(backends.tf32_allowed())"
+    program = "import minisegnet as ms; print(ms.backend.tf32_allowed())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
 
 
 def test_the_choice_holds_for_a_block_or_for_good():
-    with backends.allow_tf32(True):
-        assert backends.tf32_allowed()
-        with backends.allow_tf32(False):
-            assert not backends.tf32_allowed()
-        assert backends.tf32_allowed()
-        backends.allow_tf32(False)
-        assert not backends.tf32_allowed()
+    with allow_tf32(True):
+        assert tf32_allowed()
+        with allow_tf32(False):
+            assert not tf32_allowed()
+        assert tf32_allowed()
+        allow_tf32(False)
+        assert not tf32_allowed()
     with pytest.raises(TypeError, match="allow_tf32 takes True or False; got 'no'"):
-        backends.allow_tf32("no")
-    assert not backends.tf32_allowed()
+        allow_tf32("no")
+    assert not tf32_allowed()

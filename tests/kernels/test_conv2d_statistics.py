@@ -12,7 +12,7 @@ from minisegnet import functional as F
 from minisegnet import models, nn, tensor
 from minisegnet.nn import containers
 from minisegnet_kernels import backends, conv2d, emulator
-from minisegnet_kernels.conv2d.ladder import RUNGS
+from minisegnet_kernels.conv2d.ladder import RUNGS, allow_tf32
 from minisegnet_kernels.emulator.replay import replay
 from minisegnet_kernels.layout import channels_last
 
@@ -86,7 +86,7 @@ def test_sanitizers_have_nothing_to_report(rung, sanitizer):
 @pytest.mark.parametrize("tf32", [False, True])
 def test_where_the_rung_has_no_epilogue_a_pass_over_the_output_follows(channels, dtype, lay, epilogue, tf32):
     arrays, options = arguments(WITH[0], (2, channels, 6, 7, 36, 3, 3, *PADDED, 1), dtype, lay)
-    with backends.use("cuda"), backends.allow_tf32(tf32), emulator.launches() as seen:
+    with backends.use("cuda"), allow_tf32(tf32), emulator.launches() as seen:
         y, mu, nu = conv2d.forward_statistics(*arrays, **options)
     assert ("batch_norm_forward__statistics" in {launch.kernel.partition("<")[0] for launch in seen}) != epilogue
     exact, rtol = y.astype("float64"), 2e-6 if dtype == "float32" else 1e-14
@@ -102,7 +102,7 @@ def test_a_convolution_with_its_normalisation_reads_its_output_once(tf32, monkey
     values = 2 * 24 * 20 * 40
 
     def moved():
-        with backends.use("cuda"), backends.allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
+        with backends.use("cuda"), allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
             block(x)
         return {launch.kernel.partition("<")[0].partition("__")[2]: launch.counters["global_bytes"] for launch in seen}
 
@@ -141,7 +141,7 @@ def test_training_is_the_same_as_one_after_the_other(dtype, tf32, relu, monkeypa
     fused = nn.Sequential(*layers, nn.Conv2d(20, 16, 1), nn.BatchNorm2d(16, affine=False)).to(dtype)
     apart, rng = copy.deepcopy(fused), np.random.default_rng(1)
     x, g = (channels_last(rng.normal(size=s).astype(dtype)) for s in ((2, 16, 9, 10), (2, 16, 5, 5)))
-    with backends.use("cuda"), backends.allow_tf32(tf32):
+    with backends.use("cuda"), allow_tf32(tf32):
         together = trained(fused, tensor(x), g)
         monkeypatch.setattr(containers, "FUSED", {k: run for k, run in containers.FUSED.items() if k[:2] != (nn.Conv2d, nn.BatchNorm2d)})
         expected = trained(apart, tensor(x), g)

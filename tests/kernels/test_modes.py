@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from minisegnet_kernels import backends
-from minisegnet_kernels.conv2d.ladder import chosen_rung, use_rung
+from minisegnet_kernels.conv2d.ladder import allow_tf32, chosen_rung, tf32_allowed, use_rung
 from minisegnet_kernels.modes import Mode, Switch
 
 
@@ -138,10 +138,8 @@ def test_decorators_hold_while_the_own_code_runs():
 
 def test_backend_tf32_and_rung_are_modes():
     seen = []
-    with backends.use("numpy"), backends.allow_tf32(True), use_rung(forward="direct"):
-        thread = threading.Thread(
-            target=lambda: seen.append((backends.current("cpu"), backends.tf32_allowed(), chosen_rung("conv2d.forward")))
-        )
+    with backends.use("numpy"), allow_tf32(True), use_rung(forward="direct"):
+        thread = threading.Thread(target=lambda: seen.append((backends.current("cpu"), tf32_allowed(), chosen_rung("conv2d.forward"))))
         thread.start()
         thread.join()
         assert (backends.current("cpu"), chosen_rung("conv2d.forward")) == ("numpy", "direct")

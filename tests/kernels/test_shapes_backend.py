@@ -40,7 +40,7 @@ def test_every_equation_leaves_its_arguments_alone_the_updating_ones_too(operati
 
 
 def test_a_model_in_training_mode_is_left_as_it_was():
-    """Running statistics, their counter, parameters and moments, and the random generator."""
+    """Running statistics, their counter, parameters, and the random generator."""
     random.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 2, 1))
     optimiser = optim.Adam(model.parameters())
@@ -54,6 +54,29 @@ def test_a_model_in_training_mode_is_left_as_it_was():
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[name], err_msg=name)
     assert random.generator().bit_generator.state == generator
+
+
+OPTIMISERS = {
+    "sgd": lambda params: optim.SGD(params, lr=0.1, momentum=0.9),
+    "adam": lambda params: optim.Adam(params, lr=0.1),
+    "rmsprop": lambda params: optim.RMSprop(params, lr=0.1, momentum=0.5, centered=True),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
+def test_an_optimiser_takes_no_step(make):
+    """It makes no moments and counts no step, so that the next step is the first one."""
+    stepped, fresh = (nn.Parameter(np.ones(3, np.float32)) for _ in range(2))
+    optimisers = make([stepped]), make([fresh])
+    for parameter in (stepped, fresh):
+        parameter.grad = ms.tensor(np.arange(3, dtype=np.float32))
+    changes = stepped._memory.changes
+    with backends.use("shapes"):
+        optimisers[0].step()
+    assert optimisers[0].state == {} and stepped._memory.changes == changes
+    for optimiser in optimisers:
+        optimiser.step()
+    np.testing.assert_array_equal(stepped.array, fresh.array)
 
 
 def test_it_refuses_what_the_other_backends_refuse():

@@ -6,7 +6,8 @@ import pytest
 
 import minisegnet as ms
 from minisegnet.learn.equations import _ROOT, listing
-from minisegnet_kernels import backends, registry
+from minisegnet_kernels import registry
+from minisegnet_kernels.conv2d.ladder import allow_tf32
 
 IDS = [e.id for e in registry.equations()]
 
@@ -92,7 +93,7 @@ LAYER = {"x": (8, 64, 128, 128), "w": (64, 64, 3, 3), "padding": 1}
     ],
 )
 def test_a_page_shows_the_program_that_its_case_runs(id, more, file):
-    with backends.allow_tf32(True):
+    with allow_tf32(True):
         page = ms.equation(id, {**LAYER, **more})
     assert page.rung.path.name == file
     text = page.rung.path.read_text().rstrip()

@@ -10,6 +10,7 @@ import pytest
 import minisegnet as ms
 from minisegnet.functional import conv2d
 from minisegnet_kernels import activation, backends, pool2d
+from minisegnet_kernels.conv2d.ladder import allow_tf32
 from minisegnet_kernels.layout import channels_last
 
 
@@ -92,7 +93,7 @@ def test_a_t4_convolves_without_tensor_cores_and_asynchronous_copies(gpu, last):
         on_device = [t.to(device) for t in inputs]
         if last and device == "cuda":
             on_device[0] = on_device[0].to(memory_format="channels_last")
-        with backends.allow_tf32(True):
+        with allow_tf32(True):
             y = conv2d(*on_device, padding=1)
             (y * y).sum().backward()
         results += [y.detach().cpu().numpy(), *(t.grad.cpu().numpy() for t in inputs)]

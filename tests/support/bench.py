@@ -9,6 +9,7 @@ from minisegnet.bench import cases, clock, libraries, rungs, runner, worker
 from minisegnet.bench.cases import Case
 from minisegnet.bench.ladder import Layer
 from minisegnet_kernels import backends
+from minisegnet_kernels.conv2d.ladder import allow_tf32, tf32_allowed
 from support import fake_cupy
 
 emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
@@ -32,7 +33,7 @@ def small(monkeypatch):
     layer = Layer(16, 64, 6)
     monkeypatch.setattr(rungs, "CASES", {f"{equation}  small": (layer, equation) for equation in rungs.EQUATIONS})
     monkeypatch.setattr(libraries, "WIDTH", 1 / 32)
-    tf32 = backends.tf32_allowed()
+    tf32 = tf32_allowed()
 
     @contextmanager
     def here(name, threads, device):
@@ -43,7 +44,7 @@ def small(monkeypatch):
         def ask(request):
             if isinstance(library, libraries.Minisegnet):
                 backends.use(library.backend)
-                backends.allow_tf32(library.precision == "tf32")
+                allow_tf32(library.precision == "tf32")
             return json.loads(json.dumps(worker._answer(library, request, prepared)))
 
         yield ask
@@ -51,4 +52,4 @@ def small(monkeypatch):
     monkeypatch.setattr(runner, "_worker", here)
     yield
     backends.use(None)
-    backends.allow_tf32(tf32)
+    allow_tf32(tf32)

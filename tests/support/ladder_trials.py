@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minisegnet_kernels import backends, conv2d
-from minisegnet_kernels.conv2d.ladder import RUNGS, rung2_tile, rung8_tf32_grad_weight, use_rung
+from minisegnet_kernels.conv2d.ladder import RUNGS, allow_tf32, rung2_tile, rung8_tf32_grad_weight, use_rung
 from minisegnet_kernels.layout import channels_last
 from support import mutants
 from support.ladder import CASES, SMALL, arguments, bound, expected, is_served, oracle, served, with_an_infinity
@@ -135,7 +135,7 @@ def statistics_case(rung, sizes, shift=0.0):
 def statistics(rung, sizes, **more):
     """y, mu, nu of the rung, by way of the front door."""
     arrays, options = statistics_case(rung, sizes, **more)
-    with backends.use("cuda"), backends.allow_tf32(rung.tf32), use_rung(forward=rung.name):
+    with backends.use("cuda"), allow_tf32(rung.tf32), use_rung(forward=rung.name):
         return conv2d.forward_statistics(*arrays, **options)
 
 

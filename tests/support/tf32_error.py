@@ -1,4 +1,4 @@
-"""The figures in the docstring of ``backends.allow_tf32`` and in the headers of the ladder: ``python tests/support/tf32_error.py``."""
+"""The figures in the docstring of ``allow_tf32`` and in the headers of the ladder: ``python tests/support/tf32_error.py``."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ GEOMETRY = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "
 
 
 def errors(channels: int = 64) -> dict[str, tuple[float, float]]:
-    """For each rung that serves so many channels the largest error as a part of the largest output, and both as root mean squares."""
+    """For each rung that serves this number of channels: the largest error over the largest output, and the same for root mean squares."""
     from minisegnet_kernels import conv2d
 
     rng = np.random.default_rng(0)

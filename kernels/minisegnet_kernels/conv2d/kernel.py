@@ -7,10 +7,10 @@ serves every case. `use_rung` chooses by hand instead.
 
 from functools import cache
 
-from ..backends import BackendError, tf32_allowed
+from ..backends import BackendError
 from ..cuda import capability_of
 from ._geometry import is_worth_a_tile
-from .ladder import Case, chosen_rung, examples, find, rung2_tile, statistics
+from .ladder import Case, chosen_rung, examples, find, rung2_tile, statistics, tf32_allowed
 from .ladder.rung1_direct import grad_bias
 
 __all__ = ["RULE", "choose", "chosen", "forward", "forward_relu", "forward_statistics", "grad_bias", "grad_input", "grad_weight", "routes"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from .source import Source
+from .source import Source, read
 
 #: The same for every kernel. CuPy adds the architecture of the device.
 OPTIONS = ("--std=c++17", "--fmad=true")
@@ -56,8 +56,6 @@ def _capability(device: int) -> tuple[int, int]:
 @cache
 def _compiled(path: Any, expression: str, device: int) -> Any:
     import cupy
-
-    from .source import read
 
     module = cupy.RawModule(code=read(path).whole(), options=OPTIONS, name_expressions=(expression,))
     return module.get_function(expression)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from ..cuda.source import TYPES, Kernel, Source
+from ..cuda.source import TYPES, Kernel, Source, parse
 
 HERE = Path(__file__).parent
 #: How the kernel's own file is compiled in each flavour.
@@ -62,8 +62,6 @@ def library(source: Source, flavour: str) -> ctypes.CDLL:
 
 @cache
 def _loaded(path: Path, text: str, flavour: str) -> ctypes.CDLL:
-    from ..cuda.source import parse
-
     loaded = ctypes.CDLL(str(compiled(parse(path, text), flavour)))
     loaded.emulator_launch.restype = ctypes.c_char_p
     loaded.emulator_site.restype = ctypes.c_char_p

@@ -23,8 +23,8 @@ Examples
 ('direct', 'conv2d.forward')
 """
 
-from .choice import chosen_rung, use_rung
+from .choice import allow_tf32, chosen_rung, tf32_allowed, use_rung
 from .rung import Case, Rung, lies_channels_last
 from .table import RUNGS, find
 
-__all__ = ["RUNGS", "Case", "Rung", "chosen_rung", "find", "lies_channels_last", "use_rung"]
+__all__ = ["RUNGS", "Case", "Rung", "allow_tf32", "chosen_rung", "find", "lies_channels_last", "tf32_allowed", "use_rung"]
