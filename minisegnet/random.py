@@ -1,6 +1,6 @@
-"""The one source of random numbers: initial weights and dropout draw from it.
+"""The source of the library's random numbers: initial weights and dropout.
 
-It is NumPy's generator, on a GPU too, so that one seed gives one network everywhere.
+It is NumPy's generator, also for tensors on a GPU, so that a seed gives the same network everywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _generator = np.random.default_rng()
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Start the library's random numbers anew from a seed; returns the generator.
+    """Restart the library's random numbers from a seed; returns the generator.
 
     Parameters
     ----------
@@ -26,5 +26,5 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 
 def generator() -> np.random.Generator:
-    """The generator in use. Ask for it at each draw: `manual_seed` replaces it."""
+    """The generator in use. Call this function for each draw, because `manual_seed` replaces the generator."""
     return _generator

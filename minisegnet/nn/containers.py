@@ -17,7 +17,7 @@ from .normalisation import BatchNorm2d
 
 
 def _convolved_and_normalised(normalise: Callable) -> Callable:
-    """The statistics of the batch come with the convolution, so that the normalisation is one pass over its output."""
+    """The convolution also returns the batch's statistics, so that the normalisation is one pass over its output."""
 
     def run(x: Any, conv: Conv2d, norm: BatchNorm2d, *relu: ReLU) -> Any:
         y, mean, variance = conv.run(F.conv2d_statistics, x)
@@ -26,8 +26,8 @@ def _convolved_and_normalised(normalise: Callable) -> Callable:
     return run
 
 
-# Neighbours in a Sequential that take fewer passes over memory together. The result is that of one
-# after the other, up to rounding. A hook on one of them, a subclass, or a `forward` of its own keeps them apart.
+# Neighbours in a Sequential that are computed together, in fewer passes over memory, with the same result up to rounding.
+# They are computed one after the other if one of them has a hook or a replaced `forward`, or is of a subclass.
 FUSED: dict[tuple[type, ...], Callable] = {
     (Conv2d, BatchNorm2d, ReLU): _convolved_and_normalised(F.batch_norm_relu),
     (Conv2d, BatchNorm2d): _convolved_and_normalised(F.batch_norm),
@@ -37,12 +37,12 @@ FUSED: dict[tuple[type, ...], Callable] = {
 
 
 def chain(x: Any, *modules: Module) -> Any:
-    """Apply modules one after another; neighbours that stand in `FUSED` are computed in one pass.
+    """Apply modules one after another; neighbours that are listed in `FUSED` are computed in one pass.
 
-    A `Sequential` does this to all it holds. A module that keeps its layers under names of its own,
-    as the blocks of a ResNet do, calls it with those that follow each other. An `Identity` is no neighbour.
+    A `Sequential` calls it with all its modules. A module that keeps its layers under names of its own, such as a block
+    of a ResNet, calls it with the layers that follow each other. An `Identity` is skipped, so its neighbours can fuse.
     """
-    waiting = [module for module in modules if type(module) is not Identity or module._hooks()]
+    waiting = [module for module in modules if type(module) is not Identity or _is_observed(module)]
     while waiting:
         together = next((waiting[:count] for count in (3, 2) if _are_fused(waiting[:count], x)), waiting[:1])
         first = together[0]
@@ -55,18 +55,24 @@ def _kinds(modules: Sequence[Module]) -> tuple[type, ...]:
     return tuple(map(type, modules))
 
 
-def _are_fused(modules: Sequence[Any], x: Any) -> bool:
-    """A convolution and its normalisation only where the statistics are the batch's, and on the GPU's program.
+def _is_observed(module: Module) -> bool:
+    """Whether a call of the module does more than its class says: it has a hook, or a `forward` of its own."""
+    return bool(module._hooks()) or "forward" in vars(module)
 
-    Those for a CPU compute the statistics of a channel, and normalise it while it is still in the cache.
+
+def _are_fused(modules: Sequence[Any], x: Any) -> bool:
+    """Whether neighbours are computed in one pass.
+
+    A convolution and its normalisation are fused only in the program for a GPU, with the batch's statistics. The
+    program for a CPU is faster as it is: it normalises a channel while the channel is still in the cache.
     """
-    if _kinds(modules) not in FUSED or any(module._hooks() or "forward" in vars(module) for module in modules):
+    if _kinds(modules) not in FUSED or any(map(_is_observed, modules)):
         return False
     return _kinds(modules[:2]) != (Conv2d, BatchNorm2d) or (modules[1].uses_batch and backends.current(x.device) == "cuda")
 
 
 class _Numbered(Module):
-    """Modules in an order; their names are mostly "0", "1", ..."""
+    """Modules in an order; their names are usually "0", "1", ..."""
 
     def _named(self) -> list[tuple[str, Module]]:
         return self._own(Module)
@@ -130,7 +136,7 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list whose modules are found by `parameters` and the like. It has no `forward`."""
+    """A list of modules that are part of the module which holds it, with their parameters. It has no `forward`."""
 
     def __init__(self, modules: Iterable[Module] = ()):
         self.extend(modules)

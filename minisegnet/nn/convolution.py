@@ -26,7 +26,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 class _Convolution(Module):
-    """What the two have in common: options, a weight and a bias."""
+    """The options, the weight and the bias that both kinds of convolution have."""
 
     output_padding = (0, 0)
 
@@ -67,8 +67,8 @@ class Conv2d(_Convolution):
     in_channels, out_channels : int
     kernel_size, stride, dilation : int or (rows, columns)
     padding : int, (rows, columns), "valid" or "same"
-        ``"same"`` is ⌈H/stride⌉ rows. PyTorch allows it with stride 1 only; with a larger
-        stride it is TensorFlow's here: an odd cell of padding goes to the bottom and the right.
+        ``"same"`` gives ⌈H/stride⌉ rows. PyTorch allows it with stride 1 only; for larger strides TensorFlow's rule holds:
+        an odd cell of padding goes to the bottom and right.
     groups : int
     bias : bool
     padding_mode : "zeros"
@@ -106,7 +106,7 @@ class Conv2d(_Convolution):
 
 
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution, a convolution read backwards; see `functional.conv_transpose2d`.
+    """Transposed convolution, the input gradient of a convolution; see `functional.conv_transpose2d`.
 
     The output has ``(H − 1)·stride − 2·padding + dilation·(U − 1) + output_padding + 1`` rows.
 
@@ -138,12 +138,12 @@ class ConvTranspose2d(_Convolution):
         self.output_padding = pair(output_padding)
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        """Several sizes shrink to one under a stride; `output_size` (rows, columns) says which to give back.
+        """A stride maps several input sizes to one output size; `output_size` (rows, columns) selects which one to return.
 
         Raises
         ------
         ValueError
-            If no `output_padding` gives that size; names the sizes that can be had.
+            If no `output_padding` gives that size; the message names the possible sizes.
         """
         extra = self.output_padding if output_size is None else self._padding_for(x, tuple(output_size)[-2:])
         return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)

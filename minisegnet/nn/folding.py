@@ -24,14 +24,14 @@ def fold(model: Module, example: Any = None) -> Module:
 
         γ (w∗x + b − μ) / √(σ² + ε) + β  =  (s w)∗x + ((b − μ) s + β),    s = γ / √(σ² + ε)
 
-    Which convolution that is, is found by sending an image through: the one that made the very tensor that the
-    normalisation takes, and that nothing else takes. A normalisation of anything else stays. One that is folded
-    becomes an `Identity`, so that the convolution meets the ReLU behind it, and both are computed in one pass.
+    An image is sent through the network to find the pairs: a normalisation is folded if its input is the output of a
+    convolution and nothing else uses that output. Every other normalisation stays. A folded one becomes an `Identity`,
+    so that the convolution and the ReLU behind it are neighbours and are computed in one pass.
 
     Parameters
     ----------
     model : Module
-        It is not changed.
+        Not changed.
     example : Tensor or array, (N, C, H, W), optional
         An image that the network takes; zeros of 64 × 64 pixels by default, or what its ``size_for`` makes of that.
 

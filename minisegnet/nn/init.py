@@ -1,8 +1,8 @@
 """Initial values of parameters, in place; names and formulas are PyTorch's.
 
-Random ones draw from `minisegnet.random.generator`. The idea behind them: if the weights of
-a layer have variance gain²/fan, where fan is the number of inputs of one output, signals
-neither die nor explode through the depth. ReLU kills half of a signal's power: gain² = 2.
+Random values come from `minisegnet.random.generator`. If the weights of a layer have variance gain²/fan, where fan is
+the number of inputs of one output, signals neither vanish nor explode with depth. ReLU removes half of a signal's
+power, so its gain² is 2.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def normal_(parameter: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def fans(parameter: Tensor) -> tuple[int, int]:
     """``(fan_in, fan_out)`` of a weight (O, I, ...): I and O times the size of the kernel.
 
-    For a transposed convolution, whose weight is (I, O, ...), PyTorch applies the same rule
-    and so swaps the two; it does so here.
+    PyTorch applies the same rule to a transposed convolution, whose weight is (I, O, ...), and so swaps the two. So does
+    this function.
     """
     if parameter.ndim < 2:
         raise ValueError(f"fan in and fan out need a weight with at least two axes (O, I, ...), got shape {parameter.shape}")
@@ -80,7 +80,7 @@ def fans(parameter: Tensor) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """How much a nonlinearity's input must be enlarged to keep its output's power."""
+    """The factor on a nonlinearity's input that keeps the power of its output."""
     slope = {"relu": 0.0, "leaky_relu": 0.01 if param is None else param}.get(nonlinearity)
     if slope is not None:
         return math.sqrt(2 / (1 + slope**2))
@@ -122,7 +122,7 @@ def xavier_uniform_(weight: Tensor, gain: float = 1.0) -> Tensor:
 def bilinear_(weight: Tensor) -> Tensor:
     """Make a transposed convolution with stride s = (U+1)//2 a bilinear enlargement.
 
-    Class i feeds class i and no other (Long, Shelhamer & Darrell, CVPR 2015, section 3.3).
+    Class i is computed from class i alone (Long, Shelhamer & Darrell, CVPR 2015, section 3.3).
     Along each axis the kernel is a tent, ``1 − |u − centre| / s``.
 
     Parameters

@@ -21,7 +21,7 @@ from .parameter import Buffer, Parameter
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `Module.load_state_dict` did not find, and what it had no place for."""
+    """The keys that `Module.load_state_dict` did not find, and those that the module does not have."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -77,7 +77,7 @@ class Module:
         return output
 
     def _located(self, function: Callable, *args: Any, **options: Any) -> Any:
-        """Call; a ValueError on its way up learns in which module it arose."""
+        """Call the function; a ValueError that passes through gets the path of the module that raised it."""
         try:
             return function(*args, **options)
         except ValueError as error:
@@ -138,7 +138,7 @@ class Module:
         Raises
         ------
         AttributeError
-            If there is none; the message lists the names at the place where the path ends.
+            If there is no module at that path; the message lists the names where the path ends.
         """
         module = self
         for name in target.split(".") if target else ():
@@ -197,8 +197,7 @@ class Module:
         Raises
         ------
         RuntimeError
-            Lists every key that is missing, unexpected or of another shape. Nothing has been
-            changed then.
+            If keys are missing or unexpected, or a shape differs; the message lists them all, and nothing is changed.
         """
         own = self._state()
         # PyTorch 0.4 and older saved no counter of batches: it may be missing.
@@ -236,7 +235,7 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters (or fill them with zeros)."""
+        """Set the gradients of all parameters to None (or fill them with zeros)."""
         for parameter in self.parameters():
             if set_to_none:
                 parameter.grad = None
@@ -311,7 +310,7 @@ class Module:
         return RemovableHandle(self._forward_hooks, hook)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the module's ``repr``."""
+        """The text between the brackets of the module's ``repr``."""
         return ""
 
     def __repr__(self) -> str:

@@ -23,9 +23,9 @@ class MaxPool2d(Module):
         None means `kernel_size`.
     padding, dilation : int or (rows, columns)
     return_indices : bool
-        Return also where each maximum was, for `MaxUnpool2d`.
+        Also return the position of each maximum, for `MaxUnpool2d`.
     ceil_mode : bool
-        Keep a last window that is cut by the border.
+        Keep a last window that reaches over the border.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class WeightedMaxPool2d(Module):
     padding, dilation : int or (rows, columns)
     ceil_mode : bool
     channels : int, optional
-        Give each of so many channels a W and a B of its own: ``weight`` (C, U, V) and ``bias``
-        (C,). None shares one among all: ``weight`` (U, V) and ``bias`` ().
+        The number of channels, each of which gets a W and a B of its own: ``weight`` (C, U, V) and ``bias`` (C,). By
+        default all channels share one: ``weight`` (U, V) and ``bias`` ().
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class WeightedMaxPool2d(Module):
 
 
 class MaxUnpool2d(Module):
-    """Put each maximum back where it was, zeros elsewhere; see `functional.max_unpool2d`.
+    """Put each maximum back in its position, with zeros elsewhere; see `functional.max_unpool2d`.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class AvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of as many windows as the output has cells; see `functional.adaptive_avg_pool2d`.
+    """Average over windows that divide the image into `output_size` cells; see `functional.adaptive_avg_pool2d`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is done to the gradients of a module; ``torch.nn.utils``."""
+"""Functions on the gradients of a module, as in ``torch.nn.utils``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["clip_grad_norm_", "get_total_norm"]
 
 
 def get_total_norm(tensors: Iterable[Tensor]) -> float:
-    """The Euclidean norm of all values of all tensors as one vector, summed in float64."""
+    """The Euclidean norm of one vector that holds all values of all tensors; summed in float64."""
     return float(np.sqrt(sum(float(np.square(t.array.astype(np.float64, copy=False)).sum()) for t in tensors)))
 
 
@@ -24,21 +24,21 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, erro
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are skipped.
+        Parameters without a gradient are skipped.
     max_norm : float
     error_if_nonfinite : bool
 
     Returns
     -------
     float
-        The norm before (PyTorch returns it as a tensor).
+        The norm before clipping (PyTorch returns a tensor).
 
     Raises
     ------
     ValueError
         If `max_norm` is not positive.
     RuntimeError
-        If asked for, and the norm is NaN or infinite.
+        If `error_if_nonfinite` is set and the norm is NaN or infinite.
 
     References
     ----------

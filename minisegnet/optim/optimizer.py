@@ -63,10 +63,9 @@ class Optimizer:
     Attributes
     ----------
     param_groups : list of dict
-        Each with ``params`` and the options of this group (``lr``, ...), which may be changed
-        between steps.
+        Each holds ``params`` and the options of its group (``lr``, ...), which may be changed between steps.
     state : dict
-        For each parameter what is remembered between steps, by name.
+        For each parameter, the values that are kept between steps, by name.
     """
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
@@ -85,7 +84,7 @@ class Optimizer:
         Raises
         ------
         TypeError, ValueError
-            If something is no parameter (a leaf tensor), comes twice, or an option is unknown.
+            If a value is not a leaf tensor, a parameter is given twice, or an option is unknown.
         """
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else list(given)
@@ -107,7 +106,7 @@ class Optimizer:
         self.param_groups.append(options)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients (or fill them with zeros). Without it they add up from step to step."""
+        """Set the gradients to None (or fill them with zeros). Without this call they add up from step to step."""
         for parameter in (p for group in self.param_groups for p in group["params"]):
             if set_to_none:
                 parameter.grad = None
@@ -119,30 +118,31 @@ class Optimizer:
         if not backend.computes():
             return
         for group in self.param_groups:
-            alike: dict[Hashable, list[Tensor]] = {}  # a parameter that got its first gradient late is younger
+            # Parameters with different step counts (one got its first gradient later) are updated in separate calls.
+            alike: dict[Hashable, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    alike.setdefault(self._age(parameter), []).append(parameter)
+                    alike.setdefault(self._batch_key(parameter), []).append(parameter)
             for age, params in alike.items():
                 gradients = [p.grad.array if p.grad.array.flags.c_contiguous else p.grad.array.copy(order="C") for p in params]  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
-                    parameter._memory.changes += 1  # a graph that used the old values must not be used any more
+                    parameter._memory.changes += 1  # a graph that used the old values refuses `backward`
 
     def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps", "momentum"):
             if name in options and not options[name] >= 0:
                 raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {options[name]}")
 
-    def _age(self, parameter: Tensor) -> Hashable:
-        """What parameters must agree in to be updated in one call."""
+    def _batch_key(self, parameter: Tensor) -> Hashable:
+        """A key that is equal for parameters which one call can update together."""
         raise NotImplementedError
 
     def _update(self, group: dict[str, Any], age: Any, params: list[Tensor], gradients: list) -> None:
         raise NotImplementedError
 
     def _remembered(self, name: str, params: list[Tensor]) -> list:
-        """Arrays of the parameters' shapes that live from step to step; zeros at first."""
+        """The arrays of this name in the parameters' state; zeros in the parameters' shapes before the first step."""
         for p in params:
             state = self.state.setdefault(p, {})
             if name not in state:  # not setdefault, which would make and fill new arrays in every step
@@ -229,7 +229,7 @@ class SGD(Optimizer):
         if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
 
-    def _age(self, parameter: Tensor) -> bool:
+    def _batch_key(self, parameter: Tensor) -> bool:
         return "momentum_buffer" not in self.state.get(parameter, {})
 
     def _update(self, group: dict[str, Any], age: bool, params: list[Tensor], gradients: list) -> None:
@@ -270,7 +270,7 @@ class Adam(Optimizer):
         if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
             raise ValueError(f"{type(self).__name__}: betas must be two numbers from 0 to less than 1, got {options['betas']}")
 
-    def _age(self, parameter: Tensor) -> int:
+    def _batch_key(self, parameter: Tensor) -> int:
         return self.state.get(parameter, {}).get("step", 0) + 1
 
     def _update(self, group: dict[str, Any], age: int, params: list[Tensor], gradients: list) -> None:
@@ -347,7 +347,7 @@ class RMSprop(Optimizer):
         if not 0 <= options["alpha"] <= 1:
             raise ValueError(f"RMSprop: alpha must lie between 0 and 1, got {options['alpha']}")
 
-    def _age(self, parameter: Tensor) -> None:
+    def _batch_key(self, parameter: Tensor) -> None:
         return None  # every step is the same
 
     def _update(self, group: dict[str, Any], age: None, params: list[Tensor], gradients: list) -> None:

@@ -216,3 +216,9 @@ def test_a_forward_of_its_own_is_not_bypassed_by_fusion():
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()).eval()
     model[1].forward = lambda x: x * 0 + 7
     assert (model(Tensor(np.ones((1, 1, 2, 2), np.float32))).array == 7).all()
+
+
+def test_an_identity_with_a_forward_of_its_own_is_not_skipped():
+    model = nn.Sequential(nn.Identity())
+    model[0].forward = lambda x: x + 1
+    assert model(tensor([1.0])).tolist() == [2.0]
