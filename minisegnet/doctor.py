@@ -120,7 +120,7 @@ def _numba() -> list[tuple[str, str]]:
     try:
         import numba
     except ImportError as error:
-        return [("numba", f"cannot be imported: {error}. To mend it: pip install --force-reinstall numba")]
+        return [("numba", f"cannot be imported: {error}. To fix it: pip install --force-reinstall numba")]
     import minisegnet_kernels
 
     config: Any = numba.config

@@ -1,9 +1,9 @@
 """Speed, measured: each operation and a whole training step, beside PyTorch where it is installed.
 
-Every library runs in a process of its own (`worker`), because two pools of threads in one
-process slow each other down; the parent (`runner`) asks them in turn, so that a change of
-the machine's mood meets all of them, and compares their results before any time counts and again, with other
-values, when all are measured. What was reached is judged by a roof that is measured in the same run.
+Each library runs in its own process (`worker`), because two thread pools in one process slow each other down. The
+parent process (`runner`) asks the libraries in turn, so that other load on the machine affects all of them alike. It
+compares their results before the timings and again, on other inputs, after them. A time is judged by the roofline of
+the machine, which is measured in the same run.
 """
 
 from .results import Result, Run

@@ -1,4 +1,4 @@
-"""What a program is made of: lines of code, and on a GPU registers and shared memory."""
+"""The size of a program: its lines of code and, on a GPU, its registers and shared memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .counted import watching
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch on a GPU: the template instance, the file that it is in, a thread's registers, a block's bytes of shared memory."""
+    """One launch on a GPU: the template instance, its file, registers per thread and bytes of shared memory per block."""
 
     kernel: str
     path: Path | None
@@ -31,12 +31,12 @@ class Launch:
 
 
 def of(call: Callable[[], Any], backend: str) -> dict[str, Any]:
-    """Run a phase once and tell its ``costs`` (operations, bytes), ``lines`` of code and ``kernels``.
+    """Run a phase once and return its ``costs`` (operations, bytes), ``lines`` of code and ``kernels``.
 
     Parameters
     ----------
     backend : str
-        The one that is selected.
+        The backend that is selected.
     """
     equations: dict[str, Cost] = {}
 
@@ -58,7 +58,7 @@ def of(call: Callable[[], Any], backend: str) -> dict[str, Any]:
 
 @contextmanager
 def launches() -> Iterator[list[Launch]]:
-    """Collect what is launched on a GPU, in CUDA C++ through CuPy or in Numba's CUDA; nothing that is emulated or simulated."""
+    """Collect the launches on a GPU, of CUDA C++ through CuPy and of Numba's CUDA. The emulator and the simulator are not watched."""
     from minisegnet_kernels.cuda import gpu
 
     function, seen = gpu.function, []
@@ -85,7 +85,7 @@ def launches() -> Iterator[list[Launch]]:
     finally:
         if numba_cuda:
             numba_cuda._listeners.remove(listen)
-            for program in programs.values():  # a value for each signature; one was launched, or all are alike
+            for program in programs.values():  # one value for each compiled signature; we do not know which ran, so take the largest
                 registers, shared = program.get_regs_per_thread(), program.get_shared_mem_per_block()
                 seen.append(Launch(program.py_func.__name__, None, max(registers.values()), max(shared.values())))
 
@@ -99,7 +99,7 @@ def _numba_cuda() -> Any:
 
 
 def lines_of(equations: Sequence[str], backend: str, seen: Sequence[Launch] = ()) -> int:
-    """Lines of code of a backend's programs for some equations; a rung of the ladder counts with its whole file and headers."""
+    """Lines of code of a backend's programs for some equations. A rung of the ladder counts with its whole file and its headers."""
     texts = {}
     rungs = {launch.path for launch in seen if launch.path is not None and launch.path.parent.name == "ladder"}
     for equation in equations:
@@ -111,16 +111,16 @@ def lines_of(equations: Sequence[str], backend: str, seen: Sequence[Launch] = ()
 
 @cache
 def file_lines(path: Path) -> int:
-    """Lines of code of a ``.cu`` file with the headers of its own folder; what all kernels share is not counted."""
+    """Lines of code of a ``.cu`` file and the headers beside it. Headers that all kernels share are not counted."""
     text = path.read_text(encoding="utf-8")
     beside = [path.parent / name for name in re.findall(r'^#include "([^"/]+)"', text, re.M)]
     return code_lines(text, ".cu") + sum(file_lines(other) for other in beside)
 
 
 def compiled(path: Path, kernels: Sequence[str], architecture: str = "sm_90") -> list[dict[str, Any]]:
-    """What NVRTC says of template instances in a file, with no GPU: shared memory is that without what a launch adds.
+    """Registers and static shared memory of template instances in a file, as NVRTC reports them; needs no GPU.
 
-    Empty where NVRTC is not installed.
+    Empty if NVRTC is not installed.
     """
     from minisegnet_kernels.cuda import nvrtc
     from minisegnet_kernels.cuda.source import read
@@ -133,7 +133,7 @@ def compiled(path: Path, kernels: Sequence[str], architecture: str = "sm_90") ->
 
 
 def code_lines(text: str, suffix: str) -> int:
-    """Lines with code on them: no comments, no blank lines, no docstrings."""
+    """Lines that contain code; comments, blank lines and docstrings are not counted."""
     if suffix != ".py":
         bare = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S)
         return sum(bool(line.strip()) for line in bare.splitlines())

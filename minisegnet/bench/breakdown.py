@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: a clock around every equation that runs, of a GPU two events in its stream."""
+"""Where the time of a training step goes: every equation that runs is timed, on a GPU by two events in its stream."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ REST = "everything else"
 
 @dataclass
 class Share:
-    """What one equation takes of a step.
+    """The part of a step that one equation takes.
 
     Attributes
     ----------
     equation : str
     calls : int
-        In a step.
+        Calls per step.
     seconds : float
-        Mean over the steps.
+        Of all calls of a step; the mean over the steps.
     cost : Cost
         Of all calls of a step.
     """
@@ -41,7 +41,7 @@ class Share:
 class Breakdown:
     """One training step: its median time, and the shares of its equations, the largest first.
 
-    What no equation accounts for (copies, the engine, Python) is the last of the shares.
+    The last share is the rest: copies, the engine, Python.
     """
 
     seconds: float
@@ -50,7 +50,7 @@ class Breakdown:
 
 
 def measure(threads: int = 2, steps: int = STEPS, device: str = "cpu") -> Breakdown:
-    """Time the U-Net's training step in this process, equation by equation; on a GPU channels last, with TF32."""
+    """Time a U-Net's training step in this process, equation by equation. On a GPU it runs channels last, with TF32."""
     from minisegnet_kernels import backends
 
     from .libraries import Minisegnet
@@ -62,13 +62,13 @@ def measure(threads: int = 2, steps: int = STEPS, device: str = "cpu") -> Breakd
 
 
 def divide(step: Callable[[], Any], steps: int, clock: Any = None) -> Breakdown:
-    """Divide the time of `step` among the equations that it runs; it is run once beforehand, which compiles.
+    """Divide the time of `step` among the equations that it runs. One untimed call beforehand compiles them.
 
     Parameters
     ----------
     clock : optional
-        Of `clock`, by default that on the wall. Marks are read when the step is over, so that nothing waits within it. On a
-        GPU the time of an equation has that in which the device waited for the host to launch its kernels.
+        A clock from the module `clock`; by default `Wall`. Its marks are read after the step, so that nothing waits during
+        it. On a GPU the time of an equation includes the time for which the device waited for the host to launch kernels.
     """
     clock = clock or Wall()
     step()
@@ -96,13 +96,13 @@ def divide(step: Callable[[], Any], steps: int, clock: Any = None) -> Breakdown:
 
 
 def from_dict(record: dict[str, Any]) -> Breakdown:
-    """Of a record that ``minisegnet bench --breakdown --json`` wrote."""
+    """Read back a record that ``minisegnet bench --breakdown --json`` wrote."""
     shares = [Share(s["equation"], s["calls"], s["seconds"], Cost(**s["cost"])) for s in record["shares"]]
     return Breakdown(record["seconds"], shares, record["device"])
 
 
 def table(found: Breakdown, roof: Roof) -> str:
-    """For the screen: milliseconds, share, what was reached, and percent of the roof."""
+    """A table for the screen: milliseconds, share, the rates that were reached, and percent of the roof."""
     total = sum(share.seconds for share in found.shares)
     head = f"{'equation':30}{'calls':>6}{'ms':>9}{'share':>8}{'GFLOP/s':>9}{'GB/s':>8}{'of roof':>9}"
     lines = [f"one step: {1e3 * found.seconds:.1f} ms", "", head]

@@ -1,4 +1,4 @@
-"""What is measured. An expression is valid for minisegnet and for PyTorch: the names are the same."""
+"""The cases that are measured. One expression serves minisegnet and PyTorch, because the names are the same."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """A differentiable expression of ``F`` and float32 arrays; the last of `integers` is a target."""
+    """A differentiable expression of ``F``, float32 arrays of the given shapes and, if `classes` is positive, a target."""
 
     expression: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
-    classes: int = 0  # if positive, an integer target of the images' size follows the arrays
+    classes: int = 0  # if positive, the last argument is an integer target of the images' size
 
     def arrays(self, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Floating-point arguments, and integer ones."""
+        """The floating-point arguments, and the integer ones."""
         rng = np.random.default_rng(seed)
         floats = [rng.standard_normal(shape, np.float32) for shape in self.shapes]
         n, _, *size = self.shapes[0]
@@ -35,7 +35,7 @@ def _conv(channels: int, outputs: int, size: int, kernel: int = 3) -> Case:
 
 
 def _norm_relu(F: Any, x: Any, w: Any, b: Any) -> Any:
-    """As each library's network computes it: here in one function, in PyTorch in two."""
+    """Batch normalisation and ReLU as each library's network computes them: here in one function, in PyTorch in two."""
     if hasattr(F, "batch_norm_relu"):
         return F.batch_norm_relu(x, None, None, w, b, True)
     return F.relu(F.batch_norm(x, None, None, w, b, True))
@@ -66,11 +66,11 @@ def _step(batch: int, size: int) -> str:
 
 
 STEP = _step(8, 128)
-#: What `bench --sweep` measures: (batch, size), one of them varied at a time.
+#: The steps that `bench --sweep` measures: (batch, size), one of which varies at a time.
 SWEEP = {_step(batch, size): (batch, size) for batch, size in ((1, 64), (2, 64), (4, 64), (8, 64), (4, 32), (4, 128), (4, 256))}
-#: Training steps of all sizes.
+#: The training steps of all sizes.
 STEPS = {STEP: (8, 128), **SWEEP}
-#: What `bench --quick` measures: one of each kind, and a step on half of the images.
+#: The cases that `bench --quick` measures: one of each kind, and a training step on half as many images.
 QUICK = (
     "conv 3×3  16→16, 128²",
     "conv 3×3  128→128, 16²",

@@ -1,8 +1,8 @@
 """Clocks, and the roofs that they measure.
 
-On a CPU a time is that on the wall around the call. On a GPU it lies between two events in the stream, so that
-the way from Python to the device is not in it as long as the device has work; before the first event the L2
-cache is overwritten, since in a network each layer finds there what others left.
+On a CPU a time is wall-clock time around the call. On a GPU it is the time between two events in the stream, which
+excludes Python's overhead as long as the device has work queued. The L2 cache is overwritten before the first event,
+because in a network a layer finds the cache filled by other layers.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-#: Written before each timing on a GPU: more than any L2 cache holds today.
+#: Bytes written before each timing on a GPU: more than any L2 cache holds today.
 FLUSHED = 256 * 2**20
-#: A copy's two arrays together: more than the caches of a laptop or of one socket.
+#: Bytes of the two arrays of a copy together: more than the caches of a laptop or of one socket hold.
 COPIED = {"cpu": 256 * 2**20, "cuda": 2**30}
-#: Rows and columns of the matrices that are multiplied.
+#: Rows, and columns, of the matrices that are multiplied.
 MATRIX = {"cpu": 1024, "cuda": 8192}
 
 
 class Wall:
-    """Of a CPU."""
+    """The clock of a CPU: wall-clock time."""
 
     mark = staticmethod(time.perf_counter)
 
@@ -36,7 +36,7 @@ class Wall:
 
 
 class CupyEvents:
-    """Of a GPU, through CuPy."""
+    """The clock of a GPU: CuPy's events."""
 
     def __init__(self) -> None:
         import cupy
@@ -50,7 +50,7 @@ class CupyEvents:
         return self.between(start, self.mark())
 
     def mark(self) -> Any:
-        """An event in the stream, which the device passes when it has done what came before."""
+        """Record an event in the stream; the device reaches it when it has finished all earlier work."""
         event = self._cuda.Event()
         event.record()
         return event
@@ -61,7 +61,7 @@ class CupyEvents:
 
 
 class TorchEvents:
-    """Of a GPU, through PyTorch."""
+    """The clock of a GPU: PyTorch's events."""
 
     def __init__(self) -> None:
         import torch
@@ -79,7 +79,7 @@ class TorchEvents:
 
 
 def roof(clock: Any, xp: Any, device: str, copy: Callable[[Any, Any], Any], make: Callable[[np.ndarray], Any], rounds: int = 10) -> dict:
-    """The best of several matrix products, and of several copies: FLOP/s, and bytes read and written a second.
+    """The fastest of several matrix products and of several copies: FLOP/s, and bytes read and written per second.
 
     Parameters
     ----------
@@ -101,13 +101,13 @@ def roof(clock: Any, xp: Any, device: str, copy: Callable[[Any, Any], Any], make
 
 
 def launch(clock: Any, empty: Callable[[], Any], finish: Callable[[], None], count: int = 200) -> dict[str, float]:
-    """Seconds for which launching an empty kernel keeps the ``host``, and that it takes the ``device`` between two events; the best of ten."""
+    """Seconds that launching an empty kernel takes on the ``host``, and on the ``device`` between two events; the best of ten each."""
     empty()
     finish()
     host = []
     for _ in range(10):
         start = time.perf_counter()
-        for _ in range(count):  # fewer than the driver's queue holds, or the host would wait for the device
+        for _ in range(count):  # fewer than the driver's queue holds; otherwise the host would wait for the device
             empty()
         host.append((time.perf_counter() - start) / count)
         finish()
@@ -115,7 +115,7 @@ def launch(clock: Any, empty: Callable[[], Any], finish: Callable[[], None], cou
 
 
 def empty_cuda() -> Callable[[], None]:
-    """Launches a kernel of CUDA C++ that does nothing."""
+    """A function that launches an empty kernel in CUDA C++."""
     import cupy
 
     kernel = cupy.RawKernel('extern "C" __global__ void empty() {}', "empty")
@@ -123,7 +123,7 @@ def empty_cuda() -> Callable[[], None]:
 
 
 def empty_numba_cuda() -> Callable[[], None]:
-    """Launches a kernel of Numba's CUDA that does nothing."""
+    """A function that launches an empty kernel in Numba's CUDA."""
     from minisegnet_kernels.cuda import jit
 
     @jit.kernel

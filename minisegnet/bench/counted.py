@@ -1,4 +1,4 @@
-"""A look at every equation that runs: what it was, what it costs by `minisegnet_kernels.cost`, from when to when it ran."""
+"""Watch every equation that runs: its id, its cost by `minisegnet_kernels.cost`, when it began and when it ended."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from minisegnet_kernels.cost import Cost, of
 
 @contextmanager
 def watching(notice: Callable[[str, Cost, Any, Any], None], mark: Callable[[], Any] = time.perf_counter) -> Iterator[None]:
-    """Inside, `notice` is told of each equation: its id, its cost, a mark from before it and one from after it.
+    """Inside the block, call ``notice(id, cost, start, end)`` after each equation.
 
     Parameters
     ----------
     mark : callable
-        Of a clock; the clock's ``between`` makes seconds of two marks.
+        The method ``mark`` of a clock, which returns `start` and `end`. The clock's ``between`` turns two marks into seconds.
     """
 
     def watched(equation: str, program: Callable[..., Any], *arrays: Any, **options: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The rungs of the convolution ladder in the emulator: what each moves and meets, beside what theory says.
+"""The memory traffic of the rungs of the convolution ladder, counted in the emulator and compared with theory.
 
-It uses no clock: an emulator's time says nothing about a GPU. It counts what makes a kernel fast or slow there, and the counts
-are the same on every machine: bytes that threads request from memory, sectors of 32 bytes that these requests touch, and
-turns (wavefronts) of shared memory.
+No clock is used, because an emulator's time says nothing about a GPU. The counts are what makes a kernel fast or slow there,
+and they are the same on every machine: bytes that threads request from memory, sectors of 32 bytes that these requests
+touch, and turns (wavefronts) of shared memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Layer:
         return {"stride": (1, 1), "padding": ((p, p), (p, p)), "dilation": (1, 1), "groups": 1}
 
     def arguments(self, equation: str, last: bool, seed: int = 0) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """What the equation is called with: arrays of small random numbers, and options."""
+        """The arguments of an equation: arrays of small random numbers, and options."""
         rng = np.random.default_rng(seed)
         image = lambda channels: rng.standard_normal((self.batch, channels, *self._sizes(channels)), np.float32)
         lay = channels_last if last else np.asarray
@@ -70,21 +70,21 @@ class Counted:
     layout : str
         ``"rows first"`` (NCHW) or ``"channels last"`` (NHWC in memory).
     operations, least_bytes : int
-        By the cost model.
+        The minimum by the cost model: each array is read or written once.
     bytes : int
-        That threads read and wrote in global memory; every request counts, even if a cache could serve it.
+        Bytes that threads read and wrote in global memory. Every request counts, even if a cache could serve it.
     predicted_bytes : int or None
-        The same by theory (`predicted`); None where there is none.
+        The same by theory (`predicted`); None if the theory does not cover the rung.
     sectors, least_sectors : int
-        Of 32 bytes: touched by the warps' requests, and what the different bytes of each would need if they lay together.
+        Sectors of 32 bytes that the warps' requests touch, and the number that would hold the distinct bytes of each request.
     wavefronts, least_wavefronts : int
-        Turns of shared memory, and what they would be without bank conflicts.
+        Turns of shared memory, and the number without bank conflicts.
     error : float
         Largest difference from the reference in float64, relative to its largest value.
     lines : int
-        Of code in the rung's file and its own headers, without comments.
+        Lines of code, without comments, in the rung's file and its own headers.
     kernels : list of dict
-        ``name``, ``registers`` and bytes of static ``shared`` memory of what was launched, compiled for sm_90; empty without NVRTC.
+        ``name``, ``registers`` and bytes of static ``shared`` memory of each kernel, compiled for sm_90; empty without NVRTC.
     """
 
     label: str
@@ -106,12 +106,12 @@ class Counted:
 
     @property
     def intensity(self) -> float:
-        """Operations for each byte that was asked for."""
+        """Operations per requested byte."""
         return self.operations / self.bytes
 
     @property
     def turns(self) -> float:
-        """Of shared memory, for 1000 multiply-adds."""
+        """Turns of shared memory per 1000 multiply-adds."""
         return 2000 * self.wavefronts / self.operations
 
     @property
@@ -120,25 +120,25 @@ class Counted:
 
 
 def count(layer: Layer, rungs: Sequence[Rung] = RUNGS, progress: Callable[[str], None] = lambda message: None) -> list[Counted]:
-    """Run rungs in the watched emulator; those that do not serve the layer in either layout are left out.
+    """Run rungs in the emulator and count. Rungs that serve the layer in neither layout are left out.
 
-    A rung gets its images rows first if it serves that, unless it is faster where the channels lie last.
+    A rung gets its images in its best layout if it serves the layer in that one, else in the other.
 
     Raises
     ------
     BackendError
-        If there is no compiler for the emulator; tells how to get one.
+        If there is no compiler for the emulator; the message says how to get one.
     ArithmeticError
         If a rung's result is wrong.
     """
     here = backends.available()["cuda"]
     if not here:
-        raise backends.BackendError(f"the ladder cannot be emulated here: {here.reason}. To mend it: {here.mend}")
+        raise backends.BackendError(f"the ladder cannot be emulated here: {here.reason}. To fix it: {here.mend}")
     found = []
     for rung in rungs:
         last = next((last for last in (rung.best_last, not rung.best_last) if _serves(rung, layer, last)), None)
         if last is None:
-            progress(f"{rung.label} {rung.name}: serves {rung.needs}, so not this layer")
+            progress(f"{rung.label} {rung.name}: left out; it serves {rung.needs}")
             continue
         progress(f"{rung.label} {rung.name}, {rung.equation}")
         found.append(_count(rung, layer, last))
@@ -157,7 +157,7 @@ def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
     expected = getattr(reference, rung.equation.partition(".")[2])(*(a.astype(np.float64) for a in arrays), **options)
     error = float(np.abs(result - expected).max() / np.abs(expected).max())
     if not error <= (1e-2 if rung.tf32 else 1e-4):
-        raise ArithmeticError(f"rung {rung.label} ({rung.name}) is wrong by {error:.1e} of its largest result")
+        raise ArithmeticError(f"rung {rung.label} ({rung.name}) differs from the reference by {error:.1e} of the largest value")
     least = cost.of(rung.equation, arrays, **options)
     total = {name: sum(launch.counters[name] for launch in launches) for name in emulator.COUNTERS}
     return Counted(
@@ -184,28 +184,27 @@ def _count(rung: Rung, layer: Layer, last: bool) -> Counted:
 
 
 def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | None:
-    """Bytes that a rung has to ask memory for, from the size of its tile alone; None where the theory does not reach.
+    """Bytes that a rung has to request from memory, from the size of its tile alone; None if the theory does not cover the rung.
 
-    A block that makes a tile of BM pixels × BN channels needs the cells of x for BN channels once, and the
-    weights for BM pixels once: of K products each, x passes ⌈O/BN⌉ times and w ⌈pixels/BM⌉ times. The direct
-    form is a tile of 1 × 1. The halo tile needs the cells *under* BM pixels instead of K for each of them, and Winograd's
-    the cells under 2 × 2.
-    Each output is written once and reads its bias; padding takes no memory. Where tiles hang over the edge, a rung that
-    reads the last row again for each row that does not exist requests more than this.
+    A block computes a tile of BM pixels × BN channels. It reads each cell of x once for all BN channels and each weight once
+    for all BM pixels. All blocks together therefore read x ⌈O/BN⌉ times and w ⌈pixels/BM⌉ times. The direct form is a
+    tile of 1 × 1. A halo tile reads the cells *under* its BM pixels once, not the whole window of each pixel; Winograd's does
+    the same for 2 × 2 pixels. Each output is written once and reads its bias; padding is not read. Where a tile extends past
+    the edge, a rung that re-reads the last row as a stand-in for missing rows requests more than this.
 
     Parameters
     ----------
     launched : sequence of str
-        The kernel instances, where the width of a tile is a template parameter.
+        The kernel instances that ran. Some have the width of their tile as a template parameter.
     """
     if rung.equation == "conv2d.grad_weight":
-        return None  # its sum runs over the pixels, and is split
+        return None  # it sums over the pixels, split among blocks
     pixels = layer.batch * layer.size**2
     sources, results = (layer.channels, layer.outputs) if rung.equation == "conv2d.forward" else (layer.outputs, layer.channels)
     weights = layer.channels * layer.outputs * layer.kernel**2
     numbers = rung.module.source.constants
-    rest = pixels * results * (2 if rung.equation == "conv2d.forward" else 1)  # results, and the bias of each
-    met = layer.batch * _inside(layer, 1) ** 2 * sources  # cells of all windows, those on the padding left out
+    rest = pixels * results * (2 if rung.equation == "conv2d.forward" else 1)  # each result, and the bias that it reads
+    met = layer.batch * _inside(layer, 1) ** 2 * sources  # cells of all windows, without padding
     if rung.name == "direct":
         return 4 * (2 * met * results + rest)
     if rung.name == "tile":
@@ -224,19 +223,19 @@ def predicted(rung: Rung, layer: Layer, launched: Sequence[str] = ()) -> int | N
 
 
 def _width(launched: Sequence[str]) -> int:
-    """Of ``conv2d_forward__tf32_tuned<32>`` the 32."""
+    """The template parameter in a kernel's name: 32 in ``conv2d_forward__tf32_tuned<32>``; 0 if there is none."""
     found = [int(n) for kernel in launched for n in re.findall(r"[<, ](\d+)[,>]", kernel)]
     return found[0] if found else 0
 
 
 def _inside(layer: Layer, tile: int) -> int:
-    """Σ over the tiles of one axis: cells of the image in reach of a tile."""
+    """Along one axis, the sum over the tiles of the cells of the image that a tile reads."""
     p = layer.kernel // 2
     starts = range(0, layer.size, tile)
     return sum(min(layer.size, start + tile - 1 - p + layer.kernel) - max(0, start - p) for start in starts)
 
 
-# --- what is shown ----------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------
 
 
 def listing(rungs: Sequence[Rung] = RUNGS) -> str:
@@ -261,7 +260,7 @@ def _estimate(rung: Rung) -> str:
 
 
 def table(found: Sequence[Counted], layer: Layer) -> str:
-    """For the screen: memory that was asked for, sectors, operations for each byte; turns of shared memory, and for 1000 multiply-adds."""
+    """A table for the screen: requested memory, sectors, operations per byte, turns of shared memory. `docs/ladder.md` explains it."""
     wide = max(len(f"{c.label} {c.name}") for c in found)
     head = ("equation", "memory", "asked KiB", "theory", "× least", "sectors", "least", "FLOP/B", "turns", "least", "conflicts", "/1000 MA")
     lines = [f"{layer}, float32; at least {found[0].least_bytes / 1024:.0f} KiB for {found[0].operations / 1e6:.1f} MFLOP", ""]

@@ -1,4 +1,4 @@
-"""The libraries that are measured, behind one set of names."""
+"""The libraries that are measured, behind one interface."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from . import clock
 
-#: Of the U-Net whose training step is measured.
+#: Width of the U-Net whose training step is measured.
 WIDTH = 0.25
 
 
 class Minisegnet:
     """This library, with one of its backends.
 
-    On a GPU ``cuda`` comes rows first or ``-last`` (channels last), with TF32 or, as ``-fp32``, without; ``cuda-graph`` is
-    ``cuda-last`` with the whole training step recorded as one CUDA graph.
+    On a GPU ``cuda`` has four forms: rows first (NCHW), or channels last with the suffix ``-last``; with TF32, or without
+    it with the suffix ``-fp32``. ``cuda-graph`` is ``cuda-last`` with the whole training step recorded as one CUDA graph.
     """
 
     def __init__(self, name: str, threads: int, device: str):
@@ -32,7 +32,7 @@ class Minisegnet:
         self.graph, self.last = name == "cuda-graph", "-last" in name or name == "cuda-graph"
         self.layout = "channels last" if self.last else "rows first"
         self.precision = "tf32" if device == "cuda" and self.backend == "cuda" and "-fp32" not in name else "float32"
-        os.environ["CUPY_TF32"] = str(int(self.precision == "tf32"))  # of the matrix product that is the roof
+        os.environ["CUPY_TF32"] = str(int(self.precision == "tf32"))  # for CuPy's matrix product, which measures the roof
         backend.allow_tf32(self.precision == "tf32")
         backend.use(self.backend)
         self.F, self._tensor, self._wrap, self._models, self._optim = functional, tensor, Tensor, models, optim
@@ -48,7 +48,7 @@ class Minisegnet:
         return clock.roof(self.clock, np, "cpu", np.copyto, np.asarray)
 
     def launch(self) -> dict[str, float] | None:
-        """Seconds of an empty kernel's launch; None without a GPU, or where the backend launches none of its own."""
+        """Seconds of an empty kernel's launch; None without a GPU, or for a backend that has no kernels of its own."""
         if self.device == "cpu" or self.backend == "numpy":
             return None
         empty = clock.empty_cuda() if self.backend == "cuda" else clock.empty_numba_cuda()
@@ -67,7 +67,7 @@ class Minisegnet:
         t.array[...] = self._tensor(values.astype(np.float32), device=self.device).array
 
     def finish(self) -> None:
-        """Wait until the device has done what it was asked for."""
+        """Wait until the device has finished its work."""
         if self.device == "cuda":
             import cupy
 
@@ -78,17 +78,18 @@ class Minisegnet:
 
     def unet(self) -> tuple[Any, Any]:
         model = self._models.create("unet", in_channels=1, num_classes=2, width=WIDTH).to(self.device)
-        if self.last:  # an image of one channel has no such layout: its first maps get it
+        if self.last:  # with one channel both layouts are the same, so the layout is set after the first convolution
             first = next(m for m in model.modules() if type(m).__name__ == "Conv2d")
             first.register_forward_hook(lambda module, given, maps: maps.to(memory_format="channels_last"))
         return model, self._optim.Adam(model.parameters(), lr=1e-3)
 
 
 class Torch:
-    """The peer, with its own choice of algorithms.
+    """PyTorch, the library that ours is compared with. It chooses its own algorithms.
 
-    On a GPU it comes in four forms: rows first or ``-last`` (channels last), with TF32 or, as ``-fp32``, without. ``torch``
-    alone is PyTorch's default: rows first, TF32 in convolutions. ``torch-compile`` is that, compiled by ``torch.compile``.
+    On a GPU it has four forms: rows first (NCHW), or channels last with the suffix ``-last``; with TF32, or without it with
+    the suffix ``-fp32``. Plain ``torch`` is PyTorch's default for convolutions: rows first, TF32. ``torch-compile`` is the
+    same, compiled by ``torch.compile``.
     """
 
     def __init__(self, name: str, threads: int, device: str):
@@ -126,13 +127,13 @@ class Torch:
             self._torch.cuda.synchronize()
 
     def prepare(self, call: Callable) -> Callable:
-        """As it is, or compiled; what cannot be compiled whole is an error at its first call."""
+        """Return `call` unchanged, or compiled. A call that cannot be compiled as one graph fails when it is first made."""
         if not self._compiles:
             return call
         import torch._functorch.config
 
-        self._torch._dynamo.reset()  # or the ninth shape of a function would be computed eagerly, and nobody would know
-        torch._functorch.config.donated_buffer = False  # the backward pass is timed by itself, several times
+        self._torch._dynamo.reset()  # without it, the ninth shape of a function would silently run eagerly
+        torch._functorch.config.donated_buffer = False  # the backward pass is timed alone and repeated
         return self._torch.compile(call, fullgraph=True, dynamic=False)
 
     def unet(self) -> tuple[Any, Any]:
@@ -144,7 +145,7 @@ class Torch:
 
 
 def _copy_by_all_threads() -> Callable[[Any, Any], None]:
-    """``copy(target, source)``, to measure the bandwidth of a CPU's memory: `numpy.copyto` uses one thread."""
+    """A function ``copy(target, source)`` that uses all threads, to measure a CPU's memory bandwidth; `numpy.copyto` uses one."""
     from minisegnet_kernels.jit import kernel, prange
 
     @kernel
@@ -156,5 +157,5 @@ def _copy_by_all_threads() -> Callable[[Any, Any], None]:
 
 
 def make(name: str, threads: int, device: str) -> Any:
-    """A library by its name."""
+    """Make a library from its name."""
     return (Torch if name.startswith("torch") else Minisegnet)(name, threads, device)

@@ -28,10 +28,10 @@ COLOURS = {
     "torch-last-fp32": "#dfb169",
     "torch-compile": "#8a5a12",
 }
-#: Of the rungs of the ladder, by number.
+#: Colours of the rungs of the ladder, by number.
 RUNGS = ["#444444", "#5e3c99", "#3f6fb5", "#1b9aaa", "#2a9d5f", "#7fb02e", "#c0b000", "#e07b39", "#d1495b"]
 KINDS = {"conv": "#1b6ca8", "batch": "#2a9d8f", "pool": "#8e6bbf", "cross": "#d1495b", "optim": "#e9a03b"}
-#: What `bars` puts side by side: of ours and of PyTorch what is fastest by intent, and the reference.
+#: The libraries that `bars` puts side by side: a reference, and the form of ours and of PyTorch that is meant to be fastest.
 AGAINST = {"cpu": ("numpy", "numba", "torch"), "cuda": ("numba_cuda", "cuda-last", "torch-last")}
 _MARKS = {"forward": "o", "backward": "s", "step": "D", "grad_input": "s", "grad_weight": "^"}
 
@@ -57,7 +57,7 @@ def relative(run: Run, path: Path, *, threads: int) -> None:
         axes.barh([i + (k - (len(others) - 1) / 2) * tall for i in range(len(rows))], ratio, tall * 0.9, label=name, color=_colour(name))
     axes.axvline(1, color=INK, linewidth=1)
     axes.set(xscale="log", ylim=(len(rows) - 0.4, -0.6))
-    axes.set_xlabel(f"time relative to {base}, {threads} threads each (1 = equal, left of it = faster)")
+    axes.set_xlabel(f"time relative to {base}, {threads} threads each (1 = equal; left of it = faster)")
     axes.set_yticks(range(len(rows)), [f"{case}  {phase}" for case, phase in rows], fontsize=8)
     quiet_axes(axes)
     axes.tick_params(axis="y", labelsize=8)
@@ -81,9 +81,9 @@ def bars(runs: Sequence[Run], path: Path) -> None:
             if r.library in AGAINST[run.device]:
                 key = r.case, run.device, r.library
                 own[key] = own.get(key, 0.0) + 1e3 * r.seconds
-        times |= {key: ms for key, ms in own.items() if key not in times}  # what was measured twice counts as it was the first time
+        times |= {key: ms for key, ms in own.items() if key not in times}  # of two measurements the first counts
     if not times:
-        raise ValueError("there is nothing to put side by side: the records have none of " + ", ".join(sum(AGAINST.values(), ())))
+        raise ValueError("nothing to compare: the records contain no times of " + ", ".join(sum(AGAINST.values(), ())))
     cases = list(dict.fromkeys(case for case, _, _ in times))
     who = [(device, name) for device, names in AGAINST.items() for name in names if any(key[1:] == (device, name) for key in times)]
     figure = new_figure(9, (0.13 * len(who) + 0.14) * len(cases) + 1.9)
@@ -109,31 +109,27 @@ def bars(runs: Sequence[Run], path: Path) -> None:
     axes.grid(False, axis="y")
     axes.legend(loc="lower center", bbox_to_anchor=(0.35, 1.0), ncols=3, frameon=False, fontsize=8)
     gpu = any(device == "cuda" for device, _ in who)
-    below = (
-        "hatched: on the GPU, channels last, with TF32 where the library has it"
-        if gpu
-        else "no GPU is in these records: bars of the CPU alone"
-    )
-    _title(figure, "CPU against GPU" if gpu else "What each operation takes on a CPU", below)
+    below = "hatched: on the GPU, channels last, with TF32 where the library has it" if gpu else "CPU only: these records contain no GPU"
+    _title(figure, "CPU against GPU" if gpu else "Time of each operation on a CPU", below)
     finish(figure, path)
 
 
 def roofline(runs: Sequence[Run], path: Path) -> None:
-    """What each case reached (FLOP/s) against its intensity (FLOP/B), under the roofs of its run; a panel for each run.
+    """FLOP/s of each case against its arithmetic intensity (FLOP/B), under the roofs of its run; one panel per run.
 
     Raises
     ------
     ValueError
-        If no case has arithmetic.
+        If no case has a floating-point operation.
     """
     runs = [run for run in runs if any(r.operations and r.bytes for r in run.results)]
     if not runs:
-        raise ValueError("a roofline needs a case with arithmetic: no equation of these has any")
+        raise ValueError("no case in these records has floating-point operations, so there is no roofline to draw")
     figure = new_figure(9, 5.6 * len(runs) + 0.6)
     height = figure.get_figheight()
     for k, run in enumerate(runs):
         _panel(figure.add_axes((0.09, (height - 0.75 - 5.6 * (k + 1) + 0.75) / height, 0.88, 4.7 / height)), run)
-    _title(figure, "Under the roof", "the roof is measured in the same run: the best matrix product and the best copy of any library")
+    _title(figure, "Under the roof", "the roof is measured in the same run: the fastest matrix product and the fastest copy of any library")
     finish(figure, path)
 
 
@@ -142,7 +138,7 @@ def _panel(axes: Any, run: Run) -> None:
     ladder = any(r.library[:1].isdigit() for r in shown)
     intensity = [r.operations / r.bytes for r in shown]
     ridges = [roof.ridge for roof in run.roofs.values()]
-    ends = np.array([min(*intensity, min(ridges) / 5) / 2, max(*intensity, *ridges) * 3])  # the slope and the flat, whatever is measured
+    ends = np.array([min(*intensity, min(ridges) / 5) / 2, max(*intensity, *ridges) * 3])  # shows both slope and plateau
     for kind, roof in run.roofs.items():
         corners = np.array([ends[0], roof.ridge, ends[1]])
         axes.plot(corners, np.minimum(roof.peak, corners * roof.bandwidth) / 1e9, color=INK, linewidth=1.4, zorder=1)
@@ -160,7 +156,7 @@ def _panel(axes: Any, run: Run) -> None:
         axes.scatter([], [], s=26, color=_colour(library), label=library)
     for phase in dict.fromkeys(r.phase for r in shown):
         axes.scatter([], [], s=26, marker=_MARKS.get(phase, "o"), facecolors="none", edgecolors=GREY, label=phase)
-    axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations for each byte of the least traffic (FLOP/B)", ylabel="GFLOP/s")
+    axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations per byte of the minimal traffic (FLOP/B)", ylabel="GFLOP/s")
     axes.xaxis.set_minor_formatter(lambda value, place: "")
     where = "GPU" if run.device == "cuda" else "CPU"
     axes.set_title(f"{where}: the rungs of the convolution ladder" if ladder else where, loc="left", fontsize=10, color=INK)
@@ -186,7 +182,7 @@ def waterfall(found: Breakdown, path: Path) -> None:
     axes.set(xlabel="milliseconds", xlim=(0, 1.1 * at), ylim=(len(names) - 0.4, -0.6))
     quiet_axes(axes)
     axes.grid(False, axis="y")
-    clock = "between events on a GPU" if found.device == "cuda" else "on a CPU"
+    clock = "on a GPU, timed by events" if found.device == "cuda" else "on a CPU"
     below = f"a U-Net of width ¼ on 8 images of 128², {clock}; median {1e3 * found.seconds:.1f} ms"
     _title(figure, "Where the time of a training step goes", below)
     finish(figure, path)
@@ -201,13 +197,13 @@ def sweep(run: Run, path: Path) -> None:
         for library in dict.fromkeys(r.library for r in run.results):
             points = sorted(_points(run.results, library, varied, fixed, common))
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=library, color=COLOURS.get(library))
-        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds a step")
+        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds per step")
         ticks = sorted({case[varied] for case in SWEEP.values() if case[fixed] == common})
         axes.set_xticks(ticks, list(map(str, ticks)))
         axes.xaxis.minorticks_off()
         quiet_axes(axes)
         axes.legend(frameon=False, fontsize=9)
-    _title(figure, "What a training step costs", "a U-Net of width ¼; forward, loss, backward and Adam")
+    _title(figure, "Time of a training step", "a U-Net of width ¼; forward, loss, backward and Adam")
     finish(figure, path)
 
 

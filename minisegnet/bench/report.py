@@ -1,4 +1,4 @@
-"""What a benchmark says: tables for the screen, JSON for the record."""
+"""The results of a benchmark as tables for the screen and as JSON records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEER = "torch"
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """Where and with what a benchmark ran: processor, GPU, versions, git hash."""
+    """The environment of a benchmark: date, processor, GPU, threads, versions and git hash."""
     packages = {}
     for name in ("minisegnet", "numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch"):
         try:
@@ -49,7 +49,7 @@ def _processor() -> str:
 
 
 def _gpu() -> dict[str, Any]:
-    """Name, driver and clocks of the first GPU, as the driver's own tool tells them; nothing without one."""
+    """Name, driver and clocks of the first GPU, from ``nvidia-smi``; empty without a GPU."""
     query = ["name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "power.limit"]
     try:
         done = subprocess.run(
@@ -69,7 +69,7 @@ def _commit() -> str | None:
 
 
 def table(run: Run) -> str:
-    """Milliseconds for each case and phase, the ratio of each backend to PyTorch, and what the last of ours reached."""
+    """Milliseconds of each case and phase, the ratio of each backend to PyTorch, and the rate that the last of our backends reaches."""
     results = run.results
     libraries = list(dict.fromkeys(r.library for r in results))
     ours = [name for name in libraries if not name.startswith("torch")]
@@ -97,7 +97,7 @@ def table(run: Run) -> str:
         rate, share = _reached(cells[judged], run)
         lines.append(line + f"{rate:>18}{share:>9}")
     lines += ["", *_closing(run)]
-    if len({case for case, _ in rows}) == 1:  # of several cases, nobody could say whose the largest was
+    if len({case for case, _ in rows}) == 1:  # the peak covers all cases, so it is only shown if there is one
         peaks = {name: max(r.peak_mib for r in results if r.library == name) for name in libraries}
         lines.append("peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items()))
     return "\n".join(lines)
@@ -108,10 +108,11 @@ _MORE = ("of PyTorch's speed", "error", "same bits", "lines", "registers", "shar
 
 
 def details(run: Run) -> str:
-    """A line for each case, phase and library.
+    """One line for each case, phase and library.
 
-    Time and its quartiles, what it reached, percent of PyTorch's speed at equal precision and layout, error, whether the bits
-    are the same again, lines of code; on a GPU registers of a thread and shared memory of a block, of the kernel that has most.
+    Columns: median time and quartiles, rate, percent of the roof, arithmetic intensity, percent of PyTorch's speed at equal
+    precision and layout, error, whether a second run gives the same bits, and lines of code; on a GPU also the largest number
+    of registers per thread and of bytes of shared memory per block among the kernels.
     """
     order = list(dict.fromkeys(r.case for r in run.results))
     rows: list[tuple[str, ...]] = [(*_COLUMNS, *_MORE)]
@@ -140,7 +141,7 @@ def details(run: Run) -> str:
 
 
 def _reached(result: Result | None, run: Run) -> tuple[str, str]:
-    """GFLOP/s of a case that arithmetic limits, GB/s of one that memory limits; and percent of the roof."""
+    """GFLOP/s if arithmetic limits the case, GB/s if memory does; and percent of the roof."""
     if result is None or not result.bytes:
         return "-", "-"
     bound = run.roofs[result.precision].bound(Cost(result.operations, result.bytes))
@@ -149,20 +150,20 @@ def _reached(result: Result | None, run: Run) -> tuple[str, str]:
 
 
 def _closing(run: Run) -> list[str]:
-    """The roofs, what a launch takes, and who has no times for what reason."""
+    """The roofs, the time of an empty launch, and the libraries without times with the reason."""
     lines = [f"{kind}: {roof_line(roof)}" for kind, roof in run.roofs.items()]
     for library, took in run.launches.items():
-        lines.append(f"empty kernel of {library}: {1e6 * took['host']:.1f} µs of the host, {1e6 * took['device']:.1f} µs of the device")
+        lines.append(f"empty kernel of {library}: {1e6 * took['host']:.1f} µs on the host, {1e6 * took['device']:.1f} µs on the device")
     return [*lines, *map(str, run.failures)]
 
 
 def save_json(run: Run, path: Path, *, threads: int) -> None:
-    """The record that tables and pictures of the documentation are made from."""
+    """Write a run as a JSON record; ``minisegnet bench --from`` makes tables and pictures of it."""
     save_record(run.to_dict(), path, threads=threads)
 
 
 def save_record(results: dict[str, Any], path: Path, *, threads: int) -> None:
-    """Figures, with where and with what they were measured, as JSON."""
+    """Write results as JSON, together with the environment in which they were measured."""
     document = {"environment": environment(threads), **results}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))

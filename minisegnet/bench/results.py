@@ -1,4 +1,4 @@
-"""What a benchmark finds out, and how it is read back from a record."""
+"""The results of a benchmark, and how they are read back from a record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minisegnet_kernels.cost import Roof
 
 @dataclass(frozen=True)
 class Result:
-    """Timings of one phase of one case in one library.
+    """The timing of one phase of one case in one library.
 
     Attributes
     ----------
@@ -24,22 +24,22 @@ class Result:
     peak_mib : float
         Largest memory of the worker so far, in MiB.
     operations, bytes : int
-        Of the phase, from the cost model: the same for all libraries, whatever they really do.
+        Of the phase, from the cost model. They are the same for all libraries, whatever a library really does.
     roof_seconds : float
-        The least time for these under the roof that was measured in the same run.
+        The least time that the measured roof allows for these operations and bytes.
     precision : {"float32", "tf32"}
-        Of the library's matrix products, and so whose roof that was.
+        Of the library's matrix products; the roof is that of the same precision.
     error : float
-        Largest difference of any result of the case from the first library's, over two seeds, relative to
-        the largest value of that result.
+        The largest difference of any result from the first library's, over two seeds, relative to the largest value of that
+        result.
     deterministic : bool or None
-        Whether two runs gave the same bits.
+        Whether two runs gave the same bits; None if unknown.
     layout : {"rows first", "channels last"}
-        How images lie in memory.
+        The memory layout of images.
     lines : int or None
-        Of code, without comments: of this library's programs for the equations of the phase.
+        Lines of code, without comments, of this library's programs for the equations of the phase; None if unknown.
     kernels : sequence of dict
-        What was launched on a GPU: ``name``, ``registers`` of a thread, bytes of ``shared`` memory of a block.
+        The kernels that were launched on a GPU: ``name``, ``registers`` per thread, bytes of ``shared`` memory per block.
     """
 
     case: str
@@ -60,13 +60,13 @@ class Result:
 
     @property
     def peer(self) -> str:
-        """PyTorch in the same precision and layout, as it is called on a GPU."""
+        """The name on a GPU of PyTorch at the same precision and layout."""
         return "torch" + ("-last" if self.layout == "channels last" else "") + ("-fp32" if self.precision == "float32" else "")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A library that has no times for a case (None: for any), and why."""
+    """Why a library has no times for a case. If `case` is None, it has none for any case."""
 
     case: str | None
     library: str
@@ -78,17 +78,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """What was measured together.
+    """Results that were measured together.
 
     Attributes
     ----------
     results : list of Result
     roofs : dict
-        Of each precision.
+        The roof of each precision.
     device : {"cpu", "cuda"}
     launches : dict
-        By library, on a GPU: seconds that launching an empty kernel takes the ``host``, and that it takes the ``device``
-        from one event to another.
+        On a GPU, for each library: the seconds that launching an empty kernel takes on the ``host``, and on the ``device``
+        between two events.
     failures : list of Failure
     """
 
@@ -103,7 +103,7 @@ class Run:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Run:
-        """The inverse; what a younger version has written beside it is passed over."""
+        """The inverse of `to_dict`. Fields of a result that a later version added are ignored."""
         known = {f.name for f in fields(Result)}
         return cls(
             [Result(**{name: value for name, value in r.items() if name in known}) for r in record["results"]],
@@ -122,12 +122,12 @@ class Run:
 
 
 def load(paths: Sequence[Path]) -> list[Run]:
-    """All runs of some records: of `report.save_json`, or of ``tests/on_gpu.py``, which has several in one file.
+    """Read all runs from records of `report.save_json` or of ``tests/on_gpu.py``, which keeps several runs in one file.
 
     Raises
     ------
     ValueError
-        If a file has none.
+        If a file contains no run.
     """
     runs = []
     for path in paths:
@@ -138,6 +138,6 @@ def load(paths: Sequence[Path]) -> list[Run]:
             parts = []
         found = [Run.from_dict(part) for part in parts if isinstance(part, dict) and {"results", "roofs"} <= part.keys()]
         if not found:
-            raise ValueError(f"{path}: no benchmark's record; minisegnet bench --json writes one")
+            raise ValueError(f"{path}: this is not a benchmark record; minisegnet bench --json writes one")
         runs += found
     return runs

@@ -1,6 +1,6 @@
-"""The rungs of the convolution ladder against the clock of a GPU, with cuDNN (through PyTorch) beside them.
+"""The rungs of the convolution ladder, timed on a GPU beside cuDNN (through PyTorch).
 
-What a rung asks of memory can be counted with no GPU (`ladder`); what it takes cannot be known without one.
+The memory traffic of a rung can be counted without a GPU (`ladder`); its time cannot.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def label(rung: Rung) -> str:
 
 
 def rungs_of(case: str) -> dict[str, Rung]:
-    """The rungs that serve a case in one layout or the other."""
+    """The rungs that serve a case in at least one layout."""
     layer, equation = CASES[case]
     return {label(r): r for r in RUNGS if r.equation == equation and _layout(r, layer) is not None}
 
 
 def _layout(rung: Rung, layer: Layer) -> bool | None:
-    """Whether a rung gets its images channels last: what is best for it, or what it serves."""
+    """Whether a rung gets its images channels last: its best layout if it serves that, else the other; None if it serves neither."""
     return next((last for last in (rung.best_last, not rung.best_last) if _serves(rung, layer, last)), None)
 
 
 def phases(library: Any, case: str, rung: str | None, seed: int = 0) -> tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]:
-    """The timed call of a case, by a rung or by PyTorch, and its result for comparison."""
+    """The timed call of a case, by a rung or (if `rung` is None) by PyTorch, and a function that returns its result for comparison."""
     layer, equation = CASES[case]
     if rung is None:
         arrays = [library.make(a) for a in layer.arguments(equation, False, seed)[0]]
@@ -54,18 +54,18 @@ def phases(library: Any, case: str, rung: str | None, seed: int = 0) -> tuple[di
 
 
 def _moved(a: np.ndarray) -> Any:
-    """On the GPU; CuPy takes over no layout."""
+    """Copy to the GPU. CuPy makes the copy rows first, so channels last has to be restored."""
     import cupy
 
     return channels_last(cupy.asarray(a)) if is_channels_last(a) else cupy.asarray(a)
 
 
 def _torch(library: Any, layer: Layer, equation: str, arrays: list[Any]) -> Any:
-    """The same by PyTorch's own functions, without its autograd."""
+    """The same equation by PyTorch's functions, without its autograd."""
     padding = layer.kernel // 2
     if equation == "conv2d.forward":
         return library.F.conv2d(*arrays, padding=padding)
-    g, other = arrays  # what is not asked for is only looked at for its shape
+    g, other = arrays  # the array whose gradient is wanted matters only for its shape, so an empty one stands in
     wants_x = equation == "conv2d.grad_input"
     like = (layer.batch, layer.channels, layer.size, layer.size) if wants_x else (layer.outputs, layer.channels, layer.kernel, layer.kernel)
     missing = g.new_empty(like).to(memory_format=library._format)
@@ -77,7 +77,7 @@ def _torch(library: Any, layer: Layer, equation: str, arrays: list[Any]) -> Any:
 
 
 def tell(case: str, rung: str, call: Callable[[], Any]) -> dict[str, Any]:
-    """As `about.of`: of a rung, whose calls pass by the front door."""
+    """The counterpart of `about.of` for a rung, which is called directly and not through the equation."""
     from minisegnet_kernels import cost
 
     layer, equation = CASES[case]

@@ -20,7 +20,7 @@ from minisegnet_kernels.cost import Cost, Roof
 from .cases import CASES, STEP, STEPS
 from .results import Failure, Result, Run
 
-#: Of the results that are compared: before any time counts, and again when all are measured.
+#: Seeds of the inputs of the two comparisons: before the timings, and after them.
 SEED, AFTER = 0, 1000
 #: Largest difference of two libraries' results, relative to the largest value.
 TOLERANCE = {"float32": 1e-3, "tf32": 1e-2}
@@ -43,7 +43,7 @@ def _worker(library: str, threads: int, device: str) -> Iterator[Ask]:
     source, sink = process.stdout, process.stdin
 
     def ask(request: dict) -> dict:
-        with suppress(OSError):  # if it has ended there is no line to read either
+        with suppress(OSError):  # if the worker has ended, there is nothing to read below either
             sink.write(json.dumps(request) + "\n")
             sink.flush()
         line = source.readline()
@@ -60,12 +60,12 @@ def _worker(library: str, threads: int, device: str) -> Iterator[Ask]:
 
 
 def libraries(device: str = "cpu") -> list[str]:
-    """What can be measured here: the backends of the device, and PyTorch where it is installed."""
+    """The libraries that can be measured here: the backends of the device, and PyTorch if it is installed."""
     return OURS[device] + (PEERS[device] if find_spec("torch") else [])
 
 
 def roof(library: str, threads: int = 2, device: str = "cpu") -> Roof:
-    """What one library's best matrix product and copy reach, in a process of its own."""
+    """The rates of one library's fastest matrix product and copy, measured in its own process."""
     with _worker(library, threads, device) as ask:
         answer = ask({"roof": True})
     if "failed" in answer:
@@ -85,35 +85,37 @@ def run(
     progress: Callable[[str], None] = lambda message: None,
     keep: Callable[[Run], None] = lambda run: None,
 ) -> Run:
-    """Measure cases in libraries, alternating.
+    """Measure cases in several libraries, which take turns.
 
     Parameters
     ----------
     names : list of str, optional
-        Of `cases.CASES`, and `cases.STEP` (all if not given); or of `rungs.CASES`.
+        Names from `cases.CASES` and `cases.STEPS`, or from `rungs.CASES`. Default: all of `cases.CASES`, and `cases.STEP`.
     who : list of str, optional
-        Of `libraries()`; all if not given.
+        Names from `libraries()`. Default: all.
     threads : int
-        For each library.
+        Threads of each library.
     device : {"cpu", "cuda"}
         On a GPU, a time ends when the device has finished.
     rounds, repeats : int
-        Each library is asked `rounds` times, in turn, for `repeats` timings; `repeats` more before them warm up.
+        Each library is asked `rounds` times, in turn, for `repeats` timings. One more round before them is not counted.
     ladder : bool
-        In place of `who` the rungs that serve a case run, and PyTorch in four settings.
+        Measure the rungs that serve a case, and PyTorch in four settings, unless `who` says otherwise.
+    progress : callable
+        Called with the name of each case before it is measured.
     keep : callable
-        Gets what is known after each case, so that it can be kept if a later one hangs.
+        Called with the run after each case, so that it can be saved in case a later one hangs.
 
     Returns
     -------
     Run
-        A library that fails, or whose results differ from the first one's (before the timings or, with other values,
-        after them), has no times there; ``failures`` says why.
+        A library has no times for a case in which it fails, or in which its results differ from the first library's (before
+        the timings or, on other inputs, after them); ``failures`` says why.
 
     Raises
     ------
     RuntimeError
-        If nobody has any.
+        If no library has times for any case.
     """
     who = who or (["cuda-fp32", "cuda", *[p for p in libraries(device) if p in PEERS["cuda"][:4]]] if ladder else libraries(device))
     with ExitStack() as stack:
@@ -137,7 +139,7 @@ def run(
 
 
 def _rungs(case: str, workers: dict[str, Ask], kinds: dict[str, str]) -> tuple[dict[str, Ask], dict[str, str]]:
-    """In place of ours, the rungs that serve a case, in the process of their precision."""
+    """Replace our libraries by the rungs that serve a case, each in the process of its precision."""
     from .rungs import rungs_of
 
     peers = {name: ask for name, ask in workers.items() if name.startswith("torch")}
@@ -151,7 +153,7 @@ def _asking(ask: Ask, rung: str) -> Ask:
 
 
 def _roofs(workers: dict[str, Ask], device: str) -> tuple[Run, dict[str, str]]:
-    """A run with the best that any library reached for each precision, and without results yet; and the precision of each library."""
+    """A run without results that has the roof of each precision (the best of any library), and the precision of each library."""
     answers = {library: ask({"roof": True}) for library, ask in workers.items()}
     failures = [Failure(None, library, answer["failed"]) for library, answer in answers.items() if "failed" in answer]
     found = {library: answer for library, answer in answers.items() if "failed" not in answer}
@@ -165,7 +167,7 @@ def _roofs(workers: dict[str, Ask], device: str) -> tuple[Run, dict[str, str]]:
 
 
 def _measure(case: str, workers: dict[str, Ask], kinds: dict[str, str], counting: Ask, run: Run, rounds: int, repeats: int) -> None:
-    """Add the results of one case to a run, or why a library has none."""
+    """Add the results of one case to a run, and the reason for each library that has none."""
 
     def checked(seed: int) -> dict[str, tuple[float, bool | None]]:
         same, failed = _compare(case, {name: ask for name, ask in workers.items() if name not in gone}, kinds, seed)
@@ -209,7 +211,7 @@ def _measure(case: str, workers: dict[str, Ask], kinds: dict[str, str], counting
 def _timed(
     case: str, workers: dict[str, Ask], rounds: int, repeats: int, gone: dict[str, str]
 ) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
-    """Seconds by phase and library, asked in turn; and the peak memory of each library. Who fails is entered in `gone`."""
+    """Seconds by phase and library, which take turns; and the peak memory of each library. A library that fails is added to `gone`."""
     times: dict[tuple[str, str], list[float]] = {}
     peaks: dict[str, float] = {}
     for round_ in range(-1, rounds):  # the first warms caches, pools and compilers
@@ -229,9 +231,10 @@ def _timed(
 def _compare(
     case: str, workers: dict[str, Ask], kinds: dict[str, str], seed: int = SEED
 ) -> tuple[dict[str, tuple[float, bool | None]], dict[str, str]]:
-    """All libraries must give the values and gradients of the first one that gives any, within `TOLERANCE`.
+    """Compare every library's values and gradients with those of the first one that does not fail, within `TOLERANCE`.
 
-    Returns the largest error of each and whether a second run gave the same bits; and why the others do not count.
+    Returns, for each library that agrees, its largest error and whether a second run gave the same bits; and for each of the
+    others the reason.
     """
     agreed: dict[str, tuple[float, bool | None]] = {}
     failed: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """The U-Net of ``models/unet.py`` in PyTorch, layer by layer, with the same parameter names.
 
-Used as a peer in benchmarks and as a second oracle in tests. PyTorch is never imported elsewhere.
+Benchmarks compare with it, and tests use it as a second oracle. No other file of the package imports PyTorch at its top.
 """
 
 import torch

@@ -2,14 +2,14 @@
 
 Reads a line of JSON for each request and answers with one:
 
-``{"case": name, "verify": path, "seed": k}``  writes the results of a case to a file, and tells whether a second
-                                               run gave the same bits;
-``{"case": name, "rounds": k}``                k timings in seconds for each of its phases;
-``{"case": name, "count": true}``              of each phase operations and least bytes, from the cost model, lines of
-                                               code, and what was launched on a GPU;
-``{"roof": true}``                             the library's best matrix product and copy, and an empty launch.
+``{"case": name, "verify": path, "seed": k}``  write the results of a case to a file, and say whether a second run gave
+                                               the same bits;
+``{"case": name, "rounds": k}``                time each phase of the case k times, in seconds;
+``{"case": name, "count": true}``              count operations and bytes of each phase by the cost model, its lines of
+                                               code, and its launches on a GPU;
+``{"roof": true}``                             time the library's fastest matrix product and copy, and an empty launch.
 
-``"rung": label`` beside a case of `rungs` says which rung of the ladder runs. What goes wrong is answered with
+With a case of `rungs`, ``"rung": label`` says which rung of the ladder runs. The answer to a request that fails is
 ``{"failed": reason}``.
 """
 
@@ -28,7 +28,7 @@ import numpy as np
 from . import about, libraries
 from .cases import CASES, STEPS
 
-#: Of results that are compared before any time counts, and of what is timed.
+#: The seed of the inputs that are timed, and of the first comparison.
 SEED = 0
 
 
@@ -36,7 +36,7 @@ Phases = tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]
 
 
 def _phases(library: Any, name: str, seed: int = SEED, rung: str | None = None) -> Phases:
-    """The timed parts of a case, and its results for comparison."""
+    """The timed phases of a case, and a function that returns its results for comparison."""
     if name in STEPS:
         return training_step(library, *STEPS[name], seed=seed)
     if name not in CASES:
@@ -67,7 +67,7 @@ def _phases(library: Any, name: str, seed: int = SEED, rung: str | None = None) 
 
 
 def training_step(library: Any, batch: int = 8, size: int = 128, seed: int = SEED) -> Phases:
-    """Forward, backward and Adam of a U-Net; its result for comparison is a first loss."""
+    """Forward, backward and Adam of a U-Net. The result for comparison is the loss of a first step."""
     rng = np.random.default_rng(seed + 1)
     x = library.make(rng.standard_normal((batch, 1, size, size), np.float32))
     t = library.make(rng.integers(0, 2, (batch, size, size)))
@@ -101,19 +101,19 @@ def _captured(library: Any, model: Any, optimiser: Any, x: Any, t: Any) -> Calla
 
 
 def _verified(results: Callable[[], list[np.ndarray]], path: str) -> bool:
-    """Write the results; whether a second run gives the same bits."""
+    """Write the results, and return whether a second run gives the same bits."""
     first, second = results(), results()
     np.savez(path, *first)
     return all(a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True))
 
 
 def serve(library: Any, requests: Iterable[str], say: Callable[[str], None]) -> None:
-    """Answer requests, a line each, until there are no more."""
+    """Answer requests, one line each, until the input ends."""
     prepared: dict[tuple[str, str | None], Phases] = {}
     for line in requests:
         try:
             answer = _answer(library, json.loads(line), prepared)
-        except Exception as error:  # of another library, whatever it is: the row says why
+        except Exception as error:  # anything that another library may raise; the table shows the reason
             traceback.print_exc()
             answer = {"failed": f"{type(error).__name__}: {str(error).strip()[:300]}"}
         say(json.dumps(answer))
@@ -126,7 +126,7 @@ def _answer(library: Any, request: dict[str, Any], prepared: dict[tuple[str, str
     if seed != SEED:  # other values than the timed ones
         return {"deterministic": _verified(_phases(library, name, seed, rung)[1], request["verify"])}
     if (name, rung) not in prepared:
-        for other in [key for key in prepared if key[0] != name]:  # one case's arrays in memory at a time
+        for other in [key for key in prepared if key[0] != name]:  # only one case's arrays are in memory at a time
             del prepared[other]
         prepared[name, rung] = _phases(library, name, rung=rung)
     phases, results = prepared[name, rung]
@@ -146,7 +146,7 @@ def _answer(library: Any, request: dict[str, Any], prepared: dict[tuple[str, str
 
 
 def _about(library: Any, name: str, rung: str | None, phases: dict[str, Callable[[], Any]]) -> tuple[str, dict[str, Any]]:
-    """How images lie, and of each phase what `about.of` tells; of PyTorch only the first is known."""
+    """The memory layout of images, and the result of `about.of` for each phase. For PyTorch only the layout is known."""
     from . import rungs
 
     if rung is not None:
@@ -157,5 +157,5 @@ def _about(library: Any, name: str, rung: str | None, phases: dict[str, Callable
 
 if __name__ == "__main__":
     _, name, threads, device = sys.argv
-    answers, sys.stdout = sys.stdout, sys.stderr  # what else is printed is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # stray prints go to stderr, so that stdout carries only answers
     serve(libraries.make(name, int(threads), device), sys.stdin, lambda line: print(line, file=answers, flush=True))

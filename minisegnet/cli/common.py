@@ -61,7 +61,7 @@ def use_backend(machine: Machine | argparse.Namespace) -> None:
     found = backends.available()[machine.backend]
     if not found:
         raise backends.BackendError(
-            f"backend {machine.backend!r} does not run here: {found.reason}" + (f". To mend it: {found.mend}" if found.mend else "")
+            f"backend {machine.backend!r} does not run here: {found.reason}" + (f". To fix it: {found.mend}" if found.mend else "")
         )
     backends.use(machine.backend)
 

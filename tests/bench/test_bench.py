@@ -195,7 +195,7 @@ def test_cases_are_named_once_and_seeded():
     [
         (["--breakdown", "--who", "torch"], "only --device, --threads, --json and --picture"),
         (["--from", "a.json"], "--picture or --roofline goes with it"),
-        (["--from", __file__, "--picture", "b.png"], "no benchmark's record"),
+        (["--from", __file__, "--picture", "b.png"], "this is not a benchmark record"),
         (["--ladder"], "--device cuda goes with it"),
         (["--sweep", "--only", "64"], "does not go with --sweep"),
     ],

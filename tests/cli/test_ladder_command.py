@@ -88,7 +88,7 @@ def test_a_wrong_rung_is_not_counted():
     from dataclasses import replace
 
     zeros = lambda x, w, b, **options: np.zeros((1, 5, 9, 9), np.float32)
-    with pytest.raises(ArithmeticError, match=r"rung 1 \(direct\) is wrong"):
+    with pytest.raises(ArithmeticError, match=r"rung 1 \(direct\) differs from the reference"):
         ladder.count(SMALL, [replace(FIRST[0], program=zeros)])
 
 
@@ -104,7 +104,7 @@ def test_a_rung_that_does_not_serve_the_layer_is_left_out_and_named():
 @pytest.mark.slow
 @emulated
 def test_every_rung_asks_for_what_theory_says():
-    """On a layer that the tiles divide; where they hang over, some rungs read the last row once more."""
+    """The layer is a multiple of every tile; otherwise some rungs re-read the last row."""
     for c in ladder.count(Layer(channels=4, outputs=64, size=16)):
         if c.equation == "conv2d.forward" and c.predicted_bytes is not None:
             assert c.bytes == c.predicted_bytes, (c.label, c.name)
