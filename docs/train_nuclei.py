@@ -1,9 +1,9 @@
-"""Makes the checkpoint that ships with the library: ``python docs/train_nuclei.py FIELDS``.
+"""Train the checkpoint that ships with the library: ``python docs/train_nuclei.py FIELDS``.
 
-FIELDS is a folder with ``images/`` and ``masks/`` (16-bit instance ids) of the fluorescence fields of the
-2018 Data Science Bowl (BBBC038, CC0). 80 % of them train, and the left three quarters of the embedded
-field, which counts as 16 of them since it shows larger nuclei; the rest measures. The weights are those
-of the last step: the held-out part chose nothing. They are kept as float16, in half of the bytes.
+FIELDS is a folder with ``images/`` and ``masks/`` (16-bit instance ids) of the fluorescence fields of the 2018 Data Science
+Bowl (BBBC038, CC0). The network is trained on 80 % of them and on the left three quarters of the embedded field, which is
+counted 16 times because its nuclei are larger. It is evaluated on the rest. The weights are those of the last step, so the
+held-out part did not influence their choice. They are stored as float16, which halves the file.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from minisegnet.inference import load_model
 from minisegnet.random import manual_seed
 from minisegnet.training import evaluate
 
-TARGET = Path(__file__).parents[1] / "minisegnet" / "weights" / "nuclei.safetensors"
+TARGET = Path(__file__).parents[1] / "minisegnet" / "exchange" / "weights" / "nuclei.safetensors"
 OPTIONS: dict[str, Any] = {"steps": 2000, "batch_size": 4, "learning_rate": 3e-3, "schedule": "cosine", "seed": 0}
 CLASSES = ("background", "nucleus")
 
 
 def together(parts: list[tuple[Any, int]]) -> data.Arrays:
-    """Several datasets as one, each so many times."""
+    """Concatenate datasets, repeating each the given number of times."""
     items = [dataset[k] for dataset, times in parts for _ in range(times) for k in range(len(dataset))]
     images, masks = zip(*items, strict=True)
-    return data.Arrays(images, masks, CLASSES, standardise=False)  # they are already
+    return data.Arrays(images, masks, CLASSES, standardise=False)  # the images are standardised already
 
 
 def main() -> None:

@@ -9,9 +9,9 @@
 It answers two questions:
 
 * **What does a step cost?** (``--costs``) Forward, loss, backward and Adam at one width, in processor seconds.
-* **What does a network learn?** (``--data DIR``) All are trained under one budget: the same images, split, seed,
-  steps, batches and augmentation. For equal cost, each network gets the largest width (1/4, 1/8, ... of its paper's)
-  at which a crop takes at most ``--budget`` multiply-adds.
+* **What does a network learn?** (``--data DIR``) All networks are trained on one budget: the same images, split, seed,
+  steps, batches and augmentation. To make their costs comparable, each network gets the largest width (1/4, 1/8, ... of
+  the width in its paper) at which a crop takes at most ``--budget`` multiply-adds.
 
 Times are processor seconds, because the wall clock also counts other programs on the machine.
 """
@@ -35,18 +35,18 @@ from minisegnet.files import check_writable, write_atomically
 
 
 def save(results: Sequence[Outcome | Cost], path: Path, about: dict[str, Any]) -> None:
-    """The record, from which tables and pictures are made."""
+    """Write the record from which tables and pictures are made."""
     text = json.dumps({**about, "results": [asdict(result) for result in results]}, indent=1, ensure_ascii=False)
     write_atomically(path, lambda file: file.write((text + "\n").encode()))
 
 
 def load(path: Path, about: dict[str, Any]) -> list[Outcome]:
-    """What a record holds already, to go on from there; nothing if there is none.
+    """The outcomes that a record already has, so that a comparison can be continued; empty if the file does not exist.
 
     Raises
     ------
     ValueError
-        If it was made under another budget or with other data, or is no such record.
+        If the record was made on another budget or with other data, or the file is not such a record.
     """
     if not path.exists():
         return []
@@ -55,17 +55,17 @@ def load(path: Path, about: dict[str, Any]) -> list[Outcome]:
         other = [key for key in ("budget", "data") if found[key] != about[key]]
         outcomes = [Outcome(**result) for result in found["results"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: this is no record of a comparison ({error}); name another file") from error
+        raise ValueError(f"{path}: this is not the record of a comparison ({error}); name another file") from error
     if other:
-        raise ValueError(f"{path}: this comparison was made with another {' and other '.join(other)}; name another file to start anew")
+        raise ValueError(f"{path}: this comparison was made with another {' and other '.join(other)}; name another file to start a new one")
     return outcomes
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python docs/experiments/architectures.py", description=(__doc__ or "").partition("\n\n")[0])
     top.add_argument("--data", metavar="DIR", help="a folder with images/ and masks/: train all networks on it")
-    top.add_argument("--costs", action="store_true", help="what a step of each costs")
-    top.add_argument("--only", metavar="NAMES", help="some of " + ",".join(entry.name for entry in LINEUP))
+    top.add_argument("--costs", action="store_true", help="measure what a training step of each network costs")
+    top.add_argument("--only", metavar="NAMES", help="only these networks, separated by commas: " + ",".join(entry.name for entry in LINEUP))
     top.add_argument("--width", type=float, default=0.25, help="for --costs (default: 0.25)")
     top.add_argument("--steps", type=int, default=80, metavar="N", help="of training, at least 2 (default: 80)")
     top.add_argument("--batch-size", type=int, default=4, metavar="N", help="(default: 4)")
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--budget", type=float, default=2e8, metavar="N", help="multiply-adds for a crop (default: 2e8)")
     top.add_argument("--validate", type=int, default=12, metavar="N", help="held-out images to evaluate on (default: 12)")
     top.add_argument("--seed", type=int, default=0)
-    top.add_argument("--json", type=Path, metavar="FILE", help="the record: written after each network, and gone on with if it is there")
+    top.add_argument("--json", type=Path, metavar="FILE", help="the record, rewritten after each network; an existing record is continued")
     top.add_argument("--picture", type=Path, metavar="FILE", help="write a picture, PNG")
     return top
 
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     entries = _chosen(args.only)
     if args.costs == bool(args.data):
-        raise ValueError("give either --data DIR, to train all networks on it, or --costs, for what a step of each costs")
+        raise ValueError("give either --data DIR, to train all networks on it, or --costs, to measure a training step of each")
     for path in (args.json, args.picture):
         if path:
             check_writable(path)

@@ -1,4 +1,4 @@
-"""Frames per second of one network in four forms: what fusing and folding gain. Feeds ``docs/inference.md``.
+"""Frames per second of one network in four forms, to show what fusing and folding gain. Feeds ``docs/inference.md``.
 
 ::
 
@@ -40,14 +40,14 @@ def layer_by_layer() -> Iterator[None]:
 def measure(
     model: Module, size: int, frames: int, warm_up: int = 3, progress: Callable[[str], None] = lambda message: None
 ) -> dict[str, Any]:
-    """Time the forms in turn, frame by frame, so that other load on the machine affects all of them alike.
+    """Time the four forms, alternating frame by frame so that other load on the machine affects all of them alike.
 
     Returns
     -------
     dict
-        ``forms``: for each form its `Speed` as a dictionary, ``processor``, the median processor time of a frame (all threads,
-        in seconds; more reliable than the clock on a busy machine), and ``difference``, the largest difference of its
-        scores from those of the first form, relative to the largest score.
+        ``forms``: for each form its `Speed` as a dictionary; ``processor``, the median processor time of a frame in seconds,
+        all threads together, which is more reliable than the wall clock on a busy machine; and ``difference``, the largest
+        difference of its scores from those of the first form, relative to the largest score.
     """
     folded = fold(model)
     forms: dict[str, tuple[Module, Any]] = {
@@ -86,7 +86,7 @@ def measure(
 
 
 def table(results: dict[str, Any]) -> str:
-    """For the screen."""
+    """A table for the screen."""
     forms = results["forms"]
     base = next(iter(forms.values()))
     wide = max(map(len, forms))

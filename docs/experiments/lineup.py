@@ -1,4 +1,4 @@
-"""The networks that ``architectures.py`` compares, what each costs, and what it learns under a common budget."""
+"""The networks that ``architectures.py`` compares: their costs, and their training on a common budget."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unpacked(text: str, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Entry:
-    """A network in the comparison. `crop` is the size of its training crops if it cannot take the size of the others."""
+    """A network in the comparison. If it cannot take crops of the common size, `crop` is the size of its own."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ LINEUP = (
 
 @dataclass
 class Outcome:
-    """What one network reached.
+    """The result of training one network.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def widest(entry: Entry, in_channels: int, num_classes: int, crop: int, budget: float) -> tuple[float, int]:
-    """The largest of `WIDTHS` at which a crop takes at most `budget` multiply-adds (else the smallest), and its multiply-adds."""
+    """The largest of `WIDTHS` at which a crop takes at most `budget` multiply-adds (the smallest if none does), and that count."""
     found = (0.0, 0)
     for width in WIDTHS:
         with nn.init.skip():
@@ -126,7 +126,7 @@ def learn(
     learning_rate: float,
     seed: int,
 ) -> Outcome:
-    """Train one network under the common budget and evaluate it on whole images."""
+    """Train one network on the common budget and evaluate it on whole images."""
     channels, classes = train.in_channels, len(train.classes)
     width, multiply_adds = widest(entry, channels, classes, entry.crop or crop, budget)
     random.manual_seed(seed)
@@ -166,7 +166,8 @@ def learn(
 def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 2, repeats: int = 3, enough: float = 10.0) -> float:
     """Processor seconds of one training step: forward, loss, backward, Adam.
 
-    The median of `repeats` steps, or of fewer if they take `enough` seconds together; one more before them compiles.
+    The median of `repeats` steps, or of fewer once they have taken `enough` seconds together. A first step, which compiles, is
+    not counted.
     """
     size = entry.crop or crop
     random.manual_seed(0)
@@ -187,7 +188,7 @@ def step_seconds(entry: Entry, width: float, crop: int = 128, batch_size: int = 
 
 @dataclass
 class Cost:
-    """What a step of one network costs.
+    """The cost of a training step of one network.
 
     Attributes
     ----------
@@ -195,7 +196,7 @@ class Cost:
     options : dict
     crop : int
     parameters, multiply_adds : int
-        At width 1, 3 → 21; for one image of `crop` rows and columns.
+        At width 1, for 3 input channels and 21 classes; multiply-adds are for one image of `crop` rows and columns.
     width, seconds : float
         The width that was timed, and the processor time of a step at this width: see `step_seconds`.
     """

@@ -1,15 +1,15 @@
-"""What each loss is good for. Feeds ``docs/losses.md``.
+"""Compare losses where they should differ. Feeds ``docs/losses.md``.
 
 ::
 
     python docs/experiments/losses.py imbalance --json docs/benchmarks/losses-imbalance.json
     python docs/experiments/losses.py boundaries --json docs/benchmarks/losses-boundaries.json
 
-* **imbalance**: specks that cover less than one pixel in a hundred, among larger spots of the same brightness.
-* **boundaries**: the embedded field of nuclei, with narrow gaps between them: are the gaps found?
+* **imbalance**: the objects are specks that cover less than 1 % of the pixels, among larger spots of the same brightness.
+* **boundaries**: the embedded field of nuclei. Does the network find the narrow gaps between them?
 
-A U-Net is trained once for each loss and seed, under equal conditions apart from the loss, and measured on held-out
-images. The spread over the seeds shows how much of a difference is chance.
+A U-Net is trained once for each loss and seed; only the loss differs. It is evaluated on held-out images. The spread over
+the seeds shows how much of a difference is chance.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ BOUNDARIES = (("ce", None), ("boundary", None), ("ce+dice", None))
 
 
 class Specks:
-    """Grey scenes of 64 × 64 with one to three specks, of about ten pixels each, that are to be found.
+    """Grey scenes of 64 × 64 pixels with one to three objects: specks of about ten pixels each.
 
-    Larger spots of the same brightness are background, so the network has to look at the size.
+    Larger spots of the same brightness are background, so the network has to recognise the size.
 
     Parameters
     ----------
     length, seed : int
-        Item k depends on ``(seed, k)`` alone.
+        Item k depends only on ``(seed, k)``.
     """
 
     classes: tuple[str, ...] = ("background", "speck")
@@ -81,7 +81,7 @@ class Specks:
         spots, specks = image == 1.0, int(rng.integers(1, 4))
         while specks:
             distance, radius = np.hypot(i - rng.uniform(4, 60), j - rng.uniform(4, 60)), rng.uniform(1.4, 2.2)
-            if not spots[distance <= radius + 2].any():  # on a spot it could not be seen
+            if not spots[distance <= radius + 2].any():  # on a spot it would be invisible
                 image[distance <= radius], mask[distance <= radius] = 1.0, 1
                 specks -= 1
         return standardise((image + rng.normal(0, 0.25, image.shape))[None].astype(np.float32)), mask
@@ -106,7 +106,7 @@ def setting(name: str) -> Setting:
 
 
 def learn(chosen: Setting, loss: str, class_weights: str | None, *, steps: int, width: float, seed: int) -> dict[str, float]:
-    """Train once, and measure."""
+    """Train once and evaluate."""
     random.manual_seed(seed)
     model = models.create("unet", 1, 2, width)
     start = time.process_time()
@@ -116,14 +116,14 @@ def learn(chosen: Setting, loss: str, class_weights: str | None, *, steps: int, 
 
 
 def measure(model: Any, chosen: Setting) -> dict[str, float]:
-    """IoU, precision and recall of the object, its boundary IoU, and the share of gap pixels that were seen as gaps."""
+    """IoU, precision and recall of the object, its boundary IoU, and the share of gap pixels that are labelled as background."""
     confusion, found, gaps = ConfusionMatrix(2), [0, 0], [0, 0]
     for image, mask in (chosen.held_out[k] for k in range(len(chosen.held_out))):
         labels = predict(model, image)
         confusion.update(mask, labels)
         contours = BoundaryIoU(2, ratio=chosen.band / float(np.hypot(*mask.shape))).update(mask, labels)
         found = [a + int(b[1]) for a, b in zip(found, (contours.intersection, contours.union), strict=True)]
-        gap = unet_weight_map(connected_components(mask)) > 1  # nearer than about 11 pixels to two objects, both added
+        gap = unet_weight_map(connected_components(mask)) > 1  # the map exceeds 1 where the distances to two objects add up to less than about 11 pixels
         gaps = [gaps[0] + int((labels[gap] == 0).sum()), gaps[1] + int(gap.sum())]
     figures = {"iou": confusion.iou[1], "precision": confusion.precision[1], "recall": confusion.recall[1]}
     figures |= {"boundary_iou": found[0] / max(found[1], 1), "gap_recall": gaps[0] / gaps[1] if gaps[1] else float("nan")}
@@ -131,7 +131,7 @@ def measure(model: Any, chosen: Setting) -> dict[str, float]:
 
 
 def compare(name: str, steps: int, width: float, seeds: Iterable[int], save: Any) -> list[dict[str, Any]]:
-    """Every loss with every seed; ``save(results)`` after each, so that what is done is kept."""
+    """Train with every loss and seed. ``save(results)`` is called after each training, so that an interrupted run keeps its results."""
     chosen, results = setting(name), []
     for seed in seeds:
         for loss, class_weights in chosen.losses:
@@ -143,7 +143,7 @@ def compare(name: str, steps: int, width: float, seeds: Iterable[int], save: Any
 
 
 def table(what: str, results: list[dict[str, Any]]) -> str:
-    """Markdown: the mean over the seeds, with the smallest and the largest."""
+    """A Markdown table: the mean over the seeds, with the smallest and the largest value."""
     names = ("iou", "precision", "recall") if what == "imbalance" else ("iou", "boundary_iou", "gap_recall", "recall")
     lines = ["| loss | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|---|" + "---:|" * len(names)]
     for loss, weights in dict.fromkeys((r["loss"], r["class_weights"]) for r in results):

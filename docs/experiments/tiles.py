@@ -1,10 +1,10 @@
-"""Memory and time of large images, labelled as a whole and in tiles. Feeds ``docs/inference.md``.
+"""Memory and time of labelling a large image, as a whole and in tiles. Feeds ``docs/inference.md``.
 
 ::
 
     python docs/experiments/tiles.py --size 1024,2048 --threads 1 --checkpoint runs/first --json docs/benchmarks/tiling.json
 
-Each case runs in a process of its own, because the peak memory of a process never falls. Such a process is
+Each case runs in its own process, because the peak memory of a process never falls. Such a process is
 ``tiles.py case SIZE HOW THREADS LABELS [CHECKPOINT]``; it prints one line of JSON.
 """
 
@@ -45,13 +45,13 @@ HOW: dict[str, dict[str, Any] | None] = {
 def measure(
     sizes: list[int], threads: int, checkpoint: str | None = None, progress: Callable[[str], None] = lambda m: None
 ) -> dict[str, Any]:
-    """Every size in every way.
+    """Measure every size in each of the ways of `HOW`.
 
     Returns
     -------
     dict
         ``runs``: for each case ``peak_mib``, ``before_mib`` (memory before the image was made), ``seconds``, ``tiles``, and
-        ``differs``, the share of pixels whose label differs from that of the image labelled as a whole.
+        ``differs``, the share of pixels that get another label than when the image is labelled as a whole.
     """
     runs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def measure(
                 command = [sys.executable, __file__, "case", str(size), how, str(threads), str(path), *([checkpoint] if checkpoint else [])]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
                 if done.returncode:
-                    runs.append({"size": size, "how": how, "failed": f"exit code {done.returncode}, for want of memory?"})
+                    runs.append({"size": size, "how": how, "failed": f"exit code {done.returncode}; out of memory?"})
                     continue
                 labels = _labels(path)
                 whole = labels if how == "whole" else whole
@@ -89,7 +89,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _field(size: int) -> np.ndarray:
-    """The embedded field of nuclei and its mirror images, side by side."""
+    """The embedded field of nuclei, cut or extended by its mirror images to `size` rows and columns."""
     image, _ = nuclei_field()
     return np.pad(image, [(0, size - n) for n in image.shape], mode="symmetric") if size > image.shape[0] else image[:size, :size]
 
@@ -104,7 +104,7 @@ def _case(size: int, how: str, threads: int, labels: str, checkpoint: str | None
     numba.set_num_threads(min(threads, numba.get_num_threads()))
     manual_seed(0)
     model: Any = models.create("unet", 1, 2, 0.25).eval() if checkpoint is None else load_model(checkpoint)
-    predict(model, np.zeros((1, model.in_channels, 64, 64), np.float32))  # compiled before anything is measured
+    predict(model, np.zeros((1, model.in_channels, 64, 64), np.float32))  # compiles before anything is measured
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     before, options = peak(), HOW[how]
     image = _field(size)

@@ -35,7 +35,7 @@ def picture(found: Sequence[Counted], layer: Layer, path: Path) -> None:
     shared.barh(
         rows, [c.conflicts * k for c, k in zip(found, each, strict=True)], left=least, height=0.6, color=RED, label="due to bank conflicts"
     )
-    shared.set(xlabel="turns (wavefronts) of shared memory per 1000 multiply-adds")
+    shared.set(xlabel="shared-memory turns per 1000 multiply-adds")
     shared.set_yticks(rows, [""] * len(found))
     for axes in (memory, shared):
         axes.set_ylim(len(found) - 0.4, -0.6)

@@ -239,7 +239,7 @@ def test_pictures_from_a_record_of_both_devices(tmp_path, monkeypatch):
     labels = [t.get_text() for t in drawn["roof.png"].axes[2].texts]
     assert labels[-7:] == [str(n) for n in range(1, 8)], "each rung has its number"
     said = " ".join(t.get_text() for t in drawn["cpu.png"].texts)
-    assert "no GPU is in these records" in said and all(
+    assert "these records contain no GPU" in said and all(
         "GPU:" not in t.get_text() for t in drawn["cpu.png"].axes[0].get_legend().get_texts()
     )
 
