@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python docs/experiments/architectures.py", description=(__doc__ or "").partition("\n\n")[0])
     top.add_argument("--data", metavar="DIR", help="a folder with images/ and masks/: train all networks on it")
     top.add_argument("--costs", action="store_true", help="measure what a training step of each network costs")
-    top.add_argument("--only", metavar="NAMES", help="only these networks, separated by commas: " + ",".join(entry.name for entry in LINEUP))
+    top.add_argument(
+        "--only", metavar="NAMES", help="only these networks, separated by commas: " + ",".join(entry.name for entry in LINEUP)
+    )
     top.add_argument("--width", type=float, default=0.25, help="for --costs (default: 0.25)")
     top.add_argument("--steps", type=int, default=80, metavar="N", help="of training, at least 2 (default: 80)")
     top.add_argument("--batch-size", type=int, default=4, metavar="N", help="(default: 4)")

@@ -123,7 +123,7 @@ def measure(model: Any, chosen: Setting) -> dict[str, float]:
         confusion.update(mask, labels)
         contours = BoundaryIoU(2, ratio=chosen.band / float(np.hypot(*mask.shape))).update(mask, labels)
         found = [a + int(b[1]) for a, b in zip(found, (contours.intersection, contours.union), strict=True)]
-        gap = unet_weight_map(connected_components(mask)) > 1  # the map exceeds 1 where the distances to two objects add up to less than about 11 pixels
+        gap = unet_weight_map(connected_components(mask)) > 1  # distances to two objects add up to < 11 pixels
         gaps = [gaps[0] + int((labels[gap] == 0).sum()), gaps[1] + int(gap.sum())]
     figures = {"iou": confusion.iou[1], "precision": confusion.precision[1], "recall": confusion.recall[1]}
     figures |= {"boundary_iou": found[0] / max(found[1], 1), "gap_recall": gaps[0] / gaps[1] if gaps[1] else float("nan")}

@@ -79,7 +79,7 @@ def test_the_ratio_to_the_peer_is_in_the_table():
     assert table.splitlines()[1].split() == ["c", "forward", "2.000", "4.000", "0.50", "-", "-"]
 
 
-def test_what_was_reached_is_told_in_the_unit_of_what_limits_it():
+def test_a_rate_is_in_the_unit_of_its_limit():
     roofs = {"float32": Roof(peak=1e11, bandwidth=1e10)}
     much = runner.Result("much", "forward", "numba", 1.0, (1.0, 1.0), 0.0, 50 * 10**9, 10**9, 0.5)
     little = runner.Result("little", "forward", "numba", 1.0, (1.0, 1.0), 0.0, 10**9, 2 * 10**9, 0.2)
@@ -126,14 +126,14 @@ def worker(value):
     return ask
 
 
-def test_who_disagrees_or_fails_has_no_times_and_the_reason_is_told():
+def test_a_library_that_disagrees_or_fails_has_no_times_but_a_reason():
     kinds = dict.fromkeys("abcde", "float32") | {"e": "tf32"}
     workers = {"a": worker(1.0), "b": worker(1.01), "c": worker(1.0001), "d": worker(None), "e": worker(1.005)}
     agreed, failed = runner._compare("case", workers, kinds)
     assert set(agreed) == {"a", "c", "e"} and agreed["c"] == (pytest.approx(1e-4), True)
     assert "result 0 differs from a's by 1.0e-02" in failed["b"] and failed["d"] == "CompileError: no compiler"
     agreed, failed = runner._compare("case", {"a": worker(np.nan), "c": worker(1.0)}, kinds)
-    assert not agreed and set(failed) == {"a", "c"}, "a result that is no number agrees with nobody"
+    assert not agreed and set(failed) == {"a", "c"}, "NaN agrees with no result"
 
 
 def test_a_failure_stands_below_the_table_and_decides_the_exit_code(measured, monkeypatch, capsys):
@@ -167,7 +167,7 @@ def test_a_case_that_fails_in_the_worker_is_answered_with_the_reason(capsys):
 
 def test_lines_of_code_are_those_with_code():
     python = '"""Module."""\n\ndef f(x):\n    """Two\n    lines."""\n    # comment\n    y = (x,\n         x)  # two lines\n    return y\n'
-    assert about.code_lines(python, ".py") == 5  # with the module's docstring, which no view has
+    assert about.code_lines(python, ".py") == 5  # the module's docstring counts; programs of an equation have none
     assert about.code_lines("// a\n/* b\n c */ int d;\n\nint e; // f\n", ".cu") == 2
     forward = about.lines_of(["activation.relu"], "numba")
     assert 0 < forward < about.lines_of(["activation.relu", "activation.grad_relu"], "numba")

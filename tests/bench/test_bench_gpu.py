@@ -1,4 +1,4 @@
-"""The benchmark's path on a GPU, as far as a stand-in for CuPy goes, and what it draws from records of both devices.
+"""The benchmark on a GPU, as far as a stand-in for CuPy reaches, and its pictures of records from both devices.
 
 No time here says anything: kernels run in the emulator. No figure of these tests leaves them.
 """
@@ -117,7 +117,7 @@ def test_the_breakdown_of_a_step_is_made_of_events(monkeypatch, tmp_path):
     monkeypatch.setattr(libraries.Minisegnet, "make", lambda self, a, make=libraries.Minisegnet.make: make(self, a[:2, ..., :16, :16]))
     found = breakdown.measure(1, steps=2, device="cuda")
     calls = sum(share.calls for share in found.shares)
-    assert found.device == "cuda" and calls > 50 and len(marked) == 2 * (2 * calls + 2), "two events an equation, and two a step"
+    assert found.device == "cuda" and calls > 50 and len(marked) == 2 * (2 * calls + 2), "two events per equation, and two per step"
     assert {"conv2d.forward", "conv2d.grad_weight", "optimiser.adam"} <= {share.equation for share in found.shares}
     pictures.waterfall(found, tmp_path / "w.png")
     assert (tmp_path / "w.png").stat().st_size > 5000
@@ -161,7 +161,7 @@ def test_numba_kernels_are_listed_with_their_registers(monkeypatch):
     assert seen == [about.Launch("relu", None, 12, 64)] and jit._listeners == []
     jit.SIMULATED = True
     with about.launches() as seen:
-        assert jit._listeners == []  # what is simulated has no registers
+        assert jit._listeners == []  # simulated kernels have no registers
     assert seen == []
 
 
@@ -189,7 +189,7 @@ def test_pytorch_in_four_settings(name, layout, tf32, monkeypatch):
     assert library.make(np.zeros((2, 3, 4, 5), np.float32)).is_contiguous(memory_format=getattr(torch, layout))
     one = results.Result("c", "forward", "x", 1.0, (1.0, 1.0), 0.0, precision=library.precision, layout=library.layout)
     assert one.peer == name, "ours is compared with the peer of its precision and layout"
-    for case, (layer, equation) in rungs.CASES.items():  # cuDNN's three, here on the CPU
+    for case, (layer, equation) in rungs.CASES.items():  # PyTorch's three equations, here on the CPU
         phases, of = rungs.phases(library, case, None)
         arguments, options = layer.arguments(equation, False)
         expected = getattr(reference, equation.partition(".")[2])(*arguments, **options)

@@ -1,4 +1,4 @@
-"""The command, run in this process where that says as much, and in one of its own where not."""
+"""The command, run in this process where possible and as a program of its own where that matters."""
 
 import dataclasses
 import json
@@ -194,7 +194,7 @@ def test_segment_every_kind_of_image(trained, tmp_path, form):
         assert labels.mode == "P" and labels.size == (53, 37)
         assert set(np.unique(np.asarray(labels))) <= {0, 1}
     with Image.open(tmp_path / "out" / "cell_confidence.png") as confidence:
-        assert np.asarray(confidence).min() >= 127  # of two classes the likelier has at least one half
+        assert np.asarray(confidence).min() >= 127  # the likelier of two classes has a probability of at least 1/2
 
 
 def test_segment_in_tiles_and_with_several_looks(trained, tmp_path, capsys):
@@ -301,11 +301,11 @@ def test_backend_is_chosen(folder, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-# --- bad input: a message, exit code 2, and nothing half written -------------------------
+# --- bad input: a message, exit code 2, and no file left half written ---------------------
 
 
 def refused(capsys, tmp_path, *argv):
-    """The message of a command that must fail and write nothing."""
+    """The message of a command that has to fail without writing a file."""
     before = sorted(map(str, tmp_path.rglob("*")))
     assert run(*argv) == 2
     captured = capsys.readouterr()

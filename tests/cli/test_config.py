@@ -1,4 +1,4 @@
-"""Options of ``minisegnet train`` from a file: one declaration, the command line wins, and a run can be repeated from its file."""
+"""Options of ``minisegnet train`` from a TOML file: the command line overrides it, and a run can be repeated from its file."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ def run(*argv):
 PARSER = argparse.ArgumentParser()
 config.add_options(PARSER, OPTIONS.values(), defaults=False)
 IN_FILES = {about.key: about for about in OPTIONS.values() if about.typed and about.in_file}
-VALUES = {  # for each option that takes a value, one that is not its default, as it is typed
+VALUES = {  # a value for each option that takes one: not the default, written as on the command line
     "data": "some/folder",
     "split": "trainval", "classes": "sky,road,car", "masks": "binary", "ignore-index": "7", "model": "unet_paper", "width": "0.1", "aux": "0.4",
     "steps": "7", "batch-size": "3", "accumulate": "2", "crop": "64", "optimizer": "sgd", "lr": "1e-05", "lr-factor": "outc=10,up4=0.5", "schedule": "poly",
@@ -67,7 +67,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default():
     file = '[training]\nsteps = 50\nlr = 0.5\n[loss]\nloss = "dice"\n'
     found = settled(["--lr", "0.25", "--quiet"], file)
     assert [found[n] for n in ("steps", "learning_rate", "loss", "quiet", "batch_size")] == [50, 0.25, "dice", True, 4]
-    assert settled(["--steps", "150"], file)["steps"] == 150  # given, although it is the default
+    assert settled(["--steps", "150"], file)["steps"] == 150  # given on the command line, although it is the default
 
 
 def test_tables_may_be_left_out_and_lists_are_lists():
@@ -87,7 +87,7 @@ def test_every_string_and_number_comes_back(texts, rate, seed):
     values = {**settled(), **texts, "learning_rate": rate, "seed": seed}
     text = config.write(values, OPTIONS)
     assert settled(file=text) == values
-    assert tomllib.loads(text)["training"]["lr"] == rate  # what another reader of TOML sees
+    assert tomllib.loads(text)["training"]["lr"] == rate  # read by another TOML parser
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def losses_of(folder):
 
 
 def test_a_run_can_be_repeated_from_its_file_and_goes_on_under_its_own_conditions(tmp_path, capsys):
-    """With nearly everything switched on: the same bits from the file, and from a run that was cut off."""
+    """With nearly every option on, a run from the file and a resumed run give the same bits as the original."""
     more = ["--loss", "ce+dice", "--class-weights", "inverse", "--schedule", "poly", "--warmup", 1, "--ema", 0.9, "--accumulate", 2, "--clip-norm", 1,
             "--lr-factor", "outc=10", "--scale", "0.8,1.2", "--rotate", 5, "--jitter", 0.2, "--seed", 3, "--best-by", "loss"]  # fmt: skip
     first = tmp_path / "first"

@@ -1,4 +1,4 @@
-"""``minisegnet ladder``: what the emulator counts for a rung is what theory says, and the command tells it."""
+"""``minisegnet ladder``: the emulator's counts for a rung agree with theory, and the command prints them."""
 
 import json
 from importlib.util import find_spec
@@ -53,7 +53,7 @@ def test_what_is_counted_is_what_theory_says(counted):
 
 @emulated
 def test_counts_do_not_depend_on_where_arrays_lie(counted):
-    holes = [np.empty(n) for n in (3, 1001, 17)]  # other addresses than before
+    holes = [np.empty(n) for n in (3, 1001, 17)]  # so that arrays get other addresses than before
     assert {c.name: c for c in ladder.count(SMALL, FIRST)} == counted and holes
 
 
@@ -74,7 +74,7 @@ def test_the_command_writes_what_it_counted(tmp_path, capsys):
     assert [c["equation"] for c in gradients] == ["conv2d.grad_input", "conv2d.grad_weight"]
     assert count["name"] == "tile" and record["layer"]["outputs"] == 4
     assert f"{count['sectors']}" in capsys.readouterr().out
-    if find_spec("cuda"):  # as the compile check says
+    if find_spec("cuda"):  # with NVRTC: the registers are those of the compile check
         table = json.loads((Path(__file__).parents[2] / "docs/benchmarks/compiled.json").read_text())["kernels"][
             "conv2d/ladder/rung2_tile.cu"
         ]

@@ -188,7 +188,7 @@ def test_a_scene_depends_on_its_seed_and_number_only():
 
 
 def test_forms_have_the_areas_that_geometry_gives():
-    """Counted on a fine grid against the formula for each: the masks are what their names say."""
+    """The area of each shape, counted on a fine grid, equals the formula for the shape of that name."""
     from minisegnet.data.scenes import _FORMS
 
     u, v = np.meshgrid(*[np.linspace(-1.2, 1.2, 1200)] * 2)

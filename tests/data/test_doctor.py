@@ -1,4 +1,4 @@
-"""The data-set doctor on planted faults: each is named with its file, and it is said what to do."""
+"""The data-set doctor on planted faults: its report names each fault with the file, and says what to do."""
 
 import json
 
@@ -22,7 +22,7 @@ def own(root, count=5):
 
 
 def only(checkup, kind, *words):
-    """That there is one problem, and its line has these words; returns what is printed."""
+    """Assert that there is exactly one problem, whose line has these words; return the printed report."""
     found = checkup.report.problems
     assert list(found) == [kind], dict(found)
     assert len(found[kind]) == 1 and all(word in found[kind][0] for word in words), found[kind]
@@ -84,7 +84,7 @@ def damage(file, keep=0.5):
 
 @pytest.mark.parametrize("make", [own, voc, dsb])
 def test_no_damage_stops_the_doctor(tmp_path, make):
-    """Bytes are changed at random places: whatever a decoder then does, the report comes, and the other files are read."""
+    """Whatever a decoder makes of randomly changed bytes, the doctor reports, and reads the other files."""
     make(tmp_path)
     files = sorted(p for p in tmp_path.rglob("*") if p.suffix in (".png", ".jpg"))
     whole = [file.read_bytes() for file in files]
@@ -103,7 +103,7 @@ def test_no_damage_stops_the_doctor(tmp_path, make):
     assert unreadable > 5
 
 
-# --- faults in a folder of one's own ----------------------------------------------------
+# --- faults in a user's folder ----------------------------------------------------------
 
 
 def image_cut_off(root):
@@ -114,7 +114,7 @@ def image_cut_off(root):
 def jpeg_cut_off(root):
     (root / "images" / "3.png").unlink()
     put(root / "images" / "3.jpg", colour(3, (96, 96)).resize(SIZE[::-1]), quality=95)
-    damage(root / "images" / "3.jpg", 0.8)  # the header is whole: only decoding tells
+    damage(root / "images" / "3.jpg", 0.8)  # the header is intact, so only decoding finds the damage
     return "unreadable", "images/3.jpg"
 
 
@@ -139,7 +139,7 @@ def image_missing(root):
 
 
 def copy(root):
-    (root / "images" / "0.png").rename(root / "images" / "0.bmp")  # another name and another file, the same pixels
+    (root / "images" / "0.png").rename(root / "images" / "0.bmp")  # another name and format, the same pixels
     Image.open(root / "images" / "1.png").save(root / "images" / "0.bmp")
     (root / "masks" / "0.png").write_bytes((root / "masks" / "1.png").read_bytes())
     return "copy", "images/0.bmp = images/1.png"

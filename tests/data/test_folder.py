@@ -1,4 +1,4 @@
-"""Folders of a user's own: what is read, how it is understood, and what is said when it cannot be."""
+"""A user's own folders: which files are read, how masks are interpreted, and the messages about problems."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def tree(root, images, masks):
 
 
 def pairs(root, mask, count=2, image=None):
-    """A folder whose masks are all alike."""
+    """A folder with several copies of one mask."""
     image = grey() if image is None else image
     return tree(root, {f"{k}.png": image for k in range(count)}, {f"{k}.png": mask for k in range(count)})
 
@@ -105,7 +105,7 @@ def test_a_boundary_can_be_made_from_instances(tmp_path):
 
 
 def test_a_palette_keeps_its_own_colours_and_its_indices(tmp_path):
-    """Two indices of one colour would become one class if the mask were ever read as RGB."""
+    """Two indices share a colour. They would become one class if the mask were ever read as RGB."""
     pairs(tmp_path, palette_mask(labels(0, 1, 2), ((9, 9, 9), (5, 5, 5), (5, 5, 5))))
     np.testing.assert_array_equal(data.Folder(tmp_path)[0][1], labels(0, 1, 2))
     other = tmp_path / "other"
@@ -201,7 +201,7 @@ def test_a_long_list_is_cut_short(tmp_path):
     tree(tmp_path, images, {"00.png": labels(0, 1)})
     with pytest.raises(data.DataError, match=r"(?s)image without a mask \(29\).*… and 19 more") as caught:
         data.Folder(tmp_path)
-    assert str(caught.value).count("images/") == 10 + 1  # and one in the advice
+    assert str(caught.value).count("images/") == 10 + 1  # and one in the hint
     assert len(caught.value.problems["no mask"]) == 29
 
 

@@ -1,4 +1,4 @@
-"""Batches: complete, repeatable whatever the timing, and no thread left behind."""
+"""Batches are complete and the same whatever the timing, and no thread is left behind."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from minisegnet.data import transforms
 
 
 class Slow(data.Shapes):
-    """Takes a random time for each item, so that threads meet in every order."""
+    """A data set that takes a random time for each item, so that threads finish in any order."""
 
     def __getitem__(self, k):
         time.sleep(float(np.random.default_rng().uniform(0, 0.003)))

@@ -1,4 +1,4 @@
-"""PNG files written in strips: what Pillow reads from them is what was written."""
+"""PNG files written in strips: Pillow reads back what was written."""
 
 import numpy as np
 import pytest

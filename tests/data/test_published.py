@@ -14,7 +14,7 @@ from minisegnet.data.published.matlab import read_field
 
 
 def holds(found, expected):
-    """Names and masks of a data set, and what `Dataset` asks of it."""
+    """Check the names and masks of a data set, and that it is a `Dataset`."""
     assert isinstance(found, data.Dataset) and found.names == sorted(expected) and len(found) == len(expected)
     assert len(found.classes) == len(found.palette) and found.palette.dtype == np.uint8 and found.ignore_index == 255
     for k, name in enumerate(found.names):
@@ -57,7 +57,7 @@ def test_sbd_gives_the_larger_split(tmp_path, place):
     more = sbd(tmp_path / place)
     options = {"sbd": tmp_path / place} if place == "elsewhere" else {}
     found = data.PascalVOC(tmp_path, "train_aug", **options)
-    # Everything that is labelled, less "val"; where VOC has a mask for "train", it is VOC's.
+    # All labelled images except those of "val". An image with a mask in both VOC and SBD gets VOC's.
     expected = {n: masks[n] for n in ("2007_000032", "2007_000039")} | {n: more[n] for n in ("2008_000001", "2008_000002")}
     holds(found, expected)
     assert "2007_000033" not in found.names
@@ -271,7 +271,7 @@ def test_the_names_of_camvid_give_the_splits_of_segnet():
     frames = [f"0001TP_{f:06}" for f in range(6690, 10381, 30)] + [f"0016E5_{f:05}" for f in range(7959, 8160, 2)]
     frames += [f"Seq05VD_f{f:05}" for f in range(0, 5101, 30)] + [f"0006R0_f{f:05}" for f in range(930, 3931, 30)]
     counts = {split: sum(split_of(f) == split for f in frames) for split in ("train", "val", "test")}
-    assert counts == {"train": 367 - 204, "val": 101, "test": 233}  # the 204 are those of 0016E5 at one a second
+    assert counts == {"train": 367 - 204, "val": 101, "test": 233}  # 204 are those of the sequence 0016E5 at one frame a second
     assert split_of("0016E5_00390") == "train"
     with pytest.raises(data.DataError, match="IMG_1: not the name of a frame of CamVid"):
         split_of("IMG_1")
@@ -308,7 +308,7 @@ def test_dsb_names_the_folder_that_lacks_something(tmp_path):
         data.DSB2018(tmp_path, strict=False).mask(0)
 
 
-# --- which one it is --------------------------------------------------------------------
+# --- recognising a layout ---------------------------------------------------------------
 
 
 def test_open_tells_the_layouts_apart(tmp_path):
@@ -322,7 +322,7 @@ def test_open_tells_the_layouts_apart(tmp_path):
         assert data.detect(tmp_path / name) is kind and type(data.open(tmp_path / name)) is kind
     for part in ("images", "masks"):
         put(tmp_path / "e" / part / "a.png", labels(0, [0, 1]))
-    (tmp_path / "e" / "JPEGImages").mkdir()  # images/ and masks/ say more
+    (tmp_path / "e" / "JPEGImages").mkdir()  # images/ and masks/ take precedence
     own = data.open(tmp_path / "e", masks="binary")
     assert isinstance(own, data.Folder) and own.kind == "binary"
     with pytest.raises(ValueError, match="a folder of your own has no split 'val'"):

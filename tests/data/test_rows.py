@@ -1,4 +1,4 @@
-"""PNG and TIFF files row by row: the pixels are those that were written, whatever the order in which rows are read."""
+"""PNG and TIFF files read row by row: the pixels are those that were written, in whatever order rows are read."""
 
 import sys
 import zlib
@@ -39,7 +39,7 @@ def test_rows_are_those_that_pillow_wrote(tmp_path, grey, suffix):
 
 
 def test_colour_of_16_bits_keeps_them(tmp_path):
-    """Pillow reads and writes such files with 8 bits, so this one is written by hand."""
+    """Written by hand, because Pillow reduces such files to 8 bits."""
     pixels = RNG.integers(0, 65536, (70, 53, 3)).astype(np.uint16)
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     chunk = lambda kind, data: len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
@@ -88,7 +88,7 @@ def test_damage_is_found_and_named(tmp_path, damage):
         good[len(good) // 2] ^= 1
     elif damage == "header":
         del good[20:]
-    else:  # a header that promises more rows than there are, with a checksum that is right
+    else:  # a header with a valid checksum that promises more rows than the file has
         good[20:24] = (80).to_bytes(4, "big")
         good[29:33] = zlib.crc32(good[12:29]).to_bytes(4, "big")
     path.write_bytes(good)

@@ -1,4 +1,4 @@
-"""Joint transforms: the image and its mask stay on top of each other."""
+"""Joint transforms: image and mask stay aligned."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def coordinates(height, width):
-    """An image and a mask whose every pixel says where it came from."""
+    """An image and a mask in which the value of every pixel encodes its place."""
     mask = np.arange(height * width).reshape(height, width)
     return mask[None].astype(np.float32), mask
 
@@ -82,7 +82,7 @@ def test_resizing_invents_no_label_and_keeps_the_picture_in_place(height, width,
     for i in range(new_height):
         for j in range(new_width):
             assert labels[i, j] == mask[int((i + 0.5) * height / new_height), int((j + 0.5) * width / new_width)]
-    # A ramp stays a ramp: no shift by half a pixel between the image and where its mask was sampled.
+    # A ramp stays a ramp: image and mask are not shifted by half a pixel against each other.
     ramp = np.broadcast_to(np.arange(width, dtype=np.float32) + 0.5, (1, height, width))
     found = transforms.resize(ramp, mask, (new_height, new_width))[0][0, 0]
     inner = slice(1, -1) if new_width <= width else slice(new_width // width + 1, -(new_width // width) - 1)
@@ -117,7 +117,7 @@ def test_brightness_and_contrast_are_one_line_for_all_pixels(seed):
 
 
 def origin(height, width):
-    """An image whose two channels are the row and the column, and a mask with the number of the pixel."""
+    """An image whose two channels are the row and the column, and a mask that numbers the pixels."""
     return np.mgrid[:height, :width].astype(np.float32), np.arange(height * width).reshape(height, width)
 
 
@@ -133,7 +133,7 @@ MOVING = [
 @pytest.mark.parametrize("transform", MOVING, ids=repr)
 @given(height=st.integers(2, 16), width=st.integers(2, 16), seed=seeds)
 def test_interpolated_pixels_come_from_where_their_label_says(transform, height, width, seed):
-    """Bilinear interpolation of a ramp is the ramp: the image tells the place exactly, the label that of the nearest pixel."""
+    """Bilinear interpolation of a ramp is exact, so the image gives the exact source of a pixel, and the label the nearest pixel to it."""
     image, mask = origin(height, width)
     moved, labels = transform(image, mask, np.random.default_rng(seed))
     assert moved.shape == (2, *labels.shape) and moved.dtype == np.float32 and labels.dtype == np.int64
@@ -141,7 +141,7 @@ def test_interpolated_pixels_come_from_where_their_label_says(transform, height,
     known = labels != -1
     assert set(np.unique(labels[known])) <= set(range(height * width))
     place = np.stack(np.divmod(labels, width))
-    # Within half a pixel; beyond the outermost centres, and where shrinking averages, the ramp is not straight.
+    # They agree within half a pixel, except where the ramp is bent: beyond the outermost centres, and where shrinking averages.
     reach = 0.5 + 1e-4 if not any(isinstance(t, transforms.RandomScale) for t in getattr(transform, "transforms", [transform])) else 1.3
     straight = known & (place > 0).all(0) & (place[0] < height - 1) & (place[1] < width - 1)
     assert (abs(moved - place)[:, straight] <= reach).all()
@@ -151,13 +151,13 @@ def test_interpolated_pixels_come_from_where_their_label_says(transform, height,
 
 @given(seed=seeds)
 def test_an_image_equal_to_its_mask_stays_equal_away_from_edges(seed):
-    """A mask of regions as the image: wherever the four pixels around agree, both show the same; elsewhere they differ by less than 1."""
+    """The image is the mask. They agree wherever the four neighbouring pixels are equal, and differ by less than 1 elsewhere."""
     rng = np.random.default_rng(seed)
     mask = np.kron(rng.integers(0, 2, (4, 4)), np.ones((6, 6), int))
     moved, labels = transforms.RandomRotation(45, 255)(mask[None].astype(np.float32), mask, rng)
     known = labels != 255
     assert set(np.unique(labels[known])) <= {0, 1}
-    assert (abs(moved[0] - labels)[known] <= 0.75 + 1e-5).all()  # of four weights that sum to 1 the nearest pixel's is at least 1/4
+    assert (abs(moved[0] - labels)[known] <= 0.75 + 1e-5).all()  # of the four weights, which sum to 1, the nearest pixel's is at least 1/4
     pure = known & ((moved[0] < 0.2) | (moved[0] > 0.8))
     assert pure.sum() > 0.5 * known.sum()
     np.testing.assert_array_equal(np.rint(moved[0])[pure], labels[pure])
@@ -175,12 +175,12 @@ def test_corners_from_outside_are_ignored_and_filled_by_reflection():
     image, mask = origin(20, 20)
     moved, labels = transforms.rotate(image, mask, 45, 99)
     assert (labels[[0, 0, -1, -1], [0, -1, 0, -1]] == 99).all() and labels[10, 10] != 99
-    assert 0.1 < (labels == 99).mean() < 0.25  # of a turned square a share of 2(√2 − 1)=0.83 is left
+    assert 0.1 < (labels == 99).mean() < 0.25  # a square turned by 45° covers 2(√2 − 1) = 0.83 of the original
     assert moved.min() >= 0 and moved.max() <= 19
 
 
 def test_angles_are_drawn_from_the_whole_range():
-    """Where a pixel right of the middle comes from tells the angle."""
+    """The source of a pixel to the right of the centre reveals the angle."""
     image, mask = origin(41, 41)
     rng = np.random.default_rng(0)
     turned = [transforms.RandomRotation(30)(image, mask, rng)[0][:, 20, 35] - 20 for _ in range(200)]
@@ -230,7 +230,7 @@ def test_colours_turn_about_grey_and_keep_their_brightness(seed, saturation, hue
     np.testing.assert_allclose(np.tensordot(LUMA, moved, 1), np.tensordot(LUMA, image, 1), atol=1e-12)
     grey = np.broadcast_to(image[:1], image.shape)
     np.testing.assert_allclose(transforms.adjust_colour(grey, saturation, hue), grey, atol=1e-12)
-    # Gain and offset may come before or after: the values need not lie between 0 and 1.
+    # The result is the same if gain and offset are applied afterwards: values need not lie between 0 and 1.
     np.testing.assert_allclose(transforms.adjust_colour(2 * image + 3, saturation, hue), 2 * moved + 3, atol=1e-9)
     if abs(saturation) > 1e-3:
         np.testing.assert_allclose(transforms.adjust_colour(moved, 1 / saturation, -hue), image, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Why a network says what it says: against derivatives by hand, differences, and the geometry of the layers."""
+"""Explanations of a prediction, compared with derivatives by hand, differences, and the geometry of the layers."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_activations_are_those_of_the_layers_called_one_by_one():
 
 
 def test_seg_grad_cam_by_hand():
-    """Behind the ReLU there is one 1×1 convolution: the gradient of a score for A_k is its weight, at the pixels of the mask."""
+    """Only a 1×1 convolution follows the ReLU, so the gradient of a score with respect to A_k is its weight, at the mask's pixels."""
     net, image = two_layers(), RNG.standard_normal((1, 6, 8))
     mask = RNG.random((6, 8)) < 0.3
     found = seg_grad_cam(net, image, 1, mask, layer="relu")
@@ -64,7 +64,7 @@ def test_seg_grad_cam_takes_the_coarsest_layer_and_the_labelled_pixels():
     np.testing.assert_array_equal(again.heat, found.heat)
     whole = seg_grad_cam(
         model, image[:, :5, :7], target, np.ones((5, 7), bool)
-    )  # a border is added to so small an image, and cut off again
+    )  # a border is added to an image this small, and cut off again
     assert whole.heat.shape == (5, 7)
 
 
@@ -121,7 +121,7 @@ def test_loss_and_gradient_of_a_pixel_against_central_differences():
 
 
 def test_the_boxes_are_the_receptive_fields():
-    """All positive, so that no ReLU and no maximum shuts anything off: 3×3 and 1×1, twice, around the pixel."""
+    """With positive weights no ReLU and no maximum stops a gradient: it covers 3×3 and 1×1 pixels around the pixel, twice."""
     net = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1),
         nn.ReLU(),

@@ -1,4 +1,4 @@
-"""Gradients of arithmetic: random cotangent and direction, and PyTorch as a second oracle."""
+"""Gradients of arithmetic, for a random upstream gradient and a random direction; PyTorch is a second oracle."""
 
 import numpy as np
 import pytest
@@ -263,7 +263,7 @@ def test_functions_of_integers_equal_pytorchs(name, dtype):
         expected = INTEGERS[name](torch.tensor(a), torch.tensor(b))
     except (RuntimeError, OverflowError):
         pytest.skip(f"PyTorch has no {name} of {dtype}")
-    if dtype == "uint8" and name in NEGATIVE:  # PyTorch takes −1 for 255
+    if dtype == "uint8" and name in NEGATIVE:  # PyTorch reads −1 as 255
         with pytest.raises(OverflowError, match="out of bounds for uint8"):
             INTEGERS[name](Tensor(a), Tensor(b))
         return

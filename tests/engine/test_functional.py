@@ -1,7 +1,7 @@
 """Every differentiable function: gradients by central differences, and PyTorch as a second oracle.
 
-The kernels below are proved in ``test_parity`` and ``test_gradients``; here it is shown that the
-functions hand the right arrays and options to them, on every backend.
+``test_parity`` and ``test_gradients`` test the kernels themselves. These tests show that the functions pass the right
+arrays and options to the kernels, on every backend.
 """
 
 import numpy as np
@@ -80,7 +80,7 @@ CASES = {
     "pad reflect": (lambda F, x: F.pad(x, (5, 3, 2, 6), mode="reflect"), [IMAGE]),
     "pad replicate": (lambda F, x: F.pad(x, (5, 3, 2, 8), mode="replicate"), [IMAGE]),
 }
-OURS = {  # what PyTorch does not have
+OURS = {  # functions that PyTorch does not have
     "max_pool2d weighted": (lambda F, x, w, b: F.max_pool2d(x, 2, stride=1, padding=1, weight=w, bias=b), [IMAGE, (2, 2), ()]),
     "max_pool2d per channel": (lambda F, x, w, b: F.max_pool2d(x, (3, 2), weight=w, bias=b), [IMAGE, (4, 3, 2), (4,)]),
     "max_pool2d bias": (lambda F, x, b: F.max_pool2d(x, 2, bias=b), [IMAGE, (4,)]),

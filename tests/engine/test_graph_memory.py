@@ -1,4 +1,4 @@
-"""What a graph keeps alive: only arrays that a gradient is computed from."""
+"""A graph keeps only arrays that are needed to compute a gradient."""
 
 import gc
 from types import FunctionType
@@ -15,7 +15,7 @@ from minisegnet.tensor import Node, tensor
 
 
 def kept(node: Node) -> list[np.ndarray]:
-    """Arrays that the pullbacks behind a node hold, each memory once."""
+    """The arrays that the pullbacks behind a node hold; arrays that share memory are listed once."""
     found: dict[int, np.ndarray] = {}
     seen: set[int] = set()
     waiting: list = [node]
@@ -41,7 +41,7 @@ def kept(node: Node) -> list[np.ndarray]:
 
 
 def gradients(function, arrays, spoil=None):
-    """Gradients for all arguments; before `backward` the kept array number `spoil` is overwritten."""
+    """The gradients of all arguments. If `spoil` is given, the kept array of that number is overwritten before `backward`."""
     tensors = [tensor(a, requires_grad=True) for a in arrays]
     y = function(F, *tensors)
     held = kept(y.grad_fn) if y.grad_fn else []
@@ -60,13 +60,13 @@ FUNCTIONS = {f"{name} of images": (CASES | OURS)[name] for name in CASES | OURS}
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_array_that_is_kept_is_needed(name):
-    """Overwritten, each of them changes a gradient or raises an error; one that does not is kept for nothing."""
+    """Overwriting a kept array changes a gradient or raises an error; otherwise the array is kept for nothing."""
     function, shapes = FUNCTIONS[name]
     arrays = draw_arguments(name, 7)[0] if name in ARITHMETIC else arrays_for(shapes)[0]
     right, held = gradients(function, arrays)
     for k, array in enumerate(held):
         if array.size < 2:
-            continue  # a number
+            continue  # a scalar
         try:
             with np.errstate(all="ignore"):
                 wrong, _ = gradients(function, arrays, spoil=k)

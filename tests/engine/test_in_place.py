@@ -1,4 +1,4 @@
-"""Changes in place: values, gradients, dtypes and refusals are PyTorch's; each change is counted, by whatever name."""
+"""Changes in place: values, gradients, dtypes and errors are PyTorch's; every change is counted, whichever method makes it."""
 
 import copy
 import pickle
@@ -183,7 +183,7 @@ def test_a_shape_that_does_not_fit_is_refused():
         tensor([1.0, 2.0, 3.0]).copy_(np.ones(2))
 
 
-# --- every change is noticed by a graph that used the old values ------------------------------
+# --- a graph that used the old values notices every change ------------------------------------
 
 
 def layers():
@@ -226,7 +226,7 @@ def test_a_graph_in_evaluation_mode_refuses_values_that_were_changed(change, fus
 
 
 def test_two_passes_in_training_may_both_go_back():
-    """Their gradients need the batch's statistics, not the running ones that the second pass moves."""
+    """Their gradients need the statistics of the batch, not the running statistics, which the second pass changes."""
     norm, x = layers()
     ((norm(x) ** 2).sum() + (norm(x * 2) ** 2).sum()).backward()
     assert np.isfinite(x.grad.array).all()

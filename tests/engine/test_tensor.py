@@ -1,4 +1,4 @@
-"""What the engine promises: order, accumulation, freeing, dtypes, memory, messages."""
+"""The promises of the engine: order, accumulation, freeing, dtypes, memory, messages."""
 
 import gc
 import weakref

@@ -18,7 +18,7 @@ OPERATIONS = [
 
 
 def graph(make, seed):
-    """A random program: twelve operations on earlier values, some used often, some never; the gradients of its three inputs."""
+    """The gradients of the three inputs of a random program: twelve operations, some of whose results are used often, others never."""
     rng = random.Random(seed)
     inputs = [make(rng.uniform(-1, 1)) for _ in range(3)]
     values = list(inputs)
@@ -44,7 +44,7 @@ def test_both_engines_give_the_same_gradients(seed):
 
 
 def test_the_toy_is_thirty_lines():
-    """Of code, from the first line of the class to the last; empty lines and the docstring do not count."""
+    """The lines of code of the class; empty lines and the docstring do not count."""
     import inspect
 
     lines = [line for line in inspect.getsource(Value).splitlines() if line.strip() and '"""' not in line]

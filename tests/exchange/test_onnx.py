@@ -1,4 +1,4 @@
-"""Export to ONNX: what onnxruntime computes from the file is what the network computes, for every architecture and operation."""
+"""Export to ONNX: onnxruntime computes from the file what the network computes, for every architecture and operation."""
 
 import struct
 from functools import partial
@@ -20,7 +20,7 @@ def runtime():
 
 
 def run(path, x):
-    """What onnxruntime computes, by name; the file is checked first."""
+    """Check the file, and return the outputs of onnxruntime by name."""
     onnx, ort = pytest.importorskip("onnx"), runtime()
     onnx.checker.check_model(str(path), full_check=True)
     options = ort.SessionOptions()
@@ -30,7 +30,7 @@ def run(path, x):
 
 
 def lively(model, seed=0):
-    """Numbers in everything that starts as 0 or 1: statistics, shifts, score layers."""
+    """Put random numbers into everything that starts as 0 or 1: statistics, shifts, score layers."""
     rng = np.random.default_rng(seed)
     for value in [*model.parameters(), *model.buffers()]:
         if value.dtype.kind == "f" and len(np.unique(value.array)) == 1:
@@ -49,7 +49,7 @@ def ours(model, x):
 
 def close(found, expected, tolerance=1e-5):
     assert found.shape == expected.shape and found.dtype == expected.dtype
-    assert abs(expected).max() > 0, "an output that says something"
+    assert abs(expected).max() > 0, "the output is all zero, so the comparison would show nothing"
     assert abs(found - expected).max() <= tolerance * abs(expected).max()
 
 
@@ -96,7 +96,7 @@ def test_onnxruntime_computes_what_the_network_computes(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["unet", "segnet", "pspnet_smp"])
 def test_a_size_of_its_own_can_be_asked_for(tmp_path, name):
-    """37 rows are halved to odd numbers in unet: other nodes than for a multiple of 16, so the size is fixed."""
+    """In unet 37 rows are halved to odd numbers, which takes other nodes than a multiple of 16; so the file fixes the size."""
     runtime()
     model = lively(models.create(name, 1, 2, width=1 / 16, **ARCHITECTURES[name][0]))
     told = export_onnx(model, tmp_path / "model.onnx", (2, 1, 37, 53), dynamic=False)
@@ -218,7 +218,7 @@ def test_which_operations_take_other_sizes(tmp_path, name, step):
 
 @pytest.mark.parametrize(("size", "words"), [((36, 52), "multiples of 16 plus 4"), ((37, 42), "multiples of 16 plus 5, columns plus 10")])
 def test_sizes_that_are_halved_to_odd_numbers(tmp_path, size, words):
-    """unet pads what it has enlarged: the same padding for all sizes with that remainder, smaller ones too."""
+    """unet pads its upsampled maps; the padding is the same for all sizes with that remainder, also for smaller ones."""
     runtime()
     model = lively(models.create("unet", 1, 2, width=1 / 16))
     told = export_onnx(model, tmp_path / "model.onnx", (1, 1, *size))
@@ -268,7 +268,7 @@ def test_what_the_file_says_of_itself(tmp_path):
     stored = {i.name: onnx.numpy_helper.to_array(i) for i in proto.graph.initializer}
     for name, value in model.named_parameters():
         np.testing.assert_array_equal(stored[name], value.array)
-    assert not any("num_batches_tracked" in name for name in stored), "nothing that is not used"
+    assert not any("num_batches_tracked" in name for name in stored), "the file stores a tensor that it does not use"
     text = str(told)
     assert "multiples of 16" in text and "19 Conv" in text and "image          batch × 1 × height × width" in text
 
@@ -300,7 +300,7 @@ def test_the_command(tmp_path, capsys):
     assert (tmp_path / "m.onnx").read_bytes() == content
 
 
-# --- what has no form ------------------------------------------------------------------------
+# --- what cannot be exported -----------------------------------------------------------------
 
 
 class WithConstant(nn.Module):
@@ -379,7 +379,7 @@ def test_a_file_of_more_than_2_GiB_is_refused(tmp_path, monkeypatch):
 
 
 def decode(content):
-    """Fields of a message: [(number, kind, value)]; the wire format, read by other code than wrote it."""
+    """The fields of a message, [(number, kind, value)], by an independent reader of the wire format."""
     fields, place = [], 0
 
     def varint():
@@ -431,7 +431,7 @@ def test_a_message_as_the_format_says():
 
 
 def test_the_graph_of_a_small_network(tmp_path):
-    """Read without the package onnx: nodes in an order in which they can run, every input made by someone."""
+    """Read without the package onnx: every input of a node is an input of the graph, an initialiser, or the output of an earlier node."""
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2))
     told = export_onnx(model, tmp_path / "m.onnx", (1, 1, 8, 8))
     top = decode(told.path.read_bytes())

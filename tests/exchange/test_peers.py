@@ -1,7 +1,7 @@
 """Checkpoints made by other libraries: same weights, same input, same output.
 
-pip install torch torchvision segmentation-models-pytorch (extra ``peers``). The weights are random, and so are
-the statistics of the batch normalisations, so that two that are exchanged cannot hide.
+They need torch, torchvision and segmentation-models-pytorch (extra ``peers``). Weights and the statistics of batch
+normalisation are random, so that two swapped tensors would show.
 """
 
 import numpy as np
@@ -16,17 +16,17 @@ CLASSES = 5
 
 
 def peer(module, name, *args, **options):
-    """A network of another library, made without downloading anything; or a skip that says why."""
+    """A network of another library, made without a download. If the library does not run, the test is skipped with the reason."""
     try:
         library = pytest.importorskip(module, reason=f"{module} is not installed (extra peers)")
-    except (RuntimeError, OSError, AttributeError) as error:  # it is there, and made for another PyTorch
+    except (RuntimeError, OSError, AttributeError) as error:  # it is installed, but built for another PyTorch
         pytest.skip(f"{module} does not run beside torch {torch.__version__}: {error}")
     torch.manual_seed(0)
     return lively(getattr(library, name)(*args, **options))
 
 
 def lively(network):
-    """With statistics, scales and shifts of batch normalisation as a training would leave them, and not 0 and 1."""
+    """Give batch normalisation statistics, scales and shifts as after a training, not 0 and 1."""
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for layer in network.modules():
@@ -72,7 +72,7 @@ def relative_difference(theirs, ours, channels, size=(64, 96), dtype="float32"):
     with no_grad():
         found = ours.eval().to(dtype)(Tensor(x)).array
     assert found.shape == expected.shape
-    assert expected.std() > 1e-3 * abs(expected).max(), "an output that says something"
+    assert expected.std() > 1e-3 * abs(expected).max(), "the output is nearly constant, so the comparison would show nothing"
     return float(abs(found - expected).max() / abs(expected).max())
 
 
@@ -106,7 +106,7 @@ def test_in_float64_the_outputs_are_equal_to_its_rounding(tmp_path, make, name, 
 
 
 def test_milesials_unet(tmp_path):
-    """Its definition, once more in PyTorch, with its names: it is not on a package index."""
+    """Milesial's U-Net is not on a package index, so the twin in PyTorch, which has its parameter names, stands in."""
     from minisegnet.bench.twin import UNet
 
     torch.manual_seed(0)
@@ -129,7 +129,7 @@ def test_a_resnet_that_classifies_becomes_an_encoder(tmp_path):
 
 
 def test_vgg16_becomes_an_fcn(tmp_path):
-    """conv5_3 of both is equal, and fc7 too where the classifier sees exactly 7 × 7 cells: fully connected is convolution."""
+    """fc7 of both is equal if the classifier sees exactly 7 × 7 cells, because a fully connected layer is then a convolution."""
     theirs = peer("torchvision.models", "vgg16", weights=None)
     torch.save(theirs.state_dict(), tmp_path / "vgg16.pth")
     ours = ms.models.create("fcn32s", 3, CLASSES)

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: whose names they have, what is made of them, and the account of every tensor."""
+"""Weights of other libraries: recognising their names, converting them, and accounting for every tensor."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from minisegnet.exchange.weights.layouts import find, without_wrappers
 
 
 def values(model, seed=0):
-    """The state of a network with other numbers in it, as arrays."""
+    """The state of a network as arrays, filled with random numbers."""
     rng = np.random.default_rng(seed)
     return {
         name: rng.random(value.shape).astype(value.dtype) if value.dtype.kind == "f" else value.array + 7
@@ -105,7 +105,7 @@ def test_a_new_head_keeps_its_initial_values_and_says_so(given):
         ValueError, match=r"outc\.conv\.weight  \(5, 4, 1, 1\), in the file \(2, 4, 1, 1\)  \(number of classes\)[\s\S]*new_head=True"
     ):
         load_pretrained(model, given)
-    assert loaded(model, before), "a refusal changes nothing"
+    assert loaded(model, before), "a refused checkpoint changed the network"
     report = load_pretrained(model, given, new_head=True)
     head = ["outc.conv.weight", "outc.conv.bias"]
     assert report.new_head == head
@@ -155,7 +155,7 @@ def test_layouts_by_name(given):
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
 
 
-# --- other libraries' names, as those libraries have them ---------------------------------
+# --- the names of other libraries ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_auxiliary_head_may_be_left_in_the_file_but_not_be_missing_there():
 
 
 def test_only_a_part_that_the_network_lacks_as_a_whole_is_skipped():
-    """layer3 is nothing to PSPNet of segmentation_models; a deeper layer3 than the network's is an error."""
+    """PSPNet of segmentation_models does not use layer3, so it is skipped. A layer3 deeper than the network's is an error."""
     given = values(small("unet_resnet", backbone="resnet34"))
     with pytest.raises(ValueError, match="unexpected"):
         load_pretrained(small("unet_resnet", backbone="resnet18"), given)
@@ -226,7 +226,7 @@ NAMES = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_2", "4_3", "
 def test_the_names_of_vgg():
     plain, norm = find("torchvision vgg16", ()), find("torchvision vgg16_bn", ())
     assert [plain.translate(f"features.{index}.weight") for index in VGG16] == [f"stage{n[0]}.conv{n}.weight" for n in NAMES]
-    # with batch normalisation every convolution is one place further back than the one before it makes it
+    # with batch normalisation, each earlier convolution moves the next ones back by one place
     numbers = [index + k for k, index in enumerate(VGG16)]
     assert [norm.translate(f"features.{index}.weight") for index in numbers] == [f"stage{n[0]}.conv{n}.weight" for n in NAMES]
     assert [norm.translate(f"features.{index + 1}.running_var") for index in numbers] == [f"stage{n[0]}.bn{n}.running_var" for n in NAMES]
@@ -281,7 +281,7 @@ def test_vgg16_with_batch_normalisation_fills_the_encoders(network):
         load_pretrained(model, given)
 
 
-# --- the weights that come along -----------------------------------------------------------
+# --- the weights in the package ------------------------------------------------------------
 
 
 def iou(model, dataset):
@@ -298,7 +298,7 @@ def test_the_network_that_comes_along_finds_nuclei_that_it_never_saw():
     model = load_model(NUCLEI)
     found = iou(model, data.nuclei("test"))
     assert found > 0.85
-    assert found == pytest.approx(model.about.metrics["iou_embedded_test"], abs=1e-3), "as it says of itself"
+    assert found == pytest.approx(model.about.metrics["iou_embedded_test"], abs=1e-3), "the IoU differs from the one in the file"
     assert f"**{found:.3f}**" in NUCLEI.with_name("README.md").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Files of named tensors: what comes back, and what is refused."""
+"""Files of named tensors: round trips, and files that are refused."""
 
 import json
 
@@ -120,7 +120,7 @@ def test_a_header_that_lies_about_a_shape(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello, this is no tensor file", b"\xff" * 100, b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"{]"]
+    "content", [b"", b"hello, this is not a tensor file", b"\xff" * 100, b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"{]"]
 )
 def test_another_kind_of_file(tmp_path, content):
     (tmp_path / "a.safetensors").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Files of torch.save and numpy.savez: what comes back without PyTorch, and that nothing in them is ever run.
+"""Files of torch.save and numpy.savez are read without PyTorch, and nothing in them is ever run.
 
 The archives are assembled here, instruction by instruction, so that they need no PyTorch and can be
 wrong in every way; where PyTorch is installed, it writes some too.
@@ -72,7 +72,7 @@ def path(tmp_path):
     return tmp_path / "model.pth"
 
 
-# --- what comes back ---------------------------------------------------------------------
+# --- what is read ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_tensors_that_share_a_storage_have_memory_of_their_own(path):
 
 
 def test_parameters_ordered_dicts_and_metadata(path):
-    """What state_dict() is: an OrderedDict with an attribute; and a Parameter in it."""
+    """state_dict() returns an OrderedDict with an attribute; this one also contains a Parameter."""
     parameter = name("torch._utils", "_rebuild_parameter") + tuple_of(tensor((6,), (1,)), b"\x88", ORDERED_DICT) + b"R"
     metadata = dict_of(_metadata=ORDERED_DICT)
     archive(path, ORDERED_DICT + b"(" + text("w") + parameter + b"u" + metadata + b"b")
@@ -227,7 +227,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path, path, function, arguments, protoc
         load(path)
     assert not trap.exists()
     pickle.loads(program)
-    assert trap.exists(), "the trap works: Python's own pickle falls into it"
+    assert trap.exists(), "Python's own pickle does not run the trap, so the test would show nothing"
 
 
 FLOATS = name("torch", "FloatStorage")
@@ -334,10 +334,10 @@ def test_compressed_entries_are_refused(path, compression, words):
 
 
 def test_an_entry_cannot_be_larger_than_the_file(path):
-    """Memory is not even asked for: the directory of the archive says a gigabyte, and so does the pickle."""
+    """The archive's directory and the pickle both claim a gigabyte; the reader does not allocate it."""
     archive(path, dict_of(w=tensor((2**28,), (1,), 0, storage(count=2**28))))
     content = bytearray(path.read_bytes())
-    place = content.rindex(b"a/data/0") - 46  # of its line in the directory
+    place = content.rindex(b"a/data/0") - 46  # the start of its entry in the directory
     struct.pack_into("<II", content, place + 20, 2**30, 2**30)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"1,073,\d{3},\d{3} bytes in a file of"):
@@ -370,7 +370,7 @@ def test_files_of_other_kinds_say_how_to_convert_them(path):
         load(path)
 
 
-# --- bytes that were changed --------------------------------------------------------------
+# --- changed bytes ------------------------------------------------------------------------
 
 PROGRAM = dict_of(
     epoch=number(3),
@@ -409,7 +409,7 @@ def test_a_file_with_other_bytes_or_cut_off(tmp_path_factory, changes, kept):
 
 @given(changes, st.integers(0, 3))
 def test_a_pickle_with_other_bytes(tmp_path_factory, changes, moved):
-    """The archive is right this time, and its checksums, so that the machine gets every change."""
+    """The archive and its checksums are valid, so that every change reaches the pickle machine."""
     program = bytearray(PROGRAM)
     for place, value in changes:
         program[int(place * len(program))] = value

@@ -40,7 +40,7 @@ def test_the_label_is_the_largest_score_of_the_bare_network():
 
 
 def test_valid_network_its_border_is_reflected_and_cut_off():
-    """The labels are those of the middle: without padding, a shift of the image is a shift of the labels."""
+    """The labels are not shifted against the image: without padding, shifting the image shifts the labels equally."""
     model = network("unet_paper", width=1 / 64).eval()
     rng = np.random.default_rng(0)
     image = standardise(rng.random((1, 1, 20, 37)))
@@ -66,7 +66,7 @@ def test_every_dtype_gives_the_same_labels(dtype):
     image = np.random.default_rng(0).integers(0, 200, (24, 24))
     expected = inference.segment_image(model, image.astype(np.float32))
     np.testing.assert_array_equal(inference.segment_image(model, image.astype(dtype)), expected)
-    brighter = (image * 50 + 3).astype(np.uint16)  # gain and offset of a camera do not matter
+    brighter = (image * 50 + 3).astype(np.uint16)  # the gain and offset of a camera do not matter
     assert (inference.segment_image(model, brighter) == expected).mean() > 0.999
 
 

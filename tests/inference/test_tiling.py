@@ -1,4 +1,4 @@
-"""Tiles that cover an image, and a whole that does not show where they were."""
+"""Tiles cover an image, and their seams do not show in the result."""
 
 import sys
 import tracemalloc
@@ -69,7 +69,7 @@ def test_tiles_cover_the_image_and_overlap_as_promised(numbers, length):
 
 def test_the_weight_falls_from_the_middle_like_a_gaussian():
     (w,) = Tiling(64, align=1).weights(64)
-    np.testing.assert_allclose(w, 1)  # one tile alone counts in full
+    np.testing.assert_allclose(w, 1)  # where there is only one tile, its weight is 1
     first, second = Tiling(64, 0.5, align=1).weights(96)
     i = np.arange(32)  # the common half: rows 32 to 63 of the first tile, 0 to 31 of the second
     g = lambda k: np.exp(-0.5 * ((k - 31.5) / 8.0) ** 2)
@@ -96,7 +96,7 @@ def test_a_pointwise_predictor_does_not_notice(height, width, seed):
 
 
 def test_with_a_margin_as_wide_as_the_receptive_field_nothing_changes():
-    """Two 3×3 convolutions see 2 pixels far; without the margin the seams show."""
+    """Two 3×3 convolutions reach 2 pixels in each direction; without that margin the seams show."""
     random.manual_seed(0)
     net = ms.nn.Sequential(ms.nn.Conv2d(1, 4, 3, padding=1), ms.nn.ReLU(), ms.nn.Conv2d(4, 3, 3, padding=1)).double()
     image = RNG.standard_normal((1, 75, 90))
@@ -108,7 +108,7 @@ def test_with_a_margin_as_wide_as_the_receptive_field_nothing_changes():
 
 
 def test_a_unet_in_aligned_tiles_is_the_unet_of_the_whole_image():
-    """It halves four times and sees 108 pixels far; 150 columns are no multiple of 16."""
+    """The U-Net halves four times and reaches 108 pixels in each direction. 150 columns are not a multiple of 16."""
     model = network().double()
     image = RNG.standard_normal((1, 420, 150))
     plain = inference.scores(model, image[None]).array[0]
@@ -161,7 +161,7 @@ def test_a_large_image_is_prepared_as_a_small_one(tmp_path, form):
 
 
 def test_statistics_do_not_lose_digits():
-    """A small deviation upon a large offset, in several bands."""
+    """Several bands with a small deviation on a large offset."""
     values = np.float32(30000) + RNG.random((700, 11)).astype(np.float32)
     mean, deviation = LargeImage(values).statistics
     assert mean == pytest.approx(values.mean(dtype=np.float64), rel=1e-13)
@@ -224,10 +224,10 @@ def test_memory_is_that_of_a_row_of_tiles_whatever_the_height(tmp_path, suffix):
     for height in (400, 6400):
         image = np.broadcast_to(RNG.integers(0, 255, 96, dtype=np.uint8), (height, 96)).copy()
         np.save(source, image) if suffix == "npy" else Image.fromarray(image).save(source)
-        segment_large(net, source, tmp_path / "l.png", tiling=Tiling(64))  # once for what is loaded only once
+        segment_large(net, source, tmp_path / "l.png", tiling=Tiling(64))  # a first call loads what stays loaded
         tracemalloc.start()
         segment_large(net, source, tmp_path / "l.png", tiling=Tiling(64))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.6 * peaks[0] + (1 << 20)
-    assert peaks[1] < 4 * 2 * 6400 * 96  # the scores alone would be more
+    assert peaks[1] < 4 * 2 * 6400 * 96  # the scores of the whole image alone would be larger

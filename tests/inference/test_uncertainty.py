@@ -1,4 +1,4 @@
-"""Doubt in numbers, Monte Carlo dropout, and augmentation at test time."""
+"""Measures of uncertainty, Monte Carlo dropout, and test-time augmentation."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_the_three_lie_between_0_and_1_and_forget_the_order_of_the_classes(class
 
 
 class Net(nn.Module):
-    """One dropout on the input, so that all outcomes can be counted."""
+    """A network with one dropout, on its input, so that all outcomes can be enumerated."""
 
     def __init__(self, p, kind=nn.Dropout):
         self.dropout, self.norm = kind(p), nn.BatchNorm2d(1)
@@ -133,7 +133,7 @@ def test_flipping_the_image_flips_the_labels():
 
 @given(st.sampled_from([(1.0,), (0.5, 1.0), (0.75, 1.25)]), st.integers(1, 40), st.integers(1, 40))
 def test_scales_leave_a_constant_image_constant(scales, height, width):
-    """Bilinear resizing invents nothing, and every size comes back to that of the image."""
+    """Scores of every scale return to the size of the image, and bilinear resizing stays within their range."""
     random.manual_seed(0)
     net = nn.Conv2d(1, 3, 1).double()
     x = np.full((1, 1, height, width), 0.7)

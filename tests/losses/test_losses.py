@@ -1,4 +1,4 @@
-"""Losses: gradients by central differences, values by definitions of another kind, ignored pixels, names."""
+"""Losses: gradients by central differences, values by independent definitions, ignored pixels, names."""
 
 from itertools import pairwise
 
@@ -56,7 +56,7 @@ def gradient(loss, x, target, g=1.0):
 @every
 @given(seed=seeds)
 def test_gradient_by_central_differences(name, seed):
-    """In float64, for a random cotangent and a random direction; kinks are met with probability 0."""
+    """In float64, for a random upstream gradient and a random direction; a kink is hit with probability 0."""
     x, target, rng = scene(seed)
     loss, g, direction = EVERY[name], rng.normal(), rng.normal(size=x.shape)
     step = 1e-6
@@ -157,7 +157,7 @@ def test_focal_by_its_formula(seed, gamma):
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_focal_of_a_sure_pixel_has_a_finite_gradient(gamma, dtype):
-    """At p = 1 the textbook form is 0^(γ − 1) · 0: not a number for γ < 1."""
+    """At p = 1 the textbook form of the gradient is 0^(γ − 1) · 0, which is NaN for γ < 1."""
     loss = Tensor(np.array([0.0, 1e-30, 1e-8, 1.0, 200.0], dtype), requires_grad=True)
     focus(loss, gamma=gamma).backward(np.ones(5, dtype))
     assert np.isfinite(loss.grad.array).all() and loss.grad.array[0] == 0

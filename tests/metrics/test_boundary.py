@@ -13,7 +13,7 @@ from minisegnet.metrics.boundary import band, contour
 
 
 def blobs(seed, size=(19, 26), classes=3, ignored=0.0):
-    """A label map of a few rectangles, and one that is nearly the same."""
+    """A label map of a few rectangles, and a slightly changed copy."""
     rng = np.random.default_rng(seed)
     truth = np.zeros(size, int)
     for _ in range(4):
@@ -36,7 +36,7 @@ def points(mask):
 
 
 def near_outside(mask, width):
-    """The band: pixels of the mask from which a square of 2·width + 1 reaches out of it."""
+    """The band: pixels of the mask around which a square with sides of 2·width + 1 is not entirely inside the mask."""
     square = [(a, b) for a in range(-width, width + 1) for b in range(-width, width + 1)]
     return {(i, j) for i, j in zip(*map(np.ndarray.tolist, np.nonzero(mask)), strict=True) if neighbours_outside(mask, i, j, square)}
 

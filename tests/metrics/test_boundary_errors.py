@@ -1,4 +1,4 @@
-"""Errors near the boundaries of the truth, and away from them; and how the error map shows which are which."""
+"""Errors near the boundaries of the truth and away from them, and how the error map distinguishes the two."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_errors_are_counted_where_they_are():
     truth[:, 15:] = 1
     truth[0, 0] = 255
     guess = truth.copy()
-    guess[:, 15] = 0  # a contour one pixel off: 20 wrong pixels at it
+    guess[:, 15] = 0  # a contour that is off by one pixel: 20 wrong pixels near it
     guess[3, 2] = 1  # and one far away
     guess[0, 0] = 1  # an ignored one does not count
     found = BoundaryErrors(2).update(truth, guess)

@@ -1,4 +1,4 @@
-"""The confusion matrix and its figures, against loops over pixels."""
+"""The confusion matrix and its scores, compared with loops over pixels."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def label_maps(draw):
 
 
 def by_loops(classes, truth, guess, ignore=255):
-    """Every figure by counting pixels one at a time."""
+    """Every score, by counting pixels one at a time."""
     matrix = [[0] * classes for _ in range(classes)]
     for t, p in zip(truth.ravel().tolist(), guess.ravel().tolist(), strict=True):
         if t != ignore:
@@ -183,9 +183,9 @@ def test_the_picture_shows_the_shares_of_the_rows(tmp_path):
     for of in ("truth", "prediction", "all"):
         with Image.open(viz.confusion(cm, tmp_path / f"{of}.png", of=of)) as picture:
             areas[of] = int((np.array(picture.convert("RGB")) == dark).all(-1).sum()) / cell
-    # Of the ground all was found: one dark cell. Of what was called a cell all is one: another one, elsewhere.
+    # Of the truth: all ground was found, so one cell is dark. Of the prediction: all predicted cells are cells, so another one is.
     assert 0.85 < areas["truth"] < 1.1 and 0.85 < areas["prediction"] < 1.1
-    assert 0.85 < areas["all"] < 1.1  # there the darkest is the largest share
+    assert 0.85 < areas["all"] < 1.1  # here the darkest cell is the largest share
 
 
 def test_a_picture_of_nothing_is_an_error():

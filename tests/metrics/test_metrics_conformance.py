@@ -1,4 +1,4 @@
-"""The figures against those of the benchmarks: the official scripts where they can be run, else their definitions by loops."""
+"""The scores compared with those of the benchmarks: with the official script if it can run, else with loops by its definition."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from PIL import Image
 
 from minisegnet.metrics import CONVENTIONS, ConfusionMatrix
 
-# labelId → trainId, written down here once more, from the table of the benchmark.
+# labelId → trainId, copied independently from the benchmark's table.
 TRAIN_IDS = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
 CATEGORIES = {
     "flat": [0, 1], "construction": [2, 3, 4], "object": [5, 6, 7], "nature": [8, 9], "sky": [10],
@@ -22,7 +22,7 @@ TO_TRAIN[TRAIN_IDS] = range(19)
 
 
 def scenes(seed, images=3, size=(23, 31), used=range(34), right=0.6):
-    """Truth and prediction in labelIds 0 to 33: ignored ones in both, and blocks, so that classes have bodies."""
+    """Truth and prediction in labelIds 0 to 33. Both have ignored labels, and consist of blocks so that classes form regions."""
     rng = np.random.default_rng(seed)
     for _ in range(images):
         truth = np.kron(rng.choice(list(used), (8, 8)), np.ones((4, 4), int))[: size[0], : size[1]].astype(np.uint8)
@@ -32,7 +32,7 @@ def scenes(seed, images=3, size=(23, 31), used=range(34), right=0.6):
 
 @pytest.fixture(scope="module")
 def official():
-    """The official evaluation of Cityscapes, quiet, by its own code for images on disk."""
+    """The official evaluation of Cityscapes, run silently on images on disk."""
     # Importing it looks for the data set's folder and asks whether stderr is a terminal; neither matters here.
     module = pytest.importorskip(
         "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason="needs cityscapesscripts (pip install minisegnet[peers])"
@@ -57,7 +57,7 @@ def official():
     [
         {"seed": 0},
         {"seed": 1, "used": [0, 3, 7, 8, 11, 26, 30, 33]},  # most classes are only predicted
-        {"seed": 2, "used": [7, 8, 1], "right": 1.0},  # most are nowhere: no IoU, and left out
+        {"seed": 2, "used": [7, 8, 1], "right": 1.0},  # most classes are absent: they have no IoU and are left out
         {"seed": 3, "used": [0, 1, 2, 10, 14, 29], "images": 1},  # nothing that counts
     ],
     ids=["all", "some", "few", "ignored"],
@@ -78,11 +78,11 @@ def test_cityscapes_as_its_official_script(official, tmp_path, options):
     np.testing.assert_allclose(groups.mean_iou, expected["averageScoreCategories"], rtol=0, atol=1e-12)
     ours = np.array(expected["confMatrix"], dtype=np.int64)[np.ix_(TRAIN_IDS, TRAIN_IDS)]
     np.testing.assert_array_equal(found.matrix, ours)
-    assert found.abstained.any() == (options["seed"] < 2)  # in these cases no class is predicted on some pixels that count
+    assert found.abstained.any() == (options["seed"] < 2)  # with these seeds some counted pixels have an ignored prediction
 
 
 def test_cityscapes_by_its_definition():
-    """The same without the script: ignored truth counts nowhere, an ignored prediction is a miss and no false alarm."""
+    """Without the script: ignored truth is not counted; an ignored prediction is a false negative, but not a false positive."""
     pairs = list(scenes(5, used=[0, 4, 7, 8, 24, 26, 33]))
     found = ConfusionMatrix(19, convention="cityscapes")
     for truth, guess in pairs:
@@ -103,7 +103,7 @@ def test_cityscapes_by_its_definition():
 
 
 def voc_by_histogram(pairs, classes=21):
-    """Accuracies and their mean as the definition of VOCevalseg has them: counts of 1 + gt + res·num where gt < 255."""
+    """Accuracies and their mean as VOCevalseg defines them: counts of 1 + gt + res·num where gt < 255."""
     counts = [0] * (classes * classes)
     for truth, guess in pairs:
         for gt, res in zip(truth.ravel().tolist(), guess.ravel().tolist(), strict=True):
@@ -160,7 +160,7 @@ def test_scikit_learn_agrees():
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
-# --- where the conventions part ---------------------------------------------------------
+# --- where the conventions differ -------------------------------------------------------
 
 
 def counted(convention, guess):
@@ -170,11 +170,11 @@ def counted(convention, guess):
 
 
 def test_where_the_conventions_part():
-    guess = np.repeat([0, 1, 2, 0, 4], [40, 10, 10, 5, 35])  # the last lies in ignored truth
+    guess = np.repeat([0, 1, 2, 0, 4], [40, 10, 10, 5, 35])  # the last is where the truth is ignored
     iou = [40 / 45, 10 / 20, 0 / 10, 0 / 5]
     for name in CONVENTIONS:
         found = counted(name, guess)
-        np.testing.assert_allclose(found.iou, [*iou, math.nan], atol=1e-12)  # on the classes they agree
+        np.testing.assert_allclose(found.iou, [*iou, math.nan], atol=1e-12)  # all conventions agree on the classes
         assert found.pixel_accuracy == 50 / 65
         assert found.frequency_weighted_iou == pytest.approx((40 * iou[0] + 20 * iou[1] + 5 * iou[3]) / 65)
     means = {name: counted(name, guess).mean_iou for name in CONVENTIONS}

@@ -1,4 +1,4 @@
-"""Networks: parameter counts, shapes, twins in PyTorch, what is refused."""
+"""Networks: parameter counts, shapes, twins in PyTorch, and errors."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_sizes_of_the_published_unet(size, output):
 
 
 def test_the_stages_of_figure_1():
-    """Rows and channels as they are printed in the drawing, for an image of 572 rows."""
+    """Rows and channels as printed in the figure, for an image of 572 rows."""
     model = create("unet_paper", 1, 2, width=1 / 64, dropout=0)
     seen = {}
     for name, module in model.named_children():
@@ -123,7 +123,7 @@ def test_sizes_that_the_published_unet_refuses(size, words):
 
 
 def test_legal_sizes_are_those_that_work():
-    """Follow the sizes through the drawing: every pooling must meet an even one, and something must be left."""
+    """A size is legal if every pooling gets an even number of rows and at least one row is left at the end."""
 
     def works(size):
         for _ in range(4):
@@ -168,7 +168,7 @@ def test_the_first_networks_scores_as_printed_are_never_negative():
 
 def test_the_first_network_sees_23_pixels():
     model = create("article1", 1, 2, width=1 / 64).eval()
-    for parameter in model.parameters():  # all positive: nothing cancels, no ReLU closes
+    for parameter in model.parameters():  # positive weights: no contributions cancel, and no ReLU is 0
         parameter.array[...] = np.abs(parameter.array) + 0.01
     x = Tensor(np.ones((1, 1, 31, 31), np.float32), requires_grad=True)
     model(x)[0, 0, 15, 15].backward()
@@ -381,7 +381,7 @@ def test_every_model_is_listed_built_and_trained_a_step():
     for name, line in models.items():
         assert len(line) > 20 and "\n" not in line
         model = create(name, 2, 3, width=1 / 64)
-        size = getattr(model, "size_for", lambda rows: rows)(64)  # 64, or what a network without padding needs for it
+        size = getattr(model, "size_for", lambda rows: rows)(64)  # 64, or the larger size that a network without padding needs
         y = model(image(2, 2, size, size))
         assert y.shape[:2] == (2, 3) and min(y.shape[2:]) >= 64
         y.backward(np.ones(y.shape, np.float32))

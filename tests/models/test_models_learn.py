@@ -1,4 +1,4 @@
-"""Every network: its gradient against differences, end to end; and that it can learn two images by heart."""
+"""Every network: its gradient end to end, compared with differences; and that it can memorise two images."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from minisegnet import nn, optim, random
 from minisegnet.models import create, list_models
 from minisegnet.tensor import Tensor, no_grad
 
-# The shallowest backbone that each takes, and sizes that those with a least size need.
+# The shallowest backbone that each network takes; smaller bottlenecks for networks that need large images otherwise.
 OPTIONS = {
     "deconvnet": {"bottleneck": 2},
     "deeplabv2": {"backbone": "resnet50"},
@@ -36,15 +36,15 @@ def outputs(model, x):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_along_a_random_direction(name):
-    """In float64, for all parameters and the image at once: ⟨∇, v⟩ = (L(+εv) − L(−εv)) / 2ε with a random cotangent.
+    """In float64, for all parameters and the image at once: ⟨∇L, v⟩ = (L(+εv) − L(−εv)) / 2ε, with a random gradient of the output.
 
-    A difference that steps over the kink of a ReLU or a pool is off by a little: ε is small, and two are tried.
+    A difference across the kink of a ReLU or a pool is slightly wrong. Therefore ε is small, and two values are tried.
     """
     random.manual_seed(0)
     rng = np.random.default_rng(0)
     model = without_dropout(create(name, 2, 3, width=1 / 32, **OPTIONS.get(name, {})).double())
     for parameter in model.parameters():
-        if parameter.requires_grad:  # score layers that start at zero would hide what lies before them
+        if parameter.requires_grad:  # score layers that start at zero would hide the gradients of all layers before them
             parameter.array += 0.1 * rng.normal(size=parameter.shape) * (parameter.array.std() or 1)
     size = getattr(model, "size_for", lambda n: n)(33)
     x = Tensor(rng.normal(size=(2, 2, size, size)), requires_grad=True)
@@ -72,13 +72,13 @@ def test_gradient_along_a_random_direction(name):
     raise AssertionError(f"relative errors {errors}")
 
 
-# --- learning by heart ------------------------------------------------------------------------
+# --- memorising two images --------------------------------------------------------------------
 
 WIDTHS = {"article1": 1 / 32, "article2": 1 / 16, "pspnet_smp": 1 / 4, "unet_resnet": 1 / 8, "deeplabv3plus": 1 / 8}
 
 
 def two_images(size):
-    """Noise in which one half, the left of the first and the upper of the second, is a little brighter."""
+    """Two images of noise: the left half of the first and the upper half of the second are a little brighter."""
     rng = np.random.default_rng(0)
     masks = np.zeros((2, size, size), np.int64)
     masks[0, :, : size // 2] = 1
@@ -90,10 +90,10 @@ def two_images(size):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_two_images_by_heart(name):
-    """IoU above 0.95 in evaluation mode, so that running averages are right too; within 400 steps of Adam."""
+    """Within 400 steps of Adam the IoU exceeds 0.95, in evaluation mode, so that running statistics are tested too."""
     random.manual_seed(0)
     options = {key: value for key, value in OPTIONS.get(name, {}).items() if key != "aux"}
-    if name == "deconvnet":  # 2 × 2 vectors an image: with one each, the statistics of a batch of two would mean nothing
+    if name == "deconvnet":  # 2 × 2 vectors per image: with one each, batch statistics would be computed from two values
         options["bottleneck"] = 1
     model = without_dropout(create(name, 1, 2, width=WIDTHS.get(name, 1 / 16), **options))
     size = getattr(model, "size_for", lambda n: n)(64)
@@ -103,7 +103,7 @@ def test_learns_two_images_by_heart(name):
     for step in range(1, 401):
         model.train()
         y = model(Tensor(images))
-        margin = (size - y.shape[2]) // 2  # of a network without padding
+        margin = (size - y.shape[2]) // 2  # the border that a network without padding cuts off
         truth = masks[:, margin : size - margin, margin : size - margin]
         optimizer.zero_grad()
         F.cross_entropy(y, truth).backward()

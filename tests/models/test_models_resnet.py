@@ -1,4 +1,4 @@
-"""Networks on a ResNet: names and counts of foreign libraries, and their outputs, by twins in PyTorch."""
+"""Networks on a ResNet: parameter names and counts of other libraries, and outputs compared with twins in PyTorch."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def count(model, frozen=False):
 
 
 def shape_of(model, *shape):
-    """Of the output, without computing it."""
+    """The shape of the output, without computing it."""
     with backends.use("shapes"), no_grad():
         return model.eval()(Tensor(np.zeros(shape, np.float32))).shape
 
@@ -64,7 +64,7 @@ def test_number_of_parameters_of_the_parts():
 
 @pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
 def test_fcn_covers_every_size(name):
-    """The network itself for every remainder by its stride, 32, and around the largest size of the claim."""
+    """The network itself, for every remainder modulo its stride of 32, and for the largest sizes that it promises."""
     model = create(name, 1, 2, width=1 / 64)
     for size in (*range(1, 33), 500, 1023, 1024):
         assert shape_of(model, 1, 1, size, size % 32 + 7) == (1, 2, size, size % 32 + 7)
@@ -72,7 +72,7 @@ def test_fcn_covers_every_size(name):
 
 @pytest.mark.parametrize("name", ["fcn32s", "fcn16s", "fcn8s"])
 def test_fcn_covers_every_size_by_arithmetic(name):
-    """The paper's layers in plain numbers, 1 to 1024: no crop may reach over the map that it cuts from."""
+    """The arithmetic of the paper's layers for sizes 1 to 1024: no crop may extend past the map from which it cuts."""
     for size in range(1, 1025):
         pooled, rows = {}, size + 198
         for k in range(1, 6):
@@ -166,7 +166,7 @@ def test_the_dilated_network_refuses_sizes_that_do_not_fit():
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("padded_at_once", [False, True])
 def test_the_context_module_starts_as_the_identity(large, padded_at_once):
-    """Of scores that are not negative: the ReLU lets no others through."""
+    """It maps scores to themselves if they are not negative; the ReLU would set negative ones to 0."""
     module = ContextModule(3, large, padded_at_once)
     for layer in module:
         if isinstance(layer, nn.Conv2d):
@@ -217,7 +217,7 @@ def test_equals_its_twin(name, options, twin, size, training):
     model = create(name, 2, 3, width=1 / 32, **options).double().train(training)
     rng = np.random.default_rng(1)
     for path, parameter in model.named_parameters():
-        if "score" in path and parameter.requires_grad:  # they start at zero, where a wrong one would go unseen
+        if "score" in path and parameter.requires_grad:  # they start at zero, which would hide a wrong one
             parameter.data.copy_(rng.normal(size=parameter.shape))
     for module in model.modules():
         if isinstance(module, nn.Dropout):

@@ -1,4 +1,4 @@
-"""What a network is told to be made of, against numbers added up by hand; views by rule and by gradient."""
+"""Summaries of networks compared with numbers added up by hand; receptive fields by rule and by gradient."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def seed():
 
 
 class Small(nn.Module):
-    """3×3 with stride 2, a pool, a way up again and a sum: all numbers below are worked out by hand."""
+    """A 3×3 convolution with stride 2, a pool, upsampling and a sum. All numbers below are worked out by hand."""
 
     def __init__(self):
         self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
@@ -40,7 +40,7 @@ def test_a_summary_added_up_by_hand():
         ("(add)", "add", (2, 4, 8, 12), 0, 0, 0, 0, 2 * 4 * 8 * 12 * 4),
         ("score", "Conv2d", (2, 5, 8, 12), 25, 0, 2 * 2 * 5 * 8 * 12 * 4, 2 * 5 * 8 * 12 * 4, 2 * 5 * 8 * 12 * 4),
     ]
-    # a pixel sees 3; a pooled one 3 + 2 (one step of 2 further); the sum what the pool sees
+    # after the convolution 3; after the pool 3 + 2 (one step of 2 further); after the sum as after the pool
     assert [s.receptive_field for s in told.steps] == [(3, 3), (3, 3), (5, 5), (5, 5), (5, 5), (5, 5)]
     assert (told.parameters, told.frozen, told.output_shape) == (112 + 8 + 25, 64, (2, 5, 8, 12))
     assert [told.operations, told.multiply_adds, told.bytes] == [sum(row[k] for row in rows) for k in (5, 6, 7)]
@@ -112,7 +112,7 @@ SIZES = {"unet_paper": (188, 204), "deconvnet": (193, 200)}
 
 @pytest.mark.parametrize("name", sorted(list_models()))
 def test_rules_and_gradients_agree(name):
-    """All weights positive: nothing cancels and no ReLU closes, so every pixel that the rules allow has a gradient."""
+    """With positive weights no contributions cancel and no ReLU is 0, so every pixel in the receptive field has a gradient."""
     options = {"backbone": "resnet18"} if name in ("deeplabv2", "deeplabv3", "fcn_resnet", "pspnet") else {}
     if name == "deeplabv2":
         options = {"backbone": "resnet50"}
@@ -127,7 +127,7 @@ def test_rules_and_gradients_agree(name):
 
 
 def test_weak_influences_at_the_edge_of_the_field():
-    """The gradient's strength falls off towards the border of what the rules allow (Luo et al. 2016)."""
+    """The gradient falls off towards the border of the receptive field (Luo et al. 2016)."""
     random.manual_seed(1)
     heat = measured_receptive_field(create("article1", 1, 2, width=1 / 32).double(), (2, 1, 31, 31), images=4)
     centre, border = heat[13:18, 13:18].mean(), np.concatenate([heat[4, 4:27], heat[26, 4:27]]).mean()

@@ -14,7 +14,7 @@ from minisegnet_kernels.modes import Mode
 
 
 def elsewhere(function):
-    """What a function returns in another thread."""
+    """Run a function in another thread and return its result."""
     found = []
     thread = threading.Thread(target=lambda: found.append(function()))
     thread.start()

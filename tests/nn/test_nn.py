@@ -1,4 +1,4 @@
-"""Modules: what they hold, how they are saved, and that they compute what PyTorch's compute."""
+"""Modules: their contents, their state, and values equal to PyTorch's."""
 
 import copy
 
@@ -40,7 +40,7 @@ class Tree(nn.Module):
         return self.right[1](self.left(x) * self.scale.reshape(1, 3, 1, 1))
 
 
-# --- what a module holds --------------------------------------------------------------------
+# --- parameters, buffers and modules --------------------------------------------------------
 
 
 def test_names_of_everything():
@@ -102,7 +102,7 @@ def test_conversion_of_a_module_that_was_already_trained():
     assert model[1].running_mean.dtype == np.float64 and model[1].num_batches_tracked.dtype == np.int64
     model.zero_grad()
     model(image(1, 2, 4, 4, dtype=np.float64)).sum().backward()
-    assert model[0].weight.grad.dtype == np.float64  # not what the leaf was when it was first used
+    assert model[0].weight.grad.dtype == np.float64  # not the dtype that the leaf had when it was first used
     assert model.float()[0].weight.dtype == np.float32
     with pytest.raises(TypeError, match="int64"):
         model.to("int64")
@@ -462,7 +462,7 @@ def test_skipped_draws_leave_zeros_and_the_generator_alone():
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (3, 2, 1), (16, 8, 4), (2, 1, 0)])
 def test_a_bilinear_deconvolution_interpolates(kernel, stride, padding):
-    """Checked on a ramp, which interpolation reproduces: away from the border, steps of 1/stride."""
+    """Interpolation reproduces a ramp: away from the border its steps are 1/stride."""
     up = nn.ConvTranspose2d(2, 2, kernel, stride, padding, bias=False).double()
     nn.init.bilinear_(up.weight)
     ramp = np.arange(8.0)[:, None] + 10 * np.arange(8.0)

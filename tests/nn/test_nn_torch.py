@@ -10,7 +10,7 @@ from minisegnet.tensor import Tensor
 
 torch = pytest.importorskip("torch")
 
-# The layers that both libraries write alike: source for both, and the shapes of the inputs.
+# Layers that are written the same in both libraries: the source, and the shapes of the inputs.
 LAYERS = [
     ("Conv2d(3, 4, 3)", [(2, 3, 7, 8)]),
     ("Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False)", [(2, 4, 7, 8)]),
@@ -76,7 +76,7 @@ def close(ours, theirs):
 
 
 def step(ours, theirs, shapes, rng, **options):
-    """Forward and backward with random inputs and a random cotangent; everything must agree."""
+    """Forward and backward with random inputs and a random gradient of the output; everything must agree."""
     arrays = [rng.normal(size=shape) for shape in shapes]
     xs, ts = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
     y, t = ours(*xs, **options), theirs(*ts, **options)

@@ -1,4 +1,4 @@
-"""Optimisers and schedules: trajectories equal PyTorch's, and what is refused."""
+"""Optimisers and schedules: trajectories equal to PyTorch's, and errors."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def parameters(seed=0):
 
 
 def set_gradients(params, rng, late=None, t=0):
-    """Random gradients; number `late` gets none in the first two steps."""
+    """Random gradients; parameter number `late` gets none in the first two steps."""
     for k, parameter in enumerate(params):
         g = rng.normal(size=parameter.shape)
         parameter.grad = None if k == late and t < 2 else Tensor(g)
@@ -86,7 +86,7 @@ def test_groups_with_options_of_their_own():
 
 @each_optimiser
 def test_a_state_dict_continues_the_trajectory(name, options):
-    """Ten steps at once, and five, a new optimiser, and five more: the same bits."""
+    """Ten steps give the same bits as five steps, a new optimiser with the saved state, and five more."""
     make = getattr(optim, name)
     straight, broken = parameters(), parameters()
     one = make(straight, **options)
@@ -312,7 +312,7 @@ CHAINABLE = [name for name in SCHEDULES if "OneCycle" not in name and name not i
 @pytest.mark.parametrize("name", CHAINABLE)
 @pytest.mark.filterwarnings("ignore")
 def test_a_rate_set_by_hand_or_by_another_schedule_is_not_overwritten(name):
-    """Two schedules on one optimiser, and a hand that changes the rates: those of PyTorch in every step."""
+    """Two schedules on one optimiser, and a rate changed by hand in between: the rates are PyTorch's in every step."""
     params = parameters()
     torch, twins = torch_twins(params)
     ours, theirs = two_groups(optim, params), two_groups(torch.optim, twins)

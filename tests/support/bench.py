@@ -1,4 +1,4 @@
-"""The benchmark on a stand-in for a GPU: workers in this process, and work that an emulator can do."""
+"""The benchmark on a stand-in for a GPU: workers in this process, and cases small enough for an emulator."""
 
 import json
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ STEP = "a small step"
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """CuPy's stand-in, workers in this process, and work that an emulator can do."""
+    """CuPy's stand-in, workers in this process, and cases small enough for an emulator."""
     fake_cupy.install(monkeypatch)
     monkeypatch.setattr(clock, "FLUSHED", 64)
     monkeypatch.setitem(clock.COPIED, "cuda", 2**12)
@@ -37,7 +37,7 @@ def small(monkeypatch):
 
     @contextmanager
     def here(name, threads, device):
-        """One at a time sets backend and precision, as the processes do for themselves."""
+        """A worker in this process. It sets backend and precision before each request, because the workers share them here."""
         library = libraries.make(name, threads, device)
         prepared = {}
 

@@ -1,7 +1,7 @@
-"""The checks of one case: a program against the oracle, its bits, its gradients.
+"""The checks of one case: parity with the oracle, equal bits in a second run, gradients.
 
-Every program of every operation goes through the same ones: ``tests/kernels`` applies them to the CPU's
-programs, ``tests/cuda`` to the GPU's, and ``tests/kernels/test_sabotage.py`` to programs with planted faults.
+Every program of every operation undergoes the same checks: ``tests/kernels`` applies them to the CPU programs, ``tests/cuda``
+to the GPU programs, and ``tests/kernels/test_sabotage.py`` to programs with planted faults.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def run(operation, backend: str, case: Case) -> tuple:
 
 
 def assert_close(actual, expected, dtype, terms) -> None:
-    """|error| ≤ 16 ε √terms · scale (terms = 0: equal), and never a NaN that the expected value does not have."""
+    """Assert |error| ≤ 16 ε √terms · scale, which is equality for terms = 0. A NaN on either side fails."""
     assert len(actual) == len(expected)
     for a, e in zip(actual, expected, strict=True):
         assert a.shape == e.shape
@@ -32,14 +32,14 @@ def assert_close(actual, expected, dtype, terms) -> None:
 
 
 def check_parity(operation, target: Target, case: Case, dtype, against: str = "formula") -> None:
-    """The target in `dtype` against the oracle in float64; `against` "numpy" where the oracle would take minutes."""
+    """Compare the target in `dtype` with the oracle in float64, or with NumPy's program where the oracle would take minutes."""
     case = case.cast(dtype)
     expected = run(operation, against, case.cast("float64"))
     assert_close(target.run(operation, case), expected, dtype, operation.terms(case))
 
 
 def check_integers(operation, target: Target, case: Case) -> None:
-    """Small integers give exactly the oracle's result, in float32 too."""
+    """For small integers the result equals the oracle's exactly, even in float32."""
     case.arrays = {name: map_arrays(lambda a: np.rint(4 * a) if a.dtype.kind == "f" else a, a) for name, a in case.arrays.items()}
     expected = run(operation, "formula", case)
     for a, e in zip(target.run(operation, case.cast("float32")), expected, strict=True):
@@ -82,7 +82,7 @@ def directional(operation, case: Case, g, name: str, direction) -> float:
 
 
 def check_gradients(operation, backend: str, case: Case, seed: int) -> None:
-    """All gradients of one case in float64, with a random cotangent and random directions."""
+    """All gradients of one case in float64, for a random upstream gradient and random directions."""
     rng = np.random.default_rng(seed)
     with backends.use(backend):
         outputs = operation(case)

@@ -23,7 +23,7 @@ def drawn(strategy):
 
 
 def digests(operation):
-    """The results of each equation of an operation, with each number of threads, as one line a case."""
+    """One line for each equation of an operation, case and number of threads: the shapes and a digest of the results."""
     lines = []
     for row in TABLE:
         if row.equation.partition(".")[0] == operation:

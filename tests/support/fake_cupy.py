@@ -1,7 +1,7 @@
 """A stand-in for CuPy on a machine without a GPU: its arrays cannot be mixed with NumPy's, its kernels run in the emulator.
 
-It proves the host's side of the GPU path (packing, dispatch, layouts, no hidden way back to NumPy), line by
-line, and says nothing about a GPU. What it does not know, it refuses, so that a test cannot pass by accident.
+It tests the host code of the GPU path (packing, dispatch, layouts, no hidden copy to NumPy) and says nothing about a GPU. It
+refuses everything that it does not implement, so that a test cannot pass by accident.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ waits: Counter[str] = Counter()
 
 
 class ndarray(NDArrayOperatorsMixin):
-    """A "device" array around a NumPy array that nobody else sees."""
+    """A "device" array, which hides a NumPy array."""
 
     __array_priority__ = 100
 
     def __init__(self, host: np.ndarray):
         self._host = host
 
-    # --- what NumPy's protocols ask
+    # --- NumPy's protocols
 
     @property
     def __cuda_array_interface__(self) -> dict:
@@ -111,7 +111,7 @@ class ndarray(NDArrayOperatorsMixin):
         _record_result(result, lambda: function(*_host(args), **_host(kwargs)))
         return _device(result)
 
-    # --- what arrays have
+    # --- attributes and methods of an array
 
     dtype = property(lambda self: self._host.dtype)
     shape = property(lambda self: self._host.shape)
@@ -171,7 +171,7 @@ class ndarray(NDArrayOperatorsMixin):
 
         return method
 
-    # --- the ways back to the host: each makes it wait
+    # --- copies to the host: each waits for the device
 
     def get(self) -> np.ndarray:
         waits["get"] += 1
@@ -198,7 +198,7 @@ class ndarray(NDArrayOperatorsMixin):
         return float(self._host)
 
 
-# --- capture: what is done is done, and remembered, so that it can be done again --------------------------
+# --- capture: work is done at once, and recorded so that it can be replayed -------------------------------
 
 _capture: list | None = None
 
@@ -209,7 +209,7 @@ def _record(again: Any) -> None:
 
 
 def _record_result(result: Any, again: Any) -> None:
-    """Do it again into the same memory; a view needs nothing, it shows what its base holds."""
+    """Record that a replay writes the result into the same memory. A view shows the memory of its base and needs no record."""
     if _capture is not None and isinstance(result, np.ndarray) and result.base is None:
         _capture.append(lambda: np.copyto(result, again()))
 
@@ -264,14 +264,14 @@ def _device(value: Any) -> Any:
 
 
 def asarray(a: Any, dtype: Any = None) -> ndarray:
-    """Of a NumPy array that is neither C- nor Fortran-contiguous CuPy makes a C-contiguous one."""
+    """As CuPy does, make a C-contiguous array of a NumPy array that is neither C- nor Fortran-contiguous."""
     if isinstance(a, ndarray):
         return a if dtype is None else ndarray(np.array(a._host, dtype=dtype, order="K"))
     return ndarray(np.array(a, dtype=dtype, order="F" if isinstance(a, np.ndarray) and a.flags.fnc else "C"))
 
 
 class RawKernel:
-    """A kernel that does nothing, and no other."""
+    """A kernel that does nothing; any other source is refused."""
 
     def __init__(self, code: str, name: str):
         assert code == f'extern "C" __global__ void {name}() {{}}'
@@ -295,7 +295,7 @@ def get_elapsed_time(start: Event, end: Event) -> float:
 
 
 class RawModule:
-    """Finds the kernel of a source again by its text, and launches it in the emulator."""
+    """A module that finds the source file with the same text, and launches its kernels in the emulator."""
 
     def __init__(self, code: str, options: tuple = (), name_expressions: tuple = ()):
         assert all(o.startswith("-") for o in options)
@@ -309,10 +309,10 @@ class RawModule:
 
         def launch(grid: tuple, block: tuple, args: tuple, shared_mem: int = 0) -> None:
             assert isinstance(grid, tuple) and isinstance(block, tuple)
-            for argument in args:  # what CuPy takes: NumPy scalars, and structured arrays by value
+            for argument in args:  # CuPy accepts NumPy scalars, and structured arrays by value
                 assert isinstance(argument, np.generic) or (isinstance(argument, np.ndarray) and argument.dtype.names), type(argument)
             packed = [np.asarray(a) for a in args]
-            again = lambda: emulated.launch(source, kernel, instance, grid, block, shared_mem, packed, [])  # unwatched: no memory is named
+            again = lambda: emulated.launch(source, kernel, instance, grid, block, shared_mem, packed, [])  # no arrays: not watched
             again()
             _record(again)
 

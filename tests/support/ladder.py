@@ -1,4 +1,4 @@
-"""Cases of the convolution ladder, and what its tests share."""
+"""Cases and helpers that the tests of the convolution ladder share."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from minisegnet_kernels import backends, conv2d
 from minisegnet_kernels.conv2d.ladder import Case
 from minisegnet_kernels.layout import channels_last
 
-# N, C, H, W, O, U, V, stride, padding, dilation, groups: nothing is a multiple of a tile.
+# N, C, H, W, O, U, V, stride, padding, dilation, groups. No size is a multiple of a tile.
 CASES = {
     "3 × 3": (2, 4, 7, 9, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "more than one tile": (1, 8, 9, 17, 70, 3, 2, (1, 1), ((1, 1), (1, 0)), (1, 1), 1),
@@ -29,7 +29,7 @@ SCHEDULES = [("forward", 0), ("reverse", 0), ("random", 1), ("random", 2)]
 
 
 def name_of(rung):
-    """For the name of a test: ``4s-winograd-forward``."""
+    """The rung in the name of a test: ``4s-winograd-forward``."""
     return f"{rung.label}-{rung.name}-{rung.equation.partition('.')[2]}"
 
 
@@ -40,7 +40,7 @@ def kernel_of(rung, equation=None):
 
 
 def arguments(rung, sizes, dtype="float32", lay=lambda a: a, integers=False):
-    """What the equation of the rung is called with: arrays, options."""
+    """The arguments of the rung's equation: arrays and options."""
     N, C, H, W, O, U, V, stride, padding, dilation, groups = sizes
     rng, geometry = np.random.default_rng(7), {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     draw = (lambda *s: rng.integers(-4, 5, s)) if integers else (lambda *s: rng.normal(size=s))
@@ -57,7 +57,7 @@ def arguments(rung, sizes, dtype="float32", lay=lambda a: a, integers=False):
 
 
 def expected(rung, arrays, options, relu=False):
-    """NumPy's program in float64."""
+    """The result of NumPy's program in float64."""
     equation = rung.equation.partition(".")[2] + ("_relu" if relu else "")
     with backends.use("numpy"):
         return getattr(conv2d, equation)(*(a.astype("float64") for a in arrays), **options)
@@ -69,7 +69,7 @@ def is_served(rung, sizes, dtype, lay):
 
 
 def bound(rung, arrays, values):
-    """|error| ≤ 16 u √terms · scale; u is that of TF32's rounded products where a rung uses them."""
+    """The largest permitted error: 16 u √terms · scale, where u is the unit roundoff of float32, or of TF32 for a rung that uses it."""
     terms = max(np.prod(a.shape[1:]) for a in arrays)
     if rung.equation == "conv2d.grad_weight":
         terms = max(terms, arrays[0].size // arrays[0].shape[1])
@@ -78,12 +78,12 @@ def bound(rung, arrays, values):
 
 
 def served(rung, sizes):
-    """(dtype, layout) in which the rung serves the case."""
+    """The pairs (dtype, layout) in which the rung serves the case."""
     return [(dtype, lay) for dtype in ("float32", "float64") for lay in LAYOUTS.values() if is_served(rung, sizes, dtype, lay)]
 
 
 def with_an_infinity(rung, sizes):
-    """A case whose first image has an infinity in the middle: a cell that is multiplied by 0 instead of left out shows as NaN."""
+    """A case with an infinity in the first image. A rung that multiplies it by 0, and does not leave it out, gives NaN."""
     arrays, options = arguments(rung, sizes, "float32", channels_last)
     image = arrays[0]
     image[0, 0, image.shape[2] // 2, image.shape[3] // 2] = np.inf
@@ -94,6 +94,6 @@ SMALL = ("3 × 3", "one channel", "sixteen channels, 1 × 1", "stride 2, an even
 
 
 def oracle(rung, arrays, options):
-    """The literal loops, in which what is outside is left out."""
+    """The result of the literal loops, which leave out cells outside the image."""
     with backends.use("formula"), np.errstate(invalid="ignore"):
         return getattr(conv2d, rung.equation.partition(".")[2])(*(a.astype("float64") for a in arrays), **options)

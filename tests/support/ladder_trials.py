@@ -1,4 +1,4 @@
-"""Trials of the ladder's rungs, for the mutation tests: calls that say whether they notice that something is wrong."""
+"""Trials of the ladder's rungs, for the mutation tests. A trial is a call that returns whether it notices a fault."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def trials(rung):
 
 
 def _float_trials(rung):
-    whole_steps = (1, 4, 5, 5, 16, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)  # of an input gradient: 16 terms
+    whole_steps = (1, 4, 5, 5, 16, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1)  # an input gradient with 16 terms
     for name, sizes in {**CASES, "whole steps": whole_steps}.items():
         for dtype, lay in served(rung, sizes):
             for relu in ({}, {"relu": True}) if rung.equation == "conv2d.forward" else ({},):
@@ -51,7 +51,7 @@ TILES = [
 
 
 def _trial_in_five_slabs(rung, sizes):
-    """As of a large image: a slab has several tiles, and the last slab fewer than the others."""
+    """Split into slabs as for a large image: a slab has several tiles, and the last slab has fewer."""
     arrays, options = arguments(rung, sizes)
     right = expected(rung, arrays, options)
     close = {"rtol": 0, "atol": bound(rung, arrays, right), "equal_nan": False}
@@ -68,8 +68,8 @@ def _trial_in_five_slabs(rung, sizes):
 
 TF32 = [rung for rung in RUNGS if rung.tf32]
 
-# N, C, H, W, O, U, V, stride, padding, dilation, groups. The largest has more pixels than a block, and more terms than
-# all stages hold; the sum of its last step is not full, nor is the last tile of outputs.
+# N, C, H, W, O, U, V, stride, padding, dilation, groups. The largest case has more pixels than a block, and more terms than
+# all stages hold. Its last step of the sum and its last tile of outputs are only partly filled.
 LONG = (5, 8, 5, 6, 68, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
 TF32_CASES = {
     "narrow": (1, 4, 6, 7, 12, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
@@ -79,18 +79,18 @@ TF32_CASES = {
     "dilation": (1, 4, 9, 10, 8, 3, 3, (1, 1), ((2, 1), (0, 3)), (2, 3), 1),
     "much padding": (1, 4, 4, 3, 4, 2, 3, (1, 2), ((3, 4), (5, 2)), (1, 1), 1),
 }
-#: An odd number of results beside each other, which not every rung serves.
+#: Cases with an odd number of adjacent results, which not every rung serves.
 ODD = [(2, 4, 3, 4, 7, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1), (2, 7, 3, 4, 4, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)]
 
 
 def case(rung, sizes, **changes):
-    """Arrays and options; images lie channels last."""
+    """Arrays and options, with images channels last."""
     arrays, options = arguments(rung, sizes, "float32", channels_last, **changes)
     return arrays, options
 
 
 def rejected(rung, sizes, relu=False):
-    """Whether something is noticed: a wrong result or a report. One number is NaN, which zeros do not take away."""
+    """Whether a wrong result or a report is noticed. One input is NaN, which a multiplication by 0 does not hide."""
     arrays, options = case(rung, sizes, integers=True)
     _, _, rows, columns = arrays[0].shape
     arrays[0][0, 0, rows // 2, columns // 2] = np.nan
@@ -133,7 +133,7 @@ def statistics_case(rung, sizes, shift=0.0):
 
 
 def statistics(rung, sizes, **more):
-    """y, mu, nu of the rung, by way of the front door."""
+    """y, mu and nu of the rung, computed through the public function."""
     arrays, options = statistics_case(rung, sizes, **more)
     with backends.use("cuda"), allow_tf32(rung.tf32), use_rung(forward=rung.name):
         return conv2d.forward_statistics(*arrays, **options)
@@ -144,7 +144,7 @@ def statistics_served(rung):
 
 
 def assert_right(rung, sizes, rtol=2e-6, **more):
-    """y is what the rung makes without the statistics, which are those of y."""
+    """Assert that y equals the rung's result without statistics, and that mu and nu are the statistics of y."""
     arrays, options = statistics_case(rung, sizes, **more)
     y, mu, nu = statistics(rung, sizes, **more)
     assert y.tobytes() == rung.run(*arrays, **options).tobytes()

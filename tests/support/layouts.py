@@ -14,7 +14,7 @@ def colour(seed, size=SIZE):
 
 
 def labels(seed, values, size=SIZE):
-    """A map that holds each of the values."""
+    """A label map that contains each of the values."""
     found = np.random.default_rng(seed).choice(list(values), size)
     found.ravel()[: len(values)] = list(values)
     return found.astype(np.uint8)
@@ -26,7 +26,7 @@ def put(file, picture, **options):
 
 
 def voc_mask(indices):
-    """Mode P with a palette in which several indices share a colour, so that a reader that looks at colours fails."""
+    """A mode P image whose palette gives several indices one colour, so that a reader that uses the colours fails."""
     picture = Image.fromarray(indices)
     picture.putpalette([0, 0, 0] * 10 + [9, 9, 9] * 246)
     return picture
@@ -49,12 +49,12 @@ def voc(root, train=("2007_000032", "2007_000039"), val=("2007_000033",)):
 
 
 def mat(labels, compressed=True, order="<", variable="GTcls", boundaries=True):
-    """A MATLAB file of version 5 as those of SBD: a structure with a cell, a matrix of uint8 and one of doubles."""
+    """A MATLAB file, version 5, like those of SBD: a structure of a cell array, a uint8 matrix and a matrix of doubles."""
 
     def element(kind, data):
         return struct.pack(order + "II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
 
-    def short(kind, data):  # as MATLAB writes up to four bytes
+    def short(kind, data):  # MATLAB's short form for up to four bytes
         words = struct.pack(order + "I", len(data) << 16 | kind)
         return words + data + b"\0" * (4 - len(data))
 

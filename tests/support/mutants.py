@@ -1,9 +1,9 @@
-"""Planted faults for CUDA kernels: a barrier, a wait or a commit left out, a check taken away.
+"""Planted faults for CUDA kernels: a barrier, a wait or a commit is left out, or a check is removed.
 
-The first are skipped by the emulator as it runs, so nothing is compiled again. Checks are taken away in one changed copy
-of the file, in which a number says which check does not count (``switches.py``).
+The emulator skips barriers, waits and commits at run time, so nothing is compiled again. Checks are removed in one changed
+copy of the file, in which a number selects the check that is off (``switches.py``).
 
-A *trial* is a call that says whether it noticed something: a wrong result, or a report of the emulator.
+A *trial* is a call that returns whether it noticed a fault: a wrong result, or a report of the emulator.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from support.switches import Mutant, switched
 Trial = Callable[[], bool]
 
 OPERATIONS = [name for name in registry.OPERATIONS if (registry._ROOT / name / "kernel.cu").exists()]
-#: What survives in any file that uses it: {(file, the line of a barrier or the text of a check): why the result is the same without it}.
-EVERYWHERE = {("common.cuh", "a.shape[1] > 1"): "of one channel both ways of counting give the same place"}
+#: Faults that cannot be noticed in any file: {(file, the line of a barrier or the text of a check): why the result does not change}.
+EVERYWHERE = {("common.cuh", "a.shape[1] > 1"): "with one channel both layouts give the same index"}
 
 # --- cases --------------------------------------------------------------------------------------
 
 
 def cases(operation: str, count: int, table: Iterable = TABLE) -> list[tuple]:
-    """(row, case) of every equation of an operation, the same ones in every run; the last of each kind lies channels last too."""
+    """(row, case) for every equation of an operation, the same in every run. The last of each kind is also given channels last."""
     found = []
     for row in table:
         if row.equation.partition(".")[0] == operation:
@@ -66,7 +66,7 @@ def _drawn(strategy, count: int) -> list:
 
 
 def trials(operation: str, count: int) -> list[Trial]:
-    """The cases of the table and the rare ones. What is right is computed once, by NumPy's program in float64: the oracle is slow."""
+    """Trials of the table's cases and the rare ones. NumPy's program in float64 gives the expected results; the oracle is too slow."""
     return [_trial(row, case) for row, case in [*cases(operation, count), *cases(operation, count, RARE)]]
 
 
@@ -76,7 +76,7 @@ def _trial(row, case: Case) -> Trial:
 
 
 def noticed(check: Callable[[], object]) -> bool:
-    """Whether a check finds a wrong result or the emulator a reason to complain."""
+    """Whether a check finds a wrong result or the emulator reports an error."""
     try:
         check()
     except (AssertionError, emulator.KernelError, ValueError, IndexError):
@@ -88,13 +88,13 @@ def noticed(check: Callable[[], object]) -> bool:
 
 
 def missed_barriers(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
-    """All barriers, waits and commits of a file that the trials reach, and those whose absence none of these notices."""
+    """All barriers, waits and commits of a file that the trials reach, and those whose removal no trial notices."""
     texts = {path.name: path.read_text().split("\n") for path in (*module.path.parent.glob("*.cu*"), *COMMON.parent.glob("*.cuh"))}
     reached: dict[Mutant, list[tuple[float, int, Trial]]] = {}
     for number, trial in enumerate(trials):
         start = time.perf_counter()
         with emulator.launches() as seen:
-            assert not trial(), "a program without a fault is rejected"
+            assert not trial(), "a trial rejects the unchanged program"
         cost = time.perf_counter() - start
         for file, line, kind in {site for launch in seen for site in launch.sites if site[0] in texts}:
             reached.setdefault(Mutant(kind, file, line, texts[file][line - 1].strip()), []).append((cost, number, trial))
@@ -123,7 +123,7 @@ def modules(operation: str) -> list[Module]:
 
 @contextmanager
 def changed(module: Module, text: str) -> Iterator[Source]:
-    """The module with another text in the place of its file."""
+    """Inside the block, the module is compiled from `text`, not from its file."""
     original = module.source
     try:
         module.__dict__["source"] = parse(original.path, text)
@@ -133,7 +133,7 @@ def changed(module: Module, text: str) -> Iterator[Source]:
 
 
 def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
-    """All checks of a file, and those whose absence no trial notices. Of the files that it includes, those that it reaches."""
+    """All checks of a file, and those whose removal no trial notices. Of included files, only checks that are reached count."""
     text, found = switched(module.source)
     with changed(module, text) as source, emulator.options(watched=True):
         library = build.library(source, "watched")
@@ -143,7 +143,7 @@ def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], li
         for number, trial in enumerate(trials):
             ctypes.memset(switches, 0, len(switches))
             start = time.perf_counter()
-            assert not trial(), "a program without a fault is rejected"
+            assert not trial(), "a trial rejects the unchanged program"
             cost = time.perf_counter() - start
             for mutant in (k for k, flag in enumerate(switches.raw) if flag):
                 reached.setdefault(mutant, []).append((cost, number, trial))
@@ -167,24 +167,24 @@ _reached_anywhere: dict[tuple[str, str], bool] = {}  # checks, by file and text
 
 
 def assert_all_rejected(name: str, kind: str, found: list[Mutant], survivors: list[Mutant], equivalent: dict[tuple[str, str], str]) -> None:
-    """Write the score down, and fail if something survives that `equivalent`, {(file, text): proof}, does not explain, or the reverse."""
+    """Record the score. Fail if a fault survives that `equivalent`, {(file, text): proof}, does not list, or if a listed one is noticed."""
     explained = [m for m in survivors if (m.file, m.text) in equivalent]
     _scores.setdefault(name, {})[kind] = (len(found) - len(survivors), len(found), len(explained))
     unexplained = sorted(str(m) for m in survivors if m not in explained)
-    assert not unexplained, "nothing notices the absence of\n" + "\n".join(unexplained)
+    assert not unexplained, "no trial notices the removal of\n" + "\n".join(unexplained)
     stale = {(m.file, m.text) for m in found} & set(equivalent) - {(m.file, m.text) for m in survivors}
-    assert not stale, f"explained as equivalent, and rejected: {sorted(stale)}"
+    assert not stale, f"listed as equivalent, but noticed: {sorted(stale)}"
 
 
 def left_out(names: Iterable[str]) -> list[tuple[str, str]] | None:
-    """Checks that nothing in this run has reached, for instance of a header; None if not all of these were looked at."""
+    """Checks (of a header, for instance) that no trial of this run has reached; None if not all operations were tested."""
     if any("checks" not in _scores.get(name, {}) for name in names):
         return None
     return [check for check, reached in _reached_anywhere.items() if not reached]
 
 
 def score() -> str:
-    """A table of what was rejected in this run, in Markdown; nothing if nothing was planted."""
+    """A Markdown table of the faults that were noticed in this run; empty if none were planted."""
     kinds = ("barriers and waits", "checks")
     if not _scores:
         return ""

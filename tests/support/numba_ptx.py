@@ -1,7 +1,7 @@
-"""Compile Numba CUDA kernels to PTX with no GPU: run in a process of its own, without the simulator.
+"""Compile Numba CUDA kernels to PTX without a GPU, in a separate process that does not use the simulator.
 
-Standard input is a pickled list of (module, name, signature, architectures); standard output one line of JSON a
-result: module, name, signature, architecture, and either the PTX or why there is none.
+Standard input is a pickled list of (module, name, signature, architectures). Standard output has one line of JSON for each
+result: module, name, signature, architecture, and either the PTX or the error.
 """
 
 import json
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 
 def compile_all(requests: list[tuple]) -> list[dict]:
-    """Compile in another process; this one may be the simulator's."""
+    """Compile in another process, because this one may use the simulator."""
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "0"}
     done = subprocess.run([sys.executable, "-m", __name__], input=pickle.dumps(requests), capture_output=True, env=environment, check=False)
     if done.returncode:
@@ -25,7 +25,7 @@ def compile_all(requests: list[tuple]) -> list[dict]:
 def _compile(module: str, name: str, signature: tuple, architecture: tuple[int, int]) -> dict:
     from minisegnet_kernels.cuda.jit import cuda
 
-    # Functions that kernels call are compiled for the GPU that the driver names; here there is no driver.
+    # Numba asks the driver for the GPU for which to compile device functions; without a driver we answer.
     import_module("numba.cuda.dispatcher").get_current_device = lambda: SimpleNamespace(compute_capability=architecture)
     try:
         return {"ptx": cuda.compile_ptx(getattr(import_module(module), name).py_func, signature, cc=architecture)[0]}
@@ -34,12 +34,12 @@ def _compile(module: str, name: str, signature: tuple, architecture: tuple[int, 
 
 
 def refused_kernel(x):
-    """Planted: Numba has no program for it."""
+    """A planted fault: Numba cannot compile it."""
     x[0] = {}.popitem()
 
 
 def wide_kernel(x):
-    """Planted: a literal of Python is a number of 64 bits."""
+    """A planted fault: a Python literal is a 64-bit number."""
     x[0] = x[0] * 0.1
 
 

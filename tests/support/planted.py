@@ -1,4 +1,4 @@
-"""Small CUDA kernels whose right results are known, and copies of them with a planted bug: what tests the emulator and the sanitizers."""
+"""Small CUDA kernels with known results, and copies with a planted bug. They test the emulator and the sanitizers."""
 
 import numpy as np
 

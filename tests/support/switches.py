@@ -1,4 +1,4 @@
-"""A switch at every check of a CUDA file: one changed copy holds all planted faults, and a number turns one of them on.
+"""A switch at every check of a CUDA file: one changed copy contains all planted faults, and a number turns one of them on.
 
 What is planted, and where:
 
@@ -26,7 +26,7 @@ from minisegnet_kernels.cuda.source import Source
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: what kind, in which line, and the text of the line or of the check."""
+    """A planted fault: its kind, its line, and the text of the line or of the check."""
 
     kind: str
     file: str
@@ -39,7 +39,7 @@ class Mutant:
 
 
 _CHECK = re.compile(r"\s(<|<=|>|>=)\s|\bthreadIdx\.x == ")
-_CONSTANT = re.compile(r"(?:[A-Z][A-Z_]+|[\d\s()+*/-])*")  # numbers, and names of capitals
+_CONSTANT = re.compile(r"(?:[A-Z][A-Z_]+|[\d\s()+*/-])*")  # numbers, and names in capitals
 _HEAD = """
 static int mutant_number = 0;
 static char mutant_reached[{size}];
@@ -53,11 +53,11 @@ template <typename T> static T max_or_mutant(int number, T a, T b) {{ return mut
 
 
 def switched(source: Source) -> tuple[str, list[Mutant]]:
-    """The text, its includes in place, with a switch at every check; and the checks, of the included files too."""
+    """The text with its includes inserted and a switch at every check, and the list of checks, those of included files too."""
     text = source.whole()
     bare, place = _bare(text), _Places(text, source.path.name)
     found: list[Mutant] = []
-    inserted: list[tuple[int, int, str]] = []  # where, in which order, what
+    inserted: list[tuple[int, int, str]] = []  # (position, order at that position, text)
 
     def add(start: int, said: str) -> int:
         found.append(Mutant("check", *place(start), " ".join(said.split()), len(found) + 1))
@@ -84,14 +84,14 @@ def switched(source: Source) -> tuple[str, list[Mutant]]:
         inserted.append((match.end(1), 0, "_or_mutant"))
         inserted.append((match.end(), 0, f"{number}, "))
     pieces, end = [], 0
-    for where, _, what in sorted(inserted):  # of those at one place, what closes stands before what opens, the inner before the outer
+    for where, _, what in sorted(inserted):  # at one position, closing text comes before opening text, and inner before outer
         pieces += [text[end:where], what]
         end = where
     return _HEAD.format(size=len(found) + 1, name=source.path.name) + "".join(pieces) + text[end:], _told_apart(found)
 
 
 def _told_apart(found: list[Mutant]) -> list[Mutant]:
-    """The second check of a file with the same text is "... (2)", and so on."""
+    """Number checks of one file that have the same text: the second is "... (2)", and so on."""
     seen: Counter[tuple[str, str]] = Counter()
     named = {}
     for mutant in sorted(found, key=lambda m: (m.file, m.line, m.number)):
@@ -102,7 +102,7 @@ def _told_apart(found: list[Mutant]) -> list[Mutant]:
 
 
 def _bare(text: str) -> str:
-    """The text without what is no program of a kernel, blanks in its place."""
+    """The text with everything that is not kernel code (comments, directives, assertions) replaced by blanks."""
     patterns = (r"//[^\n]*", r"^#ifndef EMULATOR\n.*?^#endif", r"^#[^\n]*(?<!\\)$", r"^#(?:[^\n]*\\\n)+[^\n]*", r"static_assert\([^;]*;")
     for pattern in patterns:
         text = re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.M | re.S)
@@ -110,7 +110,7 @@ def _bare(text: str) -> str:
 
 
 class _Places:
-    """File and line of each place of a text with ``#line`` directives."""
+    """The file and line of a position in a text with ``#line`` directives."""
 
     def __init__(self, text: str, name: str):
         self.text, self.name = text, name
@@ -122,7 +122,7 @@ class _Places:
 
 
 def _conditions(bare: str) -> Iterator[tuple[int, int, str]]:
-    """First and last + 1 character of each condition, and what it is for."""
+    """The start and end of each condition, and its kind."""
     for match in re.finditer(r"\bif \(", bare):
         end = _closed(bare, match.end())
         way_out = re.match(r"\s*\{?\s*(return|continue|break)\b", bare[end:])
@@ -138,7 +138,7 @@ def _conditions(bare: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _closed(bare: str, place: int) -> int:
-    """Behind the bracket that closes the one before `place`."""
+    """The position after the bracket that closes the one before `place`."""
     depth = 1
     while depth:
         depth += (bare[place] == "(") - (bare[place] == ")")
@@ -147,7 +147,7 @@ def _closed(bare: str, place: int) -> int:
 
 
 def _start_of_choice(bare: str, end: int) -> int:
-    """Where the condition begins that ends before a ``?``."""
+    """The start of the condition that ends before a ``?``."""
     depth, place = 0, end
     while depth or not re.match(r"[(,;{}?:]|\breturn |(?<![<>=!])= ", bare[place - 1 :]) or bare[place - 2 : place] == "::":
         place -= 1
@@ -156,7 +156,7 @@ def _start_of_choice(bare: str, end: int) -> int:
 
 
 def _parts(bare: str, first: int, last: int) -> Iterator[tuple[int, str]]:
-    """The checks in a chain of && and ||, each with its place."""
+    """The checks in a chain of && and ||, each with its position."""
     start = first
     for part in re.split(r"(&&|\|\|)", bare[first:last]):
         if _CHECK.search(part) and all(part.count(a) == part.count(b) for a, b in ("()", "[]", "{}")):

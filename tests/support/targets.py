@@ -1,4 +1,4 @@
-"""Where the GPU programs run in the tests: emulated, simulated, and on a device where there is one.
+"""The targets on which tests run the GPU programs: the emulator, the simulator, and a GPU if there is one.
 
 ``pytest -m gpu`` runs the device's part; ``MINISEGNET_REQUIRE_GPU=1`` turns its skips into failures.
 """
@@ -20,7 +20,7 @@ REQUIRED = os.environ.get("MINISEGNET_REQUIRE_GPU", "") not in ("", "0")
 
 
 def few(examples: int) -> settings:
-    """At most so many cases: where one costs much."""
+    """Limit the number of cases of a test whose cases are slow."""
     return settings(max_examples=min(examples, settings().max_examples))
 
 
@@ -42,7 +42,7 @@ class Target:
         moved = Case({name: map_arrays(self.to_device, a) for name, a in case.arrays.items()}, case.options)
         with backends.use(self.backend):
             results = tuple(to_host(r) for r in as_tuple(operation(moved)))
-        for name, array in case.arrays.items():  # what is updated in place is the result of the optimisers
+        for name, array in case.arrays.items():  # the results of an optimiser are the arrays that it updates in place
             if isinstance(array, list):
                 for host, device in zip(array, moved.arrays[name], strict=True):
                     host[...] = to_host(device)
@@ -51,7 +51,7 @@ class Target:
     def to_device(self, array: np.ndarray):
         import cupy
 
-        moved = cupy.asarray(array)  # which makes rows first of channels last
+        moved = cupy.asarray(array)  # CuPy turns channels last into rows first
         return channels_last(moved) if is_channels_last(array) else moved
 
 

@@ -1,4 +1,4 @@
-"""The figures in the docstring of ``allow_tf32`` and in the headers of the ladder: ``python tests/support/tf32_error.py``."""
+"""``python tests/support/tf32_error.py`` prints the errors quoted by ``allow_tf32`` and by the headers of the ladder."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ GEOMETRY = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "
 
 
 def errors(channels: int = 64) -> dict[str, tuple[float, float]]:
-    """For each rung that serves this number of channels: the largest error over the largest output, and the same for root mean squares."""
+    """For each rung that serves this number of channels: (largest error / largest output, RMS error / RMS output)."""
     from minisegnet_kernels import conv2d
 
     rng = np.random.default_rng(0)

@@ -1,14 +1,14 @@
-"""Networks a second time, in PyTorch: plain functions on the weights of ours, by name.
+"""The networks again in PyTorch: plain functions that take the weights of our models by name.
 
-They share nothing with ``minisegnet.models`` but the names of the parameters, which are those of
-the libraries whose checkpoints shall load.
+They share only the parameter names with ``minisegnet.models``. These are the names of the libraries whose checkpoints
+we load.
 """
 
 import numpy as np
 
 
 class Twin:
-    """Layers on the weights of a model of ours.
+    """Layers in PyTorch that use the weights of one of our models.
 
     `training` chooses the statistics of batch normalisation; there is no dropout.
     """
@@ -181,7 +181,7 @@ def compare(torch, model, twin, shape, rtol=1e-9):
     total.backward()
     seed.backward()
     pairs = {"image": (a.grad, b.grad), **{name: (p.grad, t.w[name].grad) for name, p in model.named_parameters()}}
-    # A bias in front of a batch normalisation has the gradient zero, and each library its own rounding of it.
+    # The gradient of a bias before batch normalisation is 0; the libraries differ only in its rounding.
     floor = 1e-12 * max(float(z.abs().max()) for _, z in pairs.values() if z is not None)
     for name, (y, z) in pairs.items():
         if z is None:  # frozen, or an auxiliary head outside training

@@ -1,4 +1,4 @@
-"""Networks on VGG-16 a second time, in PyTorch; see ``torch_models``."""
+"""The networks on VGG-16 again in PyTorch; see ``torch_models``."""
 
 COUNTS = (2, 2, 3, 3, 3)
 
@@ -60,7 +60,7 @@ def _encode(t, x):
 
 
 def _unpool(t, x, indices, size):
-    """By scattering, so that any size will do."""
+    """Scatter the values, so that any size works."""
     flat = x.new_zeros(*x.shape[:2], size[0] * size[1])
     return flat.scatter(2, indices.flatten(2), x.flatten(2)).reshape(*x.shape[:2], *size)
 

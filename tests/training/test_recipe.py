@@ -1,4 +1,4 @@
-"""`Recipe`: an option is declared once, and everything that is known of it follows from there."""
+"""`Recipe`: an option is declared once, and the command line, the file, the checks and the page follow from it."""
 
 import dataclasses
 import inspect
@@ -102,7 +102,7 @@ def test_the_record_of_the_version_before_recipes_is_that_of_the_same_recipe():
 
 
 def test_a_training_option_is_declared_in_one_file():
-    """Apart from its declaration, only the code that uses the value names it."""
+    """Only its declaration and the code that uses its value name an option."""
     files = [path for folder in ("training", "cli") for path in (ROOT / "minisegnet" / folder).glob("*.py")]
     naming = {path.name for path in files if "label_smoothing" in path.read_text(encoding="utf-8")}
     assert naming == {"recipe.py", "build.py"}

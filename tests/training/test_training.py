@@ -1,4 +1,4 @@
-"""`training.fit`: it learns, it resumes exactly, and it leaves nothing half written."""
+"""`training.fit` learns, resumes exactly, and leaves no file half written."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from minisegnet.training.folder import read_log
 
 
 def discs(count=3, size=(40, 48), seed=0):
-    """Bright discs on dark ground: easy to learn."""
+    """Bright discs on a dark background: easy to learn."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]]
     masks = [
@@ -113,11 +113,11 @@ def test_resume_is_exact(tmp_path, options):
     assert columns[0] == columns[1]
 
 
-# --- how a run is told to learn -----------------------------------------------------------------
+# --- the options of a run -----------------------------------------------------------------------
 
 
 def test_rates_of_warm_up_and_schedule(tmp_path):
-    """The rates in the log, by their formulas: 4 steps of growth from a hundredth, then 6 along the schedule."""
+    """The rates equal their formulas: a warm-up of 4 steps from a hundredth of the rate, then 6 steps of the schedule."""
     warm = [0.1 * (0.01 + 0.99 * t / 4) for t in range(4)]
     after = {
         "cosine": [0.1 * (1 + np.cos(np.pi * t / 6)) / 2 for t in range(6)],
@@ -138,7 +138,7 @@ def test_rates_of_warm_up_and_schedule(tmp_path):
 
 
 class Small(ms.nn.Module):
-    """Without batch normalisation; what `recipe` does for the networks of `models` is not needed here."""
+    """A network of two convolutions without batch normalisation."""
 
     def __init__(self):
         self.body, self.head = ms.nn.Conv2d(1, 4, 3, padding=1), ms.nn.Conv2d(4, 2, 1)
@@ -153,7 +153,7 @@ def small(dtype=np.float64):
 
 
 def change(**options):
-    """How far the parameters move in one step of plain gradient descent."""
+    """The change of each parameter in one step of plain gradient descent."""
     model = small()
     before = {name: value.array.copy() for name, value in model.state_dict().items()}
     fit(model=model, steps=1, optimizer=ms.optim.SGD, **options)
@@ -171,7 +171,7 @@ def test_the_head_learns_at_ten_times_the_rate():
 
 
 def test_accumulated_batches_are_one_large_batch():
-    """The same items with the same augmentation; each loss is a mean over as many pixels; there is no batch normalisation."""
+    """Equal, because items and augmentation are the same, each loss is a mean over equally many pixels, and nothing is batch-normalised."""
     whole, parts = small(), small()
     losses = [fit(model=model, steps=4, batch_size=b, accumulate=a).losses for model, b, a in ((whole, 6, 1), (parts, 2, 3))]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
@@ -281,7 +281,7 @@ def test_auxiliary_outputs_count_with_their_weight():
 
 @pytest.mark.parametrize("loss", ["ce", "dice", "lovasz", "ohem", "boundary", "weighted"])
 def test_the_validation_loss_does_not_depend_on_the_batch_size(loss):
-    """Of images of two sizes, with more or fewer ignored pixels; one is ignored altogether."""
+    """The images have two sizes and different shares of ignored pixels; one is ignored altogether."""
     rng = np.random.default_rng(0)
     sizes = [(16, 16), (16, 16), (16, 16), (20, 16), (20, 16), (16, 16)]
     images = [rng.normal(size=size) for size in sizes]
@@ -296,7 +296,7 @@ def test_the_validation_loss_does_not_depend_on_the_batch_size(loss):
         each = [criterion(model(ms.tensor(image[None].astype(np.float64))), mask[None]).item() for image, mask in data]
     counted = [(mask != 255).sum() for _, mask in data]
     assert found[0] == pytest.approx(np.average(np.nan_to_num(each), weights=counted), rel=1e-9)
-    if loss == "ce":  # then it is the mean over all counted pixels
+    if loss == "ce":  # cross-entropy is the mean over all counted pixels
         with ms.no_grad():
             scores = [model(ms.tensor(image[None].astype(np.float64))).array[0] for image, _ in data]
         right = [
@@ -427,7 +427,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
         if row["step"] == 3:
             model.outc.conv.bias.array[0] = np.inf
 
-    def loss(scores, labels):  # does not notice
+    def loss(scores, labels):  # does not check its arguments
         return (scores * 0.0 + 1.0).mean() if np.isfinite(scores.array).all() else ms.tensor(1.0, requires_grad=True) * 1.0
 
     with pytest.raises(training.DivergedError, match=r"outc\.conv\.bias"):
@@ -554,7 +554,7 @@ def test_a_folder_that_is_in_use_or_cannot_be_written(tmp_path):
 def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path):
     fit(tmp_path / "run", steps=4)
     training.fit(network(), discs(), steps=1, batch_size=2, crop=32, progress=False, out=tmp_path / "run", overwrite=True)
-    assert not (tmp_path / "run" / "best.safetensors").exists()  # it was the earlier run's
+    assert not (tmp_path / "run" / "best.safetensors").exists()  # the earlier run's is deleted
     assert len(read_log(tmp_path / "run" / "log.csv", 99)) == 1
 
 

@@ -18,7 +18,7 @@ WIDTH, STEPS = 0.25, 20
 
 
 class Race:
-    """Both networks, both with Adam, fed with the same arrays."""
+    """Both networks, each with Adam, trained on the same arrays."""
 
     def __init__(self, dtype, width=WIDTH):
         from minisegnet.bench.twin import UNet
@@ -68,7 +68,7 @@ COMMAND = f"train --data {NUCLEI} --model unet --width {WIDTH} --batch-size 8 --
 
 
 def fields(seed):
-    """The fields to train on and those held out, and the batches that the command with this seed takes."""
+    """The held-out fields, and the batches that the command trains on with this seed."""
     if not NUCLEI.exists():
         pytest.skip(f"no fields at {NUCLEI}")
     train, held_out = data.split(data.Folder(NUCLEI), 0.2, seed)
@@ -90,10 +90,10 @@ def twins_iou(twin, held_out):
 
 @pytest.mark.slow
 def test_as_good_on_real_fields_as_the_twin():
-    """The pooled IoU of the nuclei on held-out fields, after 300 steps from the same weights.
+    """After 300 steps from the same weights, the pooled IoU of the nuclei on held-out fields is that of the twin.
 
-    The learning rate falls to zero: at a constant 1e-3 the IoU of one network swings by 0.03 from one step
-    to the next, and two that drift apart by rounding are caught at different points of the swing.
+    The learning rate falls to zero. At a constant 1e-3 the IoU of a network changes by up to 0.03 from one step to the next,
+    so two networks that differ only by rounding would be compared at different points of this swing.
     """
     held_out, batches = fields(0)
     race = Race("float32")
@@ -109,9 +109,9 @@ def test_as_good_on_real_fields_as_the_twin():
 
 @pytest.mark.slow
 def test_the_command_is_as_good_as_the_twin_over_the_seeds(tmp_path):
-    """``minisegnet train`` as it is typed, beside a twin with PyTorch's own initial weights: the means over the seeds.
+    """``minisegnet train`` reaches the mean IoU over several seeds of a twin with PyTorch's own initial weights.
 
-    A seed chooses the held-out fields, the batches and the initial weights; one alone decides nothing.
+    A seed determines the held-out fields, the batches and the initial weights; the result of a single seed is mostly chance.
     """
     pairs = np.array([(commands_iou(seed, tmp_path / str(seed)), trained_twins_iou(seed)) for seed in SEEDS])
     print(f"IoU of each seed (ours, the twin's): {pairs.round(4).tolist()}, means {pairs.mean(0).round(4).tolist()}")

@@ -1,4 +1,4 @@
-"""Eight threads read networks while another trains one: labels, weights and modes are those of a quiet process."""
+"""Eight threads predict while another trains: labels, weights and modes are the same as in a single thread."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def network(seed):
 
 
 def train(model, steps, stop=lambda: False):
-    """Some steps on fixed batches; returns how many."""
+    """Train on fixed batches until `steps` are done or `stop` says so; return the number of steps."""
     rng = np.random.default_rng(3)
     images = rng.normal(size=(4, 2, 1, SIZE, SIZE)).astype(np.float32)
     labels = rng.integers(0, 2, (4, 2, SIZE, SIZE))
@@ -37,7 +37,7 @@ def train(model, steps, stop=lambda: False):
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_eight_threads_predict_while_one_trains(seconds):
-    """Four read a network at rest, whose maps are known; four the one that is trained, whose weights are known at the end."""
+    """Four threads predict with an untrained network, whose output is known; four with the trained one, whose final weights are known."""
     rest, trained, twin = network(1).eval(), network(2), network(2)
     rest.train()  # prediction must not depend on the mode
     image = np.random.default_rng(0).normal(size=(1, 1, SIZE, SIZE)).astype(np.float32)
@@ -52,7 +52,7 @@ def test_eight_threads_predict_while_one_trains(seconds):
                 if number < 3:
                     wrong.extend([number] * (not np.array_equal(ms.inference.scores(rest, image).array, expected)))
                     maps.append(number)
-                elif number == 3:  # a backend that computes nothing, and other programs, in a thread of its own
+                elif number == 3:  # this thread selects other backends, one of which computes nothing
                     ms.models.summary(rest, (1, 1, SIZE, SIZE))
                     with ms.backend.use("numpy"):
                         wrong.extend([number] * (not np.allclose(ms.inference.scores(rest, image).array, expected, 1e-3, 1e-4)))

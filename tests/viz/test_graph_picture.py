@@ -79,7 +79,7 @@ def test_edges_that_pass_outside_all_boxes_stay_in_the_picture():
 
 
 def test_every_arrow_points_down():
-    """Also where an old and a new operation use the same value at different depths."""
+    """The case in which an early and a late operation use the same value."""
     s = tensor([1.0], requires_grad=True) * 2
     old = s * 3
     y = ((s * 4) * 5) * 6 + old

@@ -1,4 +1,4 @@
-"""Pictures of what goes on in a network: their pixels are looked at."""
+"""Pictures of what happens in a network: the tests read their pixels."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_constant_and_broken_numbers_are_drawn():
 
 
 def test_doubt_is_on_one_scale_for_all_images():
-    """0.5 has the colour of the middle, although it is the largest value here."""
+    """0.5 has the middle colour of the scale, although it is the largest value in the image."""
     picture = viz.doubt(
         np.zeros((8, 8)), np.zeros((8, 8), int), {"margin": np.full((8, 8), 0.5), "entropy": np.full((8, 8), 0.5)}, data.class_palette(2)
     )

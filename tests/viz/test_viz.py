@@ -1,4 +1,4 @@
-"""Pictures: the files are opened again and their pixels looked at."""
+"""Pictures: the tests open the files again and read their pixels."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def count(picture, colour):
 
 
 def test_the_palette_is_that_of_pascal_voc():
-    """The colours as the challenge's page shows them."""
+    """The colours as published by the VOC challenge."""
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 7: (128, 128, 128)}
     known |= {8: (64, 0, 0), 15: (192, 128, 128), 16: (0, 64, 0), 20: (0, 64, 128), 255: (224, 224, 192)}
     found = data.palette(256)
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         viz.save_label_png(labels, data.palette(2), tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write anywhere")
 def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
     try:
