@@ -36,7 +36,7 @@ from .normalisation import batch_norm, batch_norm_relu, dropout, dropout2d, loca
 from .pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .reduction import amax, amin, argmax, argmin, cumsum, max, mean, min, norm, prod, std, sum, var
 from .resize import interpolate, pad
-from .segmentation import ArgmaxRegions, Intervals, Prototypes, cross_entropy, label
+from .segmentation import ArgmaxRegions, Intervals, Prototypes, binary_cross_entropy_with_logits, cross_entropy, label
 from .shape import cat, chunk, clone, expand, flatten, permute, repeat, reshape, split, squeeze, stack, transpose, unsqueeze
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_relu",
+    "binary_cross_entropy_with_logits",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from minisegnet_kernels import checks
 from minisegnet_kernels import pool2d as kernels
+from minisegnet_kernels.pool2d.formula import pooled_size
 
 from ..tensor import differentiable
+from .resize import pad
 
 
 @differentiable
@@ -120,7 +122,14 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
 
 
 @differentiable
-def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def _average(input, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "count_include_pad": count_include_pad}
+    size = input.shape[2:]
+    y = kernels.average(input, **window, ceil_mode=ceil_mode)
+    return y, lambda g: (lambda: kernels.grad_average(g, input_size=size, **window),)
+
+
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     """Mean of each window (equation ``pool2d.average``).
 
     Parameters
@@ -130,15 +139,32 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
         As in `max_pool2d`.
     count_include_pad : bool
         Whether the padding counts, as zeros.
+    divisor_override : int, optional
+        What the sum of a window is divided by, instead of the number of its cells.
 
     Returns
     -------
     Tensor, (N, C, P, Q)
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or options do not fit, or the divisor is 0.
     """
-    window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "count_include_pad": count_include_pad}
-    size = input.shape[2:]
-    y = kernels.average(input, **window, ceil_mode=ceil_mode)
-    return y, lambda g: (lambda: kernels.grad_average(g, input_size=size, **window),)
+    if divisor_override is None:
+        return _average(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    name = "avg_pool2d"
+    if divisor_override == 0:
+        checks.fail(name, "a division by zero", expected="divisor_override ≠ 0", actual="divisor_override = 0")
+    checks.rank(name, "input", input, "N C H W")
+    size = checks.pair(name, "kernel_size", kernel_size, least=1)
+    step = size if stride is None else checks.pair(name, "stride", stride, least=1)
+    border = checks.pair(name, "padding", padding, least=0)
+    # With the padding as real zeros, also where the last window hangs over, every window has all of its cells.
+    windows = [pooled_size(*axis, 1, ceil_mode) for axis in zip(input.shape[2:], size, step, [(b, b) for b in border], strict=True)]
+    behind = [max((p - 1) * step[a] + size[a] - input.shape[2 + a] - border[a], 0) for a, p in enumerate(windows)]
+    padded = pad(input, (border[1], behind[1], border[0], behind[0])) if any((*border, *behind)) else input
+    return _average(padded, size, step, 0, False, True) * (size[0] * size[1] / divisor_override)
 
 
 @differentiable

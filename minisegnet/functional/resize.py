@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minisegnet_kernels import checks
@@ -25,7 +27,7 @@ def _nearest(input, size):
     return kernels.nearest(input, output_size=size), lambda g: (lambda: kernels.grad_nearest(g, input_size=before),)
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None):
     """Resize the images of a batch.
 
     Parameters
@@ -33,12 +35,14 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     input : Tensor, (N, C, H, W)
     size : int or (int, int), optional
     scale_factor : float or (float, float), optional
-        Instead of `size`: the output has ⌊H · scale_factor⌋ rows. Coordinates are computed from
-        the two sizes (PyTorch: ``recompute_scale_factor=True``).
+        Instead of `size`: the output has ⌊H · scale_factor⌋ rows.
     mode : {"nearest", "bilinear"}
     align_corners : bool, optional
         Bilinear only. True: the centres of the corner pixels stay where they are. False or None:
         the outer edges of the corner pixels stay where they are.
+    recompute_scale_factor : bool, optional
+        Where H · scale_factor is no whole number, row i of the output lies at ``i / scale_factor``; with True it lies at
+        ``i · H / P``, computed from the two sizes.
 
     Returns
     -------
@@ -47,31 +51,61 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     Raises
     ------
     ValueError
-        If not exactly one of `size` and `scale_factor` is given, or the mode is unknown.
+        If not exactly one of `size` and `scale_factor` is given, the mode is unknown, or `recompute_scale_factor` is
+        given with `size`.
 
     Notes
     -----
     Equations ``resize.bilinear``, ``resize.nearest`` and their gradients, which gather in a
     fixed order, so that they are the same from run to run.
     """
-    checks.rank("interpolate", "input", input, "N C H W")
+    name = "interpolate"
+    checks.rank(name, "input", input, "N C H W")
     if (size is None) == (scale_factor is None):
         checks.fail(
-            "interpolate",
-            "which size?",
-            expected="exactly one of size and scale_factor",
-            actual=f"size={size}, scale_factor={scale_factor}",
+            name, "which size?", expected="exactly one of size and scale_factor", actual=f"size={size}, scale_factor={scale_factor}"
         )
-    if size is None:
-        scales = (scale_factor, scale_factor) if np.isscalar(scale_factor) else tuple(scale_factor)
-        size = tuple(int(n * s) for n, s in zip(input.shape[2:], scales, strict=True))
-    size = checks.pair("interpolate", "size", size, least=1)
-    if mode == "bilinear":
-        return _bilinear(input, size, bool(align_corners))
-    if mode == "nearest" and align_corners is None:
-        return _nearest(input, size)
-    expected = '"nearest" (without align_corners) or "bilinear"'
-    checks.fail("interpolate", "unknown mode", expected=expected, actual=f"mode={mode!r}, align_corners={align_corners}")
+    if mode not in ("nearest", "bilinear") or (mode == "nearest" and align_corners is not None):
+        expected = '"nearest" (without align_corners) or "bilinear"'
+        checks.fail(name, "unknown mode", expected=expected, actual=f"mode={mode!r}, align_corners={align_corners}")
+    if size is not None:
+        if recompute_scale_factor:
+            checks.fail(name, "no scale to recompute", expected="recompute_scale_factor with scale_factor only", actual=f"size={size}")
+        return _to_size(input, checks.pair(name, "size", size, least=1), mode, align_corners)
+    scales = (scale_factor,) * 2 if isinstance(scale_factor, int | float) else tuple(scale_factor)
+    if len(scales) != 2 or not all(scale > 0 for scale in scales):
+        checks.fail(name, "scale_factor does not fit", expected="a number above 0, or two (rows, columns)", actual=f"{scale_factor!r}")
+    exact = [n * s for n, s in zip(input.shape[2:], scales, strict=True)]
+    size = checks.pair(name, f"the size for scale_factor={scale_factor}", tuple(map(math.floor, exact)), least=1)
+    if recompute_scale_factor or align_corners or all(p == e for p, e in zip(size, exact, strict=True)):
+        return _to_size(input, size, mode, align_corners)
+    if mode == "nearest":
+        places = [np.minimum(np.floor(np.arange(p) / s).astype(int), n - 1) for p, s, n in zip(size, scales, input.shape[2:], strict=True)]
+        return _mirrored_pad(input, [None, None, *places])
+    rows, columns = (_tents(n, p, s) for n, p, s in zip(input.shape[2:], size, scales, strict=True))
+    return _separable(input, rows, columns)
+
+
+def _to_size(input, size, mode, align_corners):
+    return _bilinear(input, size, bool(align_corners)) if mode == "bilinear" else _nearest(input, size)
+
+
+def _tents(length, outputs, scale):
+    """(outputs, length): the weight of each element in each result of a linear interpolation by `scale`."""
+    position = np.maximum((np.arange(outputs) + 0.5) / scale - 0.5, 0)
+    low = np.minimum(np.floor(position).astype(int), length - 1)
+    share, k = np.minimum(position - low, 1), np.arange(outputs)
+    weights = np.zeros((outputs, length))
+    weights[k, low] = 1 - share
+    weights[k, np.minimum(low + 1, length - 1)] += share
+    return weights
+
+
+@differentiable
+def _separable(input, rows, columns):
+    """``rows @ x @ columnsᵀ`` for each image and channel."""
+    rows, columns = (np.asarray(w, dtype=input.dtype, like=input) for w in (rows, columns))
+    return rows @ input @ columns.T, lambda g: (lambda: rows.T @ g @ columns,)
 
 
 @differentiable

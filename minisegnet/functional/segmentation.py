@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from minisegnet_kernels import label as label_kernels
 from minisegnet_kernels.arrays import alike
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
+from .arithmetic import floating
 
 
 @dataclass(frozen=True)
@@ -85,21 +87,24 @@ def cross_entropy(
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W), or (N, C) or (N, C, L)
+    input : Tensor, (N, C, H, W), or (N, C, d1, ..., dk) with any number of axes, or (C,)
         Scores (logits).
-    target : Tensor or array of integers, (N, H, W), or (N,) or (N, L)
+    target : Tensor or array
+        Classes: integers, (N, H, W), (N, d1, ..., dk), or () for scores (C,). Or probabilities: floats in the shape of the
+        scores.
     weight : Tensor or array, (C,), optional
         How much a pixel of each class counts.
     ignore_index : int
-        Pixels with this target count nowhere.
+        Pixels with this target count nowhere. Not for probabilities.
     reduction : {"mean", "sum", "none"}
-        "mean" is Σ w·loss / Σ w over the pixels that are not ignored, and 0 if all are (PyTorch: NaN).
+        For classes "mean" is Σ w·loss / Σ w over the pixels that are not ignored, and 0 if there are none (PyTorch: NaN).
+        For probabilities it is the sum divided by the number of pixels.
     label_smoothing : float
         Share of the target that is spread evenly over all classes.
 
     Returns
     -------
-    Tensor, () or, with ``reduction="none"``, the target's shape
+    Tensor, () or, with ``reduction="none"``, the shape of a target of classes
 
     Raises
     ------
@@ -108,17 +113,36 @@ def cross_entropy(
 
     Notes
     -----
-    Equations ``cross_entropy.forward`` and ``cross_entropy.forward_and_grad``: where a gradient
-    will be asked for, it is computed in the same sweep as the loss.
+    Equations ``cross_entropy.forward`` and ``cross_entropy.forward_and_grad``: where a gradient is wanted, it is
+    computed in the same sweep as the loss. Probabilities use plain arithmetic instead.
     """
-    options: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
-    short = 4 - input.ndim  # classification and sequences are images of one row or column
-    if short > 0 and input.ndim >= 2:
-        input = input.reshape(*input.shape, *(1,) * short)
-        target = target.array if isinstance(target, Tensor) else np.asarray(target)
-        loss = cross_entropy(input, target.reshape(*target.shape, *(1,) * short), weight, **options)
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": label_smoothing}
+    target = target if hasattr(target, "dtype") else np.asarray(target)
+    if target.dtype.kind == "f" and tuple(target.shape) == tuple(input.shape):
+        if ignore_index >= 0:
+            checks.fail(
+                "cross_entropy",
+                "probabilities cannot be ignored by class",
+                expected="integer targets, or no ignore_index",
+                actual=f"target of {target.dtype}, ignore_index = {ignore_index}",
+            )
+        return _loss_of_probabilities(input, target, weight, **options)
+    options["ignore_index"] = ignore_index
+    if input.ndim == 1:  # one row of scores is a batch of one
+        loss = cross_entropy(input[None], target.reshape(1, *target.shape), weight, **options)
+        return loss[0] if reduction == "none" else loss
+    if input.ndim != 4 and input.ndim > 1:  # what lies behind the channels is a column of pixels
+        if tuple(target.shape) != (input.shape[0], *input.shape[2:]):
+            checks.fail(
+                "cross_entropy",
+                "scores and target do not fit",
+                expected=f"target {(input.shape[0], *input.shape[2:])} for scores {tuple(input.shape)}",
+                actual=f"target {tuple(target.shape)}",
+            )
+        pixels = math.prod(input.shape[2:])
+        loss = cross_entropy(input.reshape(*input.shape[:2], pixels, 1), target.reshape(input.shape[0], pixels, 1), weight, **options)
         return loss.reshape(target.shape) if reduction == "none" else loss
-    if input.requires_grad and is_grad_enabled():
+    if isinstance(input, Tensor) and input.requires_grad and is_grad_enabled():
         return _loss_with_gradient(input, target, weight, **options)
     arrays = [a.array if isinstance(a, Tensor) else a for a in (input, target, weight)]
     return Tensor(loss_kernels.forward(*arrays, **options))
@@ -129,3 +153,98 @@ def _loss_with_gradient(input, target, weight, **options):
     loss, gradient = loss_kernels.forward_and_grad(input, target, weight, **options)
     # Proportional to g: one factor for all pixels, or one for each.
     return loss, lambda g: (lambda: alike(np.multiply, g[:, None] if g.ndim else g, gradient),)
+
+
+@differentiable
+def _loss_of_probabilities(input, target, weight, reduction, label_smoothing):
+    _check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        checks.fail(
+            "cross_entropy",
+            "label_smoothing is out of range",
+            expected="0 ≤ label_smoothing ≤ 1",
+            actual=f"label_smoothing = {label_smoothing}",
+        )
+    axis = 1 if input.ndim > 1 else 0
+    classes = input.shape[axis]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        checks.fail(
+            "cross_entropy", "weights and scores do not fit", expected=f"weight ({classes},)", actual=f"weight {tuple(weight.shape)}"
+        )
+    shifted = input - input.max(axis=axis, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    smooth = target.astype(input.dtype, copy=False) * (1 - label_smoothing) + label_smoothing / classes
+    w = 1 if weight is None else weight.reshape(-1, *(1,) * (input.ndim - axis - 1))
+    loss = -(w * smooth * log_p).sum(axis=axis)
+    loss, scale = _reduced(loss, reduction)
+
+    def spread(g):
+        return np.expand_dims(g, axis) if g.ndim else g * scale
+
+    def for_scores(g):
+        weighted = w * smooth
+        return spread(g) * (np.exp(log_p) * weighted.sum(axis=axis, keepdims=True) - weighted)
+
+    return loss, lambda g: (lambda: for_scores(g), lambda: -spread(g) * w * log_p * (1 - label_smoothing))
+
+
+def _check_reduction(name, reduction):
+    if reduction not in ("mean", "sum", "none"):
+        checks.fail(name, "unknown reduction", expected='"mean", "sum" or "none"', actual=f"reduction = {reduction!r}")
+
+
+def _reduced(loss, reduction):
+    """The loss, and by how much one element of it counts."""
+    if reduction == "none":
+        return loss, 1
+    total = loss.sum()
+    scale = 1 / loss.size if reduction == "mean" and loss.size else math.nan if reduction == "mean" else 1
+    return total * scale, scale
+
+
+@differentiable
+def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    """Binary cross-entropy of a score's sigmoid: ``−p·t·log σ(x) − (1 − t)·log(1 − σ(x))``, without overflow.
+
+    Parameters
+    ----------
+    input : Tensor, any shape
+        Scores (logits).
+    target : Tensor, the shape of the scores
+        Probabilities of the positive class, 0 to 1.
+    weight : Tensor, optional
+        Of each element; broadcast to the scores.
+    reduction : {"mean", "sum", "none"}
+    pos_weight : Tensor, optional
+        p, the weight of the positive class; broadcast to the scores: (C, 1, 1) for one weight a channel.
+
+    Returns
+    -------
+    Tensor, () or, with ``reduction="none"``, the shape of the scores
+
+    Raises
+    ------
+    ValueError
+        If the shapes of scores and target differ, or the reduction is unknown.
+    """
+    name = "binary_cross_entropy_with_logits"
+    _check_reduction(name, reduction)
+    if tuple(input.shape) != tuple(target.shape):
+        checks.fail(name, "scores and target do not fit", expected=f"target {tuple(input.shape)}", actual=f"target {tuple(target.shape)}")
+    input = floating(input)
+    positive = 1 if pos_weight is None else pos_weight
+    t = target.astype(input.dtype, copy=False)
+    # −log σ(x) = log(1 + exp(−|x|)) + max(−x, 0), and −log(1 − σ(x)) = x − log σ(x)
+    missed = np.log1p(np.exp(-np.abs(input))) + np.maximum(-input, 0)
+    loss = (1 - t) * input + (1 + (positive - 1) * t) * missed
+    loss, scale = _reduced(loss if weight is None else loss * weight, reduction)
+
+    def spread(g):
+        g = g * scale
+        return g if weight is None else g * weight
+
+    def for_scores(g):
+        sigma = (np.tanh(input / 2) + 1) / 2
+        return spread(g) * ((1 - t) - (1 + (positive - 1) * t) * (1 - sigma))
+
+    return loss, lambda g: (lambda: for_scores(g), lambda: spread(g) * ((positive - 1) * missed - input))

@@ -66,6 +66,34 @@ CASES = {
         [IMAGE],
     ),
     "cross_entropy none": (lambda F, x: F.cross_entropy(x, target(F), reduction="none"), [IMAGE]),
+    "cross_entropy of one row": (lambda F, x: F.cross_entropy(x, array(F, 2), reduction="none") + F.cross_entropy(x, array(F, 1)), [(4,)]),
+    "cross_entropy of volumes": (
+        lambda F, x: F.cross_entropy(
+            x, array(F, np.arange(24).reshape(2, 3, 2, 2) % 4), array(F, [0.5, 2.0, 1.0, 0.1], x), reduction="none"
+        ),
+        [(2, 4, 3, 2, 2)],
+    ),
+    **{
+        f"cross_entropy of probabilities, {reduction}, {shape}": (
+            lambda F, x, t, r=reduction, a=alpha: F.cross_entropy(
+                x, F.softmax(t, min(x.ndim - 1, 1)), array(F, [0.5, 2.0, 1.0, 0.1], x), reduction=r, label_smoothing=a
+            ),
+            [shape, shape],
+        )
+        for reduction, alpha, shape in [("mean", 0.2, IMAGE), ("sum", 0.0, (3, 4)), ("none", 0.1, (2, 4, 5)), ("mean", 0.0, (4,))]
+    },
+    "binary_cross_entropy_with_logits": (lambda F, x, t: F.binary_cross_entropy_with_logits(x * 9, t), [(2, 3), (2, 3)]),
+    "binary_cross_entropy_with_logits options": (
+        lambda F, x, t: F.binary_cross_entropy_with_logits(
+            x, t, array(F, [[0.5], [2.0]], x), reduction="none", pos_weight=array(F, [1.0, 3.0, 0.2], x)
+        ),
+        [(2, 3), (2, 3)],
+    ),
+    "avg_pool2d divisor": (lambda F, x: F.avg_pool2d(x, 3, 2, 1, divisor_override=4), [IMAGE]),
+    "avg_pool2d divisor ceil": (lambda F, x: F.avg_pool2d(x, (3, 2), (2, 3), (1, 0), True, False, 7), [IMAGE]),
+    "interpolate nearest by a fraction": (lambda F, x: F.interpolate(x, scale_factor=(1.3, 0.7)), [IMAGE]),
+    "interpolate bilinear by a fraction": (lambda F, x: F.interpolate(x, scale_factor=(1.3, 0.7), mode="bilinear"), [IMAGE]),
+    "interpolate recomputed": (lambda F, x: F.interpolate(x, None, (1.3, 0.7), "bilinear", False, True), [IMAGE]),
     "cross_entropy rows": (lambda F, x: F.cross_entropy(x, array(F, [0, 2, 1])), [(3, 4)]),
     "pad": (lambda F, x: F.pad(x, (1, 2, 0, 3), value=1.5), [IMAGE]),
     "pad channels": (lambda F, x: F.pad(x, (0, 0, 0, 0, 1, 1)), [IMAGE]),
@@ -201,6 +229,13 @@ def test_dropout_keeps_the_mean_and_masks_the_gradient():
         (lambda x: F.max_pool2d(x, 2, weight=Tensor(np.ones((3, 3)))), "kernel_size"),
         (lambda x: F.interpolate(x), "exactly one"),
         (lambda x: F.interpolate(x, 4, mode="cubic"), "cubic"),
+        (lambda x: F.interpolate(x, 4, recompute_scale_factor=True), "no scale"),
+        (lambda x: F.interpolate(x, scale_factor=-1.0), "above 0"),
+        (lambda x: F.avg_pool2d(x, 2, divisor_override=0), "division by zero"),
+        (lambda x: F.binary_cross_entropy_with_logits(x, x[:1]), "scores and target"),
+        (lambda x: F.cross_entropy(x, x, ignore_index=1), "cannot be ignored"),
+        (lambda x: F.cross_entropy(x, x, reduction="all"), "reduction"),
+        (lambda x: F.cross_entropy(x[0, 0], np.zeros(3, int)), "target"),
         (lambda x: F.pad(x, (1,)), "pairs"),
         (lambda x: F.pad(x, (7, 0), mode="reflect"), "less than the length of its axis"),
         (lambda x: F.pad(x, (7, 0), mode="circular"), "at most the length of its axis"),
