@@ -28,7 +28,7 @@ def leaky_relu(input, negative_slope=0.01):
 def softmax(input, dim):
     """``exp(x) / Σ exp(x)`` along an axis: positive numbers that sum to 1."""
     input = floating(input)
-    e = np.exp(input - input.max(axis=dim, keepdims=True))
+    e = np.exp(input - _largest(input, dim))
     y = e / e.sum(axis=dim, keepdims=True)
     return y, lambda g: (lambda: y * (g - (g * y).sum(axis=dim, keepdims=True)),)
 
@@ -37,10 +37,15 @@ def softmax(input, dim):
 def log_softmax(input, dim):
     """``log(softmax(x))``, without the loss of precision of the two steps."""
     input = floating(input)
-    shifted = input - input.max(axis=dim, keepdims=True)
+    shifted = input - _largest(input, dim)
     y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=dim, keepdims=True),)
 
 
 for _function in (relu, softmax, log_softmax):
     setattr(Tensor, _function.__name__, _function)
+
+
+def _largest(input, dim):
+    """Along an axis; of nothing, 0."""
+    return input.max(axis=dim, keepdims=True) if input.size else input.dtype.type(0)

@@ -37,7 +37,8 @@ def _kept(shape, over):
 def sum(a, dim=None, keepdim=False, dtype=None):
     """Sum over axes. Integers add up to int64."""
     shape, over = a.shape, axes("sum", dim, a.ndim)
-    y = _addable(a, dtype).sum(axis=over, keepdims=keepdim)
+    whole = _addable(a, dtype)
+    y = whole.sum(axis=over, keepdims=keepdim, dtype=whole.dtype)
     return y, lambda g: (lambda: np.broadcast_to(g.reshape(_kept(shape, over)), shape),)
 
 
@@ -57,7 +58,8 @@ def mean(a, dim=None, keepdim=False, dtype=None):
 def cumsum(a, dim, dtype=None):
     """Sums of the elements up to each place of an axis."""
     (axis,) = axes("cumsum", dim, a.ndim) or (None,)
-    y = np.cumsum(_addable(a, dtype), axis=axis).reshape(a.shape)
+    whole = _addable(a, dtype)
+    y = np.cumsum(whole, axis=axis, dtype=whole.dtype).reshape(a.shape)
 
     def grad(g):  # an element is in every later sum
         return np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis) if g.ndim else g
@@ -72,7 +74,7 @@ def prod(a, dim=None, keepdim=False, dtype=None):
     whole = _addable(a, dtype)
     shape = a.shape
     over = axes("prod", dim, a.ndim)
-    y = whole.prod(axis=over if a.ndim else None, keepdims=keepdim)
+    y = whole.prod(axis=over if a.ndim else None, keepdims=keepdim, dtype=whole.dtype)
 
     def grad(g):
         """g times the product of the other elements: those before, times those behind; no division, which zeros forbid."""

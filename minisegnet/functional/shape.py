@@ -39,9 +39,9 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
-    dims = list(range(a.ndim))
+    dims = list(range(a.ndim or 1))
     dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
-    return _permute(a, dims)
+    return _permute(a, dims[: a.ndim])
 
 
 def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:

@@ -11,10 +11,19 @@ from minisegnet.tensor import Tensor
 
 # PyTorch's name, and its variant: our function. Methods and operators of `Tensor` are these functions too.
 FUNCTIONS = {
-    **{(name, ""): getattr(F, name) for name in "abs add amax amin argmax argmin cat chunk clone cumsum exp floor_divide".split()},
-    **{(name, ""): getattr(F, name) for name in "bitwise_and bitwise_not bitwise_or bitwise_xor log masked_fill matmul".split()},
-    **{(name, ""): getattr(F, name) for name in "maximum mean minimum mul neg permute pow remainder sigmoid sqrt".split()},
-    **{(name, ""): getattr(F, name) for name in "std sub sum tanh unsqueeze var where stack".split()},
+    **{
+        (name, ""): getattr(F, name)
+        for name in ["abs", "add", "amax", "amin", "argmax", "argmin", "cat", "chunk", "clone", "cumsum", "exp", "floor_divide"]
+    },
+    **{
+        (name, ""): getattr(F, name) for name in ["bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "log", "masked_fill", "matmul"]
+    },
+    **{
+        (name, ""): getattr(F, name)
+        for name in ["maximum", "mean", "minimum", "mul", "neg", "permute", "pow", "remainder", "sigmoid", "sqrt"]
+    },
+    **{(name, ""): getattr(F, name) for name in ["std", "sub", "sum", "tanh", "unsqueeze", "var", "stack"]},
+    ("where", ""): lambda value, condition, other: F.where(condition, value, other),  # the order of the samples
     ("clamp", ""): F.clip,
     ("expand", ""): F.expand,
     ("repeat", ""): F.repeat,
@@ -32,15 +41,14 @@ FUNCTIONS = {
     ("log_softmax", ""): F.log_softmax,
     **{("max", variant): F.max for variant in ("binary", "reduction_no_dim", "reduction_with_dim")},
     **{("min", variant): F.min for variant in ("binary", "reduction_no_dim", "reduction_with_dim")},
-    **{(f"nn.functional.{name}", ""): getattr(F, name) for name in "conv2d conv_transpose2d max_pool2d avg_pool2d".split()},
-    **{(f"nn.functional.{name}", ""): getattr(F, name) for name in "adaptive_avg_pool2d relu leaky_relu cross_entropy batch_norm".split()},
-    **{(f"nn.functional.{name}", ""): getattr(F, name) for name in "local_response_norm binary_cross_entropy_with_logits".split()},
-    **{("nn.functional.pad", mode): F.pad for mode in ("constant", "reflect", "replicate", "circular")},
-    **{("nn.functional.interpolate", mode): F.interpolate for mode in ("nearest", "bilinear")},
 }
 
 # Where ours differs: the function, what ours says or does ("value": another number), and why. One that no sample meets fails.
-DIFFERENT: list[tuple[str, str, str]] = []
+DIFFERENT: list[tuple[str, str, str]] = [
+    ("cat", r"ValueError: cat: all sizes", "an empty vector beside matrices is an old exception of PyTorch's"),
+    ("add", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
+    ("sub", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
+]
 
 
 def ours(value, with_gradient=False):
@@ -84,9 +92,7 @@ def difference(operator, function, sample, dtype):
             return f"value: {a.shape} {a.dtype}, not {tuple(b.shape)} {b.dtype}"
         if not close(a.detach().numpy(), b.detach().numpy()):
             return "value"
-    leaves = [
-        (a, b) for a, b in zip(tensors([mine, list(options.values())]), tensors([theirs, list(sample.kwargs.values())]), strict=True)
-    ]
+    leaves = [(a, b) for a, b in zip(tensors([mine, list(options.values())]), tensors([theirs, list(sample.kwargs.values())]), strict=True)]
     leaves = [(a, b) for a, b in leaves if b.requires_grad]
     for b in (b for _, b in leaves):
         b.grad = None
@@ -115,7 +121,7 @@ def test_pytorchs_samples(name):
     torch = pytest.importorskip("torch")
     database = pytest.importorskip("torch.testing._internal.common_methods_invocations").op_db
     (operator,) = [op for op in database if (op.name, op.variant_test_name) == name]
-    listed = [(pattern, reason) for function, pattern, reason in DIFFERENT if function in (".".join(name).strip("."), "*")]
+    listed = [(pattern, reason) for function, pattern, reason in DIFFERENT if function == ".".join(name).strip(".")]
     met, held, tried, wrong = set(), 0, 0, {}
     warnings.simplefilter("ignore")
     for dtype in (torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool):
@@ -132,4 +138,4 @@ def test_pytorchs_samples(name):
     print(f"held {held} of {tried}: {'.'.join(name).strip('.')}")
     assert tried
     assert not wrong, "\n".join(f"{found}\n    {sample}" for found, sample in wrong.items())
-    assert met == {pattern for pattern, _ in listed if "*" not in pattern[:0]}, "a listed difference that differs no more"
+    assert met == {pattern for pattern, _ in listed}, "a listed difference that differs no more"
