@@ -1,4 +1,4 @@
-"""The benchmark on a stand-in for a GPU: workers in this process, and cases small enough for an emulator."""
+"""The benchmark of a GPU in a test: workers in this process, and work that an emulator can do."""
 
 import json
 from contextlib import contextmanager
@@ -10,16 +10,13 @@ from minisegnet.bench.cases import Case
 from minisegnet.bench.ladder import Layer
 from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d.ladder import allow_tf32, tf32_allowed
-from support import fake_cupy
 
-emulated = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 STEP = "a small step"
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """CuPy's stand-in, workers in this process, and cases small enough for an emulator."""
-    fake_cupy.install(monkeypatch)
     monkeypatch.setattr(clock, "FLUSHED", 64)
     monkeypatch.setitem(clock.COPIED, "cuda", 2**12)
     monkeypatch.setitem(clock.MATRIX, "cuda", 16)

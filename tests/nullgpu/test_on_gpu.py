@@ -1,0 +1,93 @@
+"""``tests/on_gpu.py`` rehearsed with the real CuPy on the null GPU: every part that a GPU alone runs, and what is kept when parts fail."""
+
+import contextlib
+import io
+import json
+import time
+
+import on_gpu
+import pytest
+from support.bench import small
+from support.targets import Target
+
+from minisegnet import bench
+from minisegnet.bench import breakdown, cases, libraries, report, runner
+from minisegnet.cli import bench as command
+from minisegnet.cli import main
+from minisegnet_kernels import backends, registry
+
+__all__ = ["small"]  # the fixture
+
+
+@pytest.fixture(autouse=True)
+def just_started(monkeypatch):
+    """The ten minutes begin with the test, and not when its file was read."""
+    monkeypatch.setattr(on_gpu, "_started", time.monotonic())
+
+
+def test_all_parts_are_kept_although_some_fail(small, monkeypatch, tmp_path):
+    """The parts for the GPU run for real, on the null GPU; those that need PyTorch on a GPU fail."""
+    monkeypatch.setattr(command, "require_gpu", lambda: None)
+    monkeypatch.setattr(cases, "CASES", {"conv": cases.CASES["conv"]})
+    monkeypatch.setattr(cases, "STEP", "relu")
+    monkeypatch.setattr(runner, "libraries", lambda device: ["numpy", "cuda", "cuda-last"])
+    measured = bench.run
+    monkeypatch.setattr(bench, "run", lambda names, **options: measured(names, **{**options, "rounds": 1, "repeats": 2}))
+    make, measure = libraries.Minisegnet.make, breakdown.measure
+    cropped = lambda a: a[:2, ..., :16, :16] if a.shape[-1] == 128 else a
+    monkeypatch.setattr(libraries.Minisegnet, "make", lambda self, a, **options: make(self, cropped(a), **options))
+    monkeypatch.setattr(breakdown, "measure", lambda threads, device: measure(threads, steps=1, device=device))
+    monkeypatch.setattr(backends, "gpu_count", lambda: 1)
+    monkeypatch.setattr(report, "_gpu", lambda: {"gpu": {"name": "NVIDIA H1.5 PCIe"}})
+    done = []
+
+    def call(line, limit):
+        done.append(line)
+        if "pytest" in line:
+            return 1, "E   a failing test\n== 1 failed, 4 passed ==\n", 2.0
+        if line[:4] == on_gpu.BENCH and "cuda" in line and "torch" not in " ".join(line):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                code = main(line[3:])
+            return code, printed.getvalue(), 1.0
+        return 124, "too late\n", 3.0
+
+    monkeypatch.setattr(on_gpu, "call", call)
+    monkeypatch.setattr(on_gpu.shutil, "which", lambda name: "/usr/bin/compute-sanitizer")
+    assert on_gpu.main([str(tmp_path)]) == 1
+    (path,) = tmp_path.glob("*.json")
+    assert path.name.startswith("nvidia-h1-5-pcie-20")
+    record = json.loads(path.read_text())
+    assert record["tests"] == {
+        "passed": False,
+        "said": "1 failed, 4 passed",
+        "seconds": 2.0,
+        "report": "E   a failing test\n== 1 failed, 4 passed ==\n",
+    }
+    assert {part: record[part]["passed"] for part in on_gpu.PARTS} == {
+        "cuda": True, "ladder": True, "breakdown": True, "compiled": False, "cpu": False,
+    }  # fmt: skip
+    assert record["cpu"]["said"] == "too late\n" and "empty kernel of cuda" in record["cuda"]["said"]
+    assert {r["library"] for r in record["cuda"]["results"]} == {"numpy", "cuda", "cuda-last"}
+    assert {r["library"][0] for r in record["ladder"]["results"]} >= set("12345678")
+    assert set(record["pictures"].values()) == {f"{path.stem}-{name}.png" for name in ("bars", "roofline", "step")}
+    assert all((tmp_path / name).stat().st_size > 5000 for name in record["pictures"].values())
+    assert set(record["sanitizers"]) == set(on_gpu.SANITIZERS) and not any(s["ran"] for s in record["sanitizers"].values())
+    assert len([line for line in done if "sanitizer" in line[0]]) == 1, "that it runs at all is tried first, once"
+
+
+def test_the_small_cases_run_on_the_device(gpu, monkeypatch):
+    from support import targets
+
+    ran = []
+
+    class Counted(Target):
+        def run(self, operation, case):
+            ran.append(str(operation))
+            return super().run(operation, case)
+
+    monkeypatch.setattr(targets, "ON_DEVICE", (Counted("cuda", "cuda"),))
+    monkeypatch.setattr(registry, "OPERATIONS", ("activation", "label"))
+    gpu.log.clear()
+    on_gpu.small_cases()
+    assert len(set(ran)) >= 6 and gpu.waits()
