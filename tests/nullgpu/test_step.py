@@ -10,7 +10,6 @@ import pytest
 from support.training import network, steps
 
 import minisegnet as ms
-from minisegnet_kernels import backends
 
 IMAGES = np.zeros((2, 3, 128, 128), np.float32), np.zeros((2, 128, 128), np.int64)
 
@@ -24,7 +23,7 @@ def step(gpu, monkeypatch):
         model = network(name, channels=3, width=1 / 4, **options).to("cuda")
         optimizer = ms.optim.Adam(model.parameters())
         first = lambda scores, labels: ms.functional.cross_entropy(scores if isinstance(scores, ms.Tensor) else scores[0], labels)
-        with backends.allow_tf32(True):
+        with ms.backend.allow_tf32(True):
             for _ in steps(model, optimizer, [IMAGES, IMAGES], "cuda", first, "channels_last"):
                 log = list(gpu.log)
                 gpu.log.clear()
