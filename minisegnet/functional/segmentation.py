@@ -247,4 +247,6 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
         sigma = (np.tanh(input / 2) + 1) / 2
         return spread(g) * ((1 - t) - (1 + (positive - 1) * t) * (1 - sigma))
 
+    if pos_weight is None:  # then `missed` is not needed for the target
+        return loss, lambda g: (lambda: for_scores(g), lambda: -spread(g) * input)
     return loss, lambda g: (lambda: for_scores(g), lambda: spread(g) * ((positive - 1) * missed - input))

@@ -48,9 +48,7 @@ def gradients(function, arrays, spoil=None):
     if spoil is not None:
         array = held[spoil]
         array.flags.writeable = True
-        array[...] = array.ravel()[::-1].reshape(array.shape)
-        if array.dtype.kind == "f":
-            array[...] = 1 - 3 * array
+        array[...] = 1 - 3 * array if array.dtype.kind == "f" else array == 0  # other numbers, and indices that exist
     y.backward(np.random.default_rng(1).normal(size=y.shape))
     return [t.grad.numpy().copy() for t in tensors], held
 
@@ -86,7 +84,7 @@ def test_memory_of_a_networks_graph(model, options, most):
     rng = np.random.default_rng(0)
     loss = F.cross_entropy(network(tensor(rng.normal(size=(1, 3, 192, 192)).astype("float32"))), rng.integers(0, 4, (1, 192, 192)))
     gc.collect()
-    parameters = {id(p.data) for p in network.parameters()}
+    parameters = {id(p.array) for p in network.parameters()}
     size = sum(a.nbytes for a in kept(loss.grad_fn) if id(a) not in parameters) / 2**20
     print(f"{model} {options}: {size:.2f} MiB")
     assert 0.9 * most < size <= most
