@@ -6,6 +6,7 @@ profile   tests                                                          drawn c
 quick     those marked ``quick``: what runs if nothing is selected       a few, the same in each run
 ci        all but those marked ``slow``                                  more, the same in each run
 thorough  all: planted faults, training to the end, every kernel         many, new ones in each run
+gpu       those marked ``gpu``                                           a few, which are not made smaller when one fails
 ========  =============================================================  ===========================
 
 ``--profile NAME`` selects one. Without it, a run that names files, ``-k`` or ``-m`` runs everything that it
@@ -19,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # As many threads as cores, and two at least: on one core, too, tests of threads mean something.
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(os.cpu_count() or 1, 2)))
@@ -35,6 +36,7 @@ PROFILES = {
     "quick": ("quick and not slow", {"max_examples": 6, "derandomize": True}),
     "ci": ("not slow", {"max_examples": 30, "derandomize": True}),
     "thorough": ("", {"max_examples": 500}),
+    "gpu": ("gpu", {"max_examples": 8, "derandomize": True, "phases": [Phase.generate]}),
 }
 LEFT_OUT = pytest.StashKey[Counter]()
 

@@ -3,12 +3,14 @@
 It needs what is installed beside this repository and nothing else: CuPy (for CUDA 12 or 13), pytest,
 hypothesis, numba, numba-cuda, and what minisegnet itself needs; PyTorch as a peer if it is there.
 
-1. the tests marked ``gpu``, whose skips are failures here;
-2. ``minisegnet bench`` with PyTorch beside it: on the GPU, the ladder's rungs, a step equation by equation, on the CPU,
-   and compiled by ``torch.compile``;
-3. pictures from these;
-4. compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over small cases of every kernel, where
-   the machine has it and lets it run.
+Whether the kernels are right comes first, in about three minutes; what comes later may be cut off:
+
+1. every rung of the convolution ladder against NumPy (`support.rungs`); the tests marked ``gpu``, whose skips are failures
+   here, in one process for each GPU backend, so that an illegal access, which ends everything in its process, hides nothing
+   of the other; memcheck and racecheck of compute-sanitizer over small cases of every kernel, where the machine has it;
+2. ``minisegnet bench`` with PyTorch beside it: the ladder's rungs, a training step eager, as a graph and compiled, and the
+   step equation by equation;
+3. the rest: all operations on the GPU and on the CPU, pictures, synccheck and initcheck.
 
 What came out goes to ``docs/benchmarks/<device>-<date>.json`` (or to FOLDER), with pictures beside it, and is written anew
 after each part, so that what is known stays known if a later one hangs. The exit code is 0 if the tests and benchmarks
@@ -30,17 +32,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+#: Those that run early, and those that run if there is time.
+SANITIZERS = ("memcheck", "racecheck"), ("synccheck", "initcheck")
+#: Seconds for the rungs, for the tests of each backend, for each sanitizer.
+RUNGS, TESTS, SANITIZER = 40, {"cuda": 50, "numba_cuda": 40}, 30
 #: Seconds for everything. A part that would go beyond is cut off, and later ones are not begun.
 BUDGET = 570
 BENCH = [sys.executable, "-m", "minisegnet", "bench"]
 #: Parts of the record that ``minisegnet bench`` makes: options, and seconds that each may take.
 PARTS = {
-    "cuda": (["--device", "cuda", "--rounds", "3"], 150),
     "ladder": (["--device", "cuda", "--ladder", "--rounds", "3"], 60),
-    "breakdown": (["--device", "cuda", "--breakdown"], 30),
-    "compiled": (["--device", "cuda", "--only", "step", "--who", "cuda-last,torch,torch-compile", "--rounds", "3"], 60),
-    "cpu": (["--rounds", "1", "--who", "numpy,numba,torch", "--threads", str(min(os.cpu_count() or 1, 16))], 75),
+    "step": (
+        ["--device", "cuda", "--only", "step", "--who", "cuda-last,cuda-graph,torch-last,torch-compile", "--rounds", "3"],
+        60,
+    ),
+    "breakdown": (["--device", "cuda", "--breakdown"], 25),
+    "cuda": (["--device", "cuda", "--rounds", "2"], 100),
+    "cpu": (["--rounds", "1", "--who", "numpy,numba,torch", "--threads", str(min(os.cpu_count() or 1, 16))], 45),
 }
 ENVIRONMENT = {
     **os.environ,
@@ -74,11 +82,20 @@ def call(command: list[str], limit: float) -> tuple[int, str, float]:
     return code, text, round(seconds, 1)
 
 
-def tests() -> dict:
-    """Of the files that have any: another file that cannot be imported here is none of their business."""
-    files = [str(f.relative_to(ROOT)) for f in sorted((ROOT / "tests").glob("test_*.py")) if "mark.gpu" in f.read_text(encoding="utf-8")]
-    options = ["-q", "--maxfail=30", "-m", "gpu", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    code, text, seconds = call([sys.executable, "-m", "pytest", *options, *files], 240)
+def rungs() -> dict:
+    """Every rung of the ladder against NumPy; what was wrong, if anything was."""
+    code, text, seconds = call([sys.executable, "-c", "import sys; from support import rungs; sys.exit(rungs.check() > 0)"], RUNGS)
+    lines = [line for line in text.splitlines() if line.startswith(("right", "WRONG"))]
+    found = {"passed": code == 0, "tried": len(lines), "wrong": [line for line in lines if line.startswith("WRONG")], "seconds": seconds}
+    return found if code == 0 else {**found, "report": text[-3000:]}
+
+
+def tests(backend: str) -> dict:
+    """The tests marked ``gpu`` of one backend. Only files that have some: another that cannot be imported here does not matter."""
+    files = [str(f.relative_to(ROOT)) for f in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in f.read_text(encoding="utf-8")]
+    other = {"cuda": "not numba_cuda", "numba_cuda": "numba_cuda"}[backend]
+    options = ["-q", "-m", "gpu", "-k", other, "--profile", "gpu", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    code, text, seconds = call([sys.executable, "-m", "pytest", *options, *files], TESTS[backend])
     closing = re.findall(r"^.*\b(?:passed|failed|error).*$", text, re.M)
     found = {"passed": code == 0, "said": closing[-1].strip("= ") if closing else "", "seconds": seconds}
     return found if code == 0 else {**found, "report": text[-6000:]}
@@ -111,18 +128,18 @@ def draw(folder: Path, stem: Path) -> dict:
     return drawn
 
 
-def sanitizers(keep) -> dict:
-    """Each tool over the small cases; that they run here at all is tried first."""
+def sanitizers(tools, keep) -> dict:
+    """Some of the tools over the small cases; that they run here at all is tried first."""
     program = shutil.which("compute-sanitizer") or next(iter(sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"))), None)
     if program is None:
-        return {tool: {"ran": False, "reason": "compute-sanitizer is not installed"} for tool in SANITIZERS}
+        return {tool: {"ran": False, "reason": "compute-sanitizer is not installed"} for tool in tools}
     run = lambda tool, line, limit: call([str(program), "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", line], limit)
-    code, text, _ = run("memcheck", "import cupy; (cupy.arange(8) + 1).sum().item()", 60)
+    code, text, _ = run("memcheck", "import cupy; (cupy.arange(8) + 1).sum().item()", 20)
     if code:
-        return {tool: {"ran": False, "reason": f"not run: it does not run here: {text.strip()[-300:]}"} for tool in SANITIZERS}
+        return {tool: {"ran": False, "reason": f"not run: it does not run here: {text.strip()[-300:]}"} for tool in tools}
     found: dict[str, dict] = {}
-    for tool in SANITIZERS:
-        code, text, seconds = run(tool, "import on_gpu; on_gpu.small_cases()", 90)
+    for tool in tools:
+        code, text, seconds = run(tool, "import on_gpu; on_gpu.small_cases()", SANITIZER)
         if code == 124:
             found[tool] = {"ran": False, "reason": "out of time", "seconds": seconds}
         else:
@@ -150,6 +167,10 @@ def small_cases() -> None:
         for row, case in cases(operation, 2):
             for target in ON_DEVICE:
                 target.run(row, case.cast("float32"))
+    from support import rungs
+
+    for _ in rungs.trials():
+        pass
 
 
 def main(arguments: list[str]) -> int:
@@ -171,15 +192,24 @@ def main(arguments: list[str]) -> int:
         record[part] = found
         target.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    keep("tests", tests())
+    def sanitize(tools: tuple[str, ...]) -> None:
+        before = record.get("sanitizers", {})
+        keep("sanitizers", {**before, **sanitizers(tools, lambda found: keep("sanitizers", {**before, **found}))})
+
+    first, last = SANITIZERS
+    keep("rungs", rungs())
+    for backend in TESTS:
+        keep(f"tests {backend}", tests(backend))
+    sanitize(first)
     with tempfile.TemporaryDirectory() as parts:
         for part, (options, limit) in PARTS.items():
             keep(part, benchmark(options, Path(parts) / f"{part}.json", limit))
         keep("pictures", draw(Path(parts), stem))
-    keep("sanitizers", sanitizers(lambda found: keep("sanitizers", found)))
+    sanitize(last)
     print("wrote", target)
     clean = all(s.get("errors", 0) == 0 and s.get("exit_code", 0) == 0 for s in record["sanitizers"].values())
-    return 0 if record["tests"]["passed"] and all(record[part]["passed"] for part in PARTS) and clean else 1
+    right = all(record[part]["passed"] for part in ("rungs", *(f"tests {backend}" for backend in TESTS), *PARTS))
+    return 0 if right and clean else 1
 
 
 if __name__ == "__main__":

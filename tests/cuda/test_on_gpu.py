@@ -10,6 +10,8 @@ import pytest
 from minisegnet.bench import runner
 from minisegnet.cli import parser
 
+TOOLS = sum(on_gpu.SANITIZERS, ())
+
 
 @pytest.fixture(autouse=True)
 def just_started(monkeypatch):
@@ -36,13 +38,15 @@ def test_its_commands_are_understood_and_fit_into_ten_minutes():
         if "--who" in options:
             device = "cuda" if "cuda" in options else "cpu"
             assert set(options[options.index("--who") + 1].split(",")) <= {*runner.OURS[device], *runner.PEERS[device]}
-    assert sum(limit for _, limit in on_gpu.PARTS.values()) < on_gpu.BUDGET < 600
+    first = on_gpu.RUNGS + sum(on_gpu.TESTS.values()) + len(on_gpu.SANITIZERS[0]) * on_gpu.SANITIZER
+    rest = sum(limit for _, limit in on_gpu.PARTS.values()) + len(on_gpu.SANITIZERS[1]) * on_gpu.SANITIZER
+    assert first <= 200 and first + rest < on_gpu.BUDGET < 600
 
 
 def test_the_files_that_it_tests_have_all_tests_for_a_gpu(monkeypatch):
     seen = []
     monkeypatch.setattr(on_gpu, "call", lambda command, limit: seen.append(command) or (0, "== 3 passed, 2 skipped ==\n", 1.0))
-    assert on_gpu.tests() == {"passed": True, "said": "3 passed, 2 skipped", "seconds": 1.0}
+    assert on_gpu.tests("cuda") == {"passed": True, "said": "3 passed, 2 skipped", "seconds": 1.0}
     assert {"tests/cuda/test_cuda.py", "tests/cuda/test_cuda_training.py"} <= set(seen[0])
 
 
@@ -54,8 +58,8 @@ def test_what_sanitizers_say_is_read(code, text, clean, monkeypatch):
     answers = iter([(0, "", 1.0), *[(code, text, 1.0)] * 4])
     monkeypatch.setattr(on_gpu, "call", lambda line, limit: next(answers))
     kept = []
-    found = on_gpu.sanitizers(lambda so_far: kept.append(len(so_far)))
+    found = on_gpu.sanitizers(TOOLS, lambda so_far: kept.append(len(so_far)))
     assert kept == [1, 2, 3, 4] and all(s["ran"] and (s["errors"] == 0) is clean and s["exit_code"] == code for s in found.values())
     monkeypatch.setattr(on_gpu.shutil, "which", lambda name: None)
     monkeypatch.setattr(on_gpu.Path, "glob", lambda self, pattern: iter(()))
-    assert found.keys() == on_gpu.sanitizers(kept.append).keys() and not on_gpu.sanitizers(kept.append)["memcheck"]["ran"]
+    assert found.keys() == on_gpu.sanitizers(TOOLS, kept.append).keys() and not on_gpu.sanitizers(TOOLS, kept.append)["memcheck"]["ran"]

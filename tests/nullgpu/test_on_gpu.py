@@ -7,6 +7,7 @@ import time
 
 import on_gpu
 import pytest
+from support import rungs
 from support.bench import small
 from support.targets import Target
 
@@ -53,27 +54,30 @@ def test_all_parts_are_kept_although_some_fail(small, monkeypatch, tmp_path):
         return 124, "too late\n", 3.0
 
     monkeypatch.setattr(on_gpu, "call", call)
-    monkeypatch.setattr(on_gpu.shutil, "which", lambda name: "/usr/bin/compute-sanitizer")
+    which = on_gpu.shutil.which
+    monkeypatch.setattr(on_gpu.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "compute-sanitizer" else which(name))
     assert on_gpu.main([str(tmp_path)]) == 1
     (path,) = tmp_path.glob("*.json")
     assert path.name.startswith("nvidia-h1-5-pcie-20")
     record = json.loads(path.read_text())
-    assert record["tests"] == {
-        "passed": False,
-        "said": "1 failed, 4 passed",
-        "seconds": 2.0,
-        "report": "E   a failing test\n== 1 failed, 4 passed ==\n",
-    }
+    for backend in on_gpu.TESTS:
+        assert record[f"tests {backend}"] == {
+            "passed": False,
+            "said": "1 failed, 4 passed",
+            "seconds": 2.0,
+            "report": "E   a failing test\n== 1 failed, 4 passed ==\n",
+        }
+    assert record["rungs"]["passed"] is False and list(record)[:4] == ["environment", "rungs", "tests cuda", "tests numba_cuda"]
     assert {part: record[part]["passed"] for part in on_gpu.PARTS} == {
-        "cuda": True, "ladder": True, "breakdown": True, "compiled": False, "cpu": False,
+        "cuda": True, "ladder": True, "step": False, "breakdown": True, "cpu": False,
     }  # fmt: skip
     assert record["cpu"]["said"] == "too late\n" and "empty kernel of cuda" in record["cuda"]["said"]
     assert {r["library"] for r in record["cuda"]["results"]} == {"numpy", "cuda", "cuda-last"}
     assert {r["library"][0] for r in record["ladder"]["results"]} >= set("12345678")
     assert set(record["pictures"].values()) == {f"{path.stem}-{name}.png" for name in ("bars", "roofline", "step")}
     assert all((tmp_path / name).stat().st_size > 5000 for name in record["pictures"].values())
-    assert set(record["sanitizers"]) == set(on_gpu.SANITIZERS) and not any(s["ran"] for s in record["sanitizers"].values())
-    assert len([line for line in done if "sanitizer" in line[0]]) == 1, "that it runs at all is tried first, once"
+    assert set(record["sanitizers"]) == set(sum(on_gpu.SANITIZERS, ())) and not any(s["ran"] for s in record["sanitizers"].values())
+    assert len([line for line in done if "sanitizer" in line[0]]) == 2, "that it runs at all is tried first, before each pair"
 
 
 def test_the_small_cases_run_on_the_device(gpu, monkeypatch):
@@ -88,6 +92,7 @@ def test_the_small_cases_run_on_the_device(gpu, monkeypatch):
 
     monkeypatch.setattr(targets, "ON_DEVICE", (Counted("cuda", "cuda"),))
     monkeypatch.setattr(registry, "OPERATIONS", ("activation", "label"))
+    monkeypatch.setattr(rungs, "LAYERS", {"1×1": rungs.LAYERS["1×1"]})
     gpu.log.clear()
     on_gpu.small_cases()
     assert len(set(ran)) >= 6 and gpu.waits()
