@@ -21,8 +21,9 @@ from __future__ import annotations
 import heapq
 import inspect
 import sys
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import count
 from typing import Any
@@ -37,6 +38,7 @@ from .recording import detect_anomaly, enable_grad, is_grad_enabled, no_grad, ob
 from .values import Memory, Values, as_array, has_nan, owner_of
 
 _serials = count()
+_first_use = threading.Lock()
 
 
 class Node:
@@ -206,7 +208,7 @@ class Tensor(Values):
             raise RuntimeError("retain_grad needs a tensor that requires a gradient; call requires_grad_() on a leaf")
         self._retains_grad = True
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool = False, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
         """Compute the gradient for every leaf that this tensor was made from, and add it to the leaf's ``grad``.
 
         Parameters
@@ -216,6 +218,9 @@ class Tensor(Values):
             final result itself and needs none.
         retain_graph : bool
             Keep what the pullbacks remember, for a second `backward`.
+        inputs : Tensor or sequence of Tensor, optional
+            Add gradients to these tensors only, leaves or not, and compute only what they need. Every other tensor keeps the
+            ``grad`` that it has, so a network can be examined while another thread trains it.
 
         Raises
         ------
@@ -223,7 +228,7 @@ class Tensor(Values):
             If the tensor has no history; if it has several elements and `gradient` is missing; if the graph was
             used before; or if a tensor that the graph needs was changed in place.
         ValueError
-            If `gradient` has another shape than this tensor.
+            If `gradient` has another shape than this tensor, or `inputs` is empty.
         """
         if not self._requires_grad:
             raise RuntimeError(
@@ -237,7 +242,8 @@ class Tensor(Values):
         if np.shape(seed) != self.shape:
             raise ValueError(f"gradient must have the tensor's shape {self.shape}, not {np.shape(seed)}")
 
-        root = _node_of(self)
+        root, wanted = _node_of(self), _nodes_of(inputs)
+        oldest = min(node.serial for node in wanted) if wanted else 0
         pending = {root: seed.astype(self.dtype, copy=False) if hasattr(seed, "astype") else np.asarray(seed, self.dtype)}
         # A value is always made after the values that it is made from. Newest first, every node is therefore
         # reached only when all gradients that flow into it have been added. A heap instead of recursion: 50,000
@@ -246,10 +252,12 @@ class Tensor(Values):
         while newest:
             _, node = heapq.heappop(newest)
             g = _hooked(node, pending.pop(node))
-            _deposit(node, g)
+            _deposit(node, g, wanted)
             for source, product in zip(node.inputs, _products(node, g, retain_graph), strict=True):
                 if source is None or product is None:
                     continue
+                if wanted and source not in wanted and (source.serial < oldest or not source.inputs):
+                    continue  # it was made from none of them
                 share = _fit(product(), source)
                 if recording.ANOMALY.get() and has_nan(share):
                     raise FloatingPointError(f"the gradient of {node.name} made a NaN; it was called at {node.where}")
@@ -368,10 +376,10 @@ def _hooked(node: Node, g: Any) -> Any:
     return g
 
 
-def _deposit(node: Node, g: Any) -> None:
+def _deposit(node: Node, g: Any, wanted: set[Node]) -> None:
     """Add a gradient to ``grad``, in memory of its own, if the tensor keeps one."""
     owner = node.owner()
-    if owner is None or owner._node is not node or not (owner.is_leaf or owner._retains_grad):
+    if owner is None or owner._node is not node or not (node in wanted if wanted else owner.is_leaf or owner._retains_grad):
         return
     if owner.grad is None:
         # Only `backward` and this function hold the array: nobody could notice that it was not copied.
@@ -384,8 +392,22 @@ def _deposit(node: Node, g: Any) -> None:
 
 def _node_of(tensor: Tensor) -> Node:
     if tensor._node is None:
-        tensor._node = Node(tensor)
+        with _first_use:  # two threads that use a leaf for the first time get the same node
+            if tensor._node is None:
+                tensor._node = Node(tensor)
     return tensor._node
+
+
+def _nodes_of(inputs: Tensor | Sequence[Tensor] | None) -> set[Node]:
+    """The nodes of `backward`'s `inputs`; an empty set if there are none to choose."""
+    if inputs is None:
+        return set()
+    chosen = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not chosen:
+        raise ValueError("backward(inputs=[]) would compute nothing: name at least one tensor, or leave inputs out for all leaves")
+    if any(not tensor._requires_grad for tensor in chosen):
+        raise RuntimeError("backward(inputs=...): each of them must require a gradient; call requires_grad_() on a leaf")
+    return {_node_of(tensor) for tensor in chosen}
 
 
 def _array(value: Any) -> Any:

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from ..trace import layers_recorded
 from ..viz.gallery import Panel, gallery
 from ..viz.pictures import as_rgb
-from .layers import at_rest, chosen, last_outputs
+from .layers import chosen, last_outputs
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def seg_grad_cam(model: Module, image: np.ndarray, target: int, mask: np.ndarray
     Vinogradova, Dibrov & Myers, "Towards Interpretable Semantic Segmentation via Gradient-weighted Class
     Activation Mapping", AAAI 2020
     """
-    with at_rest(model), layers_recorded(chosen(model, None if layer is None else [layer])) as recorded:
+    with layers_recorded(chosen(model, None if layer is None else [layer])) as recorded:
         found = run(model, np.asarray(image)[None], record=True)
     outputs = last_outputs(recorded)
     classes = found.scores.shape[1]
@@ -111,10 +111,9 @@ def seg_grad_cam(model: Module, image: np.ndarray, target: int, mask: np.ndarray
     explained = _mask(mask, found.scores.detach().cpu().array[0], target)
     name = layer if layer is not None else _coarsest(outputs, found.input.shape[2:])
     features = outputs[name]
-    features.retain_grad()
     seed = np.zeros(found.scores.shape, found.scores.dtype)
     seed[0, target] = explained
-    found.scores.backward(Tensor(seed).to(found.scores.device))
+    found.scores.backward(Tensor(seed).to(found.scores.device), inputs=features)
     if features.grad is None:
         raise ValueError(f"the scores do not depend on the output of {name}")
     alpha = features.grad.mean((2, 3), keepdim=True)

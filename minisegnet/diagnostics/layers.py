@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,19 +36,6 @@ def last_outputs(outputs: Sequence[Output]) -> dict[str, Tensor]:
         last.pop(output.path, None)
         last[output.path] = output.tensor
     return last
-
-
-@contextmanager
-def at_rest(model: Module) -> Iterator[None]:
-    """Inside, no parameter requires a gradient, so that inspecting a network leaves none behind."""
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in learnt:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learnt:
-            parameter.requires_grad_(True)
 
 
 def activations(model: Module, image: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from ..trace import layers_recorded, leaves
 from ..viz.gallery import Panel, gallery
 from ..viz.pictures import as_rgb
-from .layers import at_rest, last_outputs
+from .layers import last_outputs
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right; bottom and right are not part of it
 _FAINTEST = -5.0  # a gradient below 10⁻⁵ of the largest is drawn black
@@ -186,12 +186,9 @@ def follow_pixel(model: Module, image: np.ndarray, pixel: tuple[int, int], targe
     row, column = pixel
     if image.ndim != 3 or not (0 <= row < image.shape[1] and 0 <= column < image.shape[2]):
         raise ValueError(f"pixel {row}, {column} (row, column) lies outside an image of shape {image.shape} (C, H, W)")
-    with at_rest(model), layers_recorded(leaves(model)) as recorded:
+    with layers_recorded(leaves(model)) as recorded:
         found = run(model, image[None], record=True)
     outputs = last_outputs(recorded)
-    for output in outputs.values():
-        if output.requires_grad:
-            output.retain_grad()
     scores = found.scores.detach().cpu().array[0, :, row, column].astype(np.float64)
     label = int(scores.argmax())
     target = label if target is None else target
@@ -206,7 +203,8 @@ def follow_pixel(model: Module, image: np.ndarray, pixel: tuple[int, int], targe
     length = float(np.linalg.norm(seed))
     sent = np.zeros(found.scores.shape, found.scores.dtype)
     sent[0, :, row, column] = seed / length if length else np.eye(len(scores))[target]
-    found.scores.backward(Tensor(sent).to(found.scores.device))
+    watched = [found.input, *(output for output in outputs.values() if output.requires_grad)]
+    found.scores.backward(Tensor(sent).to(found.scores.device), inputs=watched)
 
     kinds = {name: type(module).__name__ for name, module in leaves(model).items()}
     steps = [("image", "", found.input), *((name, kinds[name], output) for name, output in outputs.items())]

@@ -184,7 +184,7 @@ def measured_receptive_field(
     Parameters
     ----------
     model : Module
-        Measured in evaluation mode. In float64 weak influences do not underflow.
+        Measured in evaluation mode and left unchanged, its gradients included. In float64 weak influences do not underflow.
     input_shape : (N, C, H, W)
         N images per batch.
     pixel : (row, column), optional
@@ -209,10 +209,9 @@ def measured_receptive_field(
             rows, columns = pixel or (y.shape[2] // 2, y.shape[3] // 2)
             g = np.zeros(y.shape, y.dtype)
             g[:, :, rows, columns] = rng.choice([-1, 1], size=y.shape[:2])
-            y.backward(g)
+            y.backward(g, inputs=x)
             assert x.grad is not None
             total += np.abs(x.grad.array).sum(axis=(0, 1))
-    model.zero_grad()
     return total / (images * input_shape[0])
 
 

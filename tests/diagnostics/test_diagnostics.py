@@ -1,11 +1,14 @@
 """Explanations of a prediction, compared with derivatives by hand, differences, and the geometry of the layers."""
 
+import threading
+
 import numpy as np
 import pytest
 
 import minisegnet as ms
 from minisegnet import diagnostics, inference, models, nn, random
 from minisegnet.diagnostics import activations, follow_pixel, seg_grad_cam
+from minisegnet_kernels import backends
 
 RNG = np.random.default_rng(0)
 
@@ -78,6 +81,35 @@ def test_a_look_leaves_nothing_behind():
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert model.training and model.down1.training and not any(module._forward_hooks for module in model.modules())
     assert all(np.array_equal(v.array, before[k]) for k, v in model.state_dict().items())
+
+
+def test_another_thread_may_train_the_network_that_is_read():
+    """What another thread would find in the middle of a look, and the gradients that it has gathered so far."""
+    model, image = two_layers(), RNG.standard_normal((1, 6, 8))
+    model(ms.Tensor(image[None])).sum().backward()
+    gathered = [(p.grad, p.grad.array.copy()) for p in model.parameters()]
+    found = []
+
+    def look():
+        found.append([*(module.training for module in model.modules()), *(p.requires_grad for p in model.parameters())])
+
+    def elsewhere(_, program, *arrays, **options):
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        return program(*arrays, **options)
+
+    with backends.calling(elsewhere):
+        seg_grad_cam(model, image, 0, layer="relu")
+        follow_pixel(model, image, (3, 4))
+        models.measured_receptive_field(model, (1, 1, 6, 8), images=1)
+        models.receptive_field(model, (1, 1, 6, 8))
+        models.summary(model, (1, 1, 6, 8))
+        nn.fold(model, image[None])
+    assert len(found) > 10 and all(map(all, found))
+    assert all(
+        p.grad is grad and np.array_equal(grad.array, values) for p, (grad, values) in zip(model.parameters(), gathered, strict=True)
+    )
 
 
 @pytest.mark.parametrize(

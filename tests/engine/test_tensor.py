@@ -1,6 +1,9 @@
 """The promises of the engine: order, accumulation, freeing, dtypes, memory, messages."""
 
 import gc
+import sys
+import threading
+import time
 import weakref
 
 import numpy as np
@@ -265,3 +268,49 @@ def test_a_deep_copy_is_a_leaf_of_its_own():
     (twin * 3).sum().backward()
     assert twin.grad.tolist() == [3.0, 3.0] and x.grad.tolist() == [2.0, 2.0]
     assert not np.shares_memory(twin.array, x.array) and twin.requires_grad
+
+
+def test_backward_for_chosen_tensors_leaves_every_other_gradient_alone():
+    x, w, v = (tensor([2.0, 3.0], requires_grad=True) for _ in range(3))
+    v.grad = kept = tensor([5.0, 5.0])
+    hidden = x * w
+    loss = (hidden * hidden * v).sum()
+    loss.backward(inputs=[hidden, w], retain_graph=True)
+    np.testing.assert_allclose(hidden.grad.array, 2 * hidden.array * v.array)
+    np.testing.assert_allclose(w.grad.array, hidden.grad.array * x.array)
+    assert x.grad is None and v.grad is kept and np.array_equal(kept.array, [5.0, 5.0])
+    loss.backward(inputs=x)
+    np.testing.assert_allclose(x.grad.array, w.grad.array)
+    assert v.grad is kept
+
+
+def test_backward_for_a_tensor_that_was_not_used_computes_nothing():
+    x, unused, frozen = tensor([1.0], requires_grad=True), tensor([1.0], requires_grad=True), tensor([1.0])
+    loss = (x * 2).sum()
+    loss.backward(inputs=unused, retain_graph=True)
+    assert unused.grad is None and x.grad is None
+    with pytest.raises(ValueError, match="name at least one"):
+        loss.backward(inputs=[])
+    with pytest.raises(RuntimeError, match="must require a gradient"):
+        loss.backward(inputs=[x, frozen])
+
+
+def test_two_threads_that_use_a_leaf_first_share_its_node(monkeypatch):
+    """Had each its own node, the gradients of one thread would be lost."""
+    engine = sys.modules[Tensor.__module__]
+    made, leaf = [], tensor([1.0], requires_grad=True)
+
+    class Slow(engine.Node):
+        def __init__(self, owner, *rest):
+            made.append(owner)
+            time.sleep(0.2)  # the other thread comes by
+            super().__init__(owner, *rest)
+
+    monkeypatch.setattr(engine, "Node", Slow)
+    nodes = []
+    threads = [threading.Thread(target=lambda: nodes.append(engine._node_of(leaf))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and nodes[0] is nodes[1]
