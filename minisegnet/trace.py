@@ -27,6 +27,26 @@ from .nn.modes import evaluating, watching
 from .tensor import Node, Tensor, enable_grad, no_grad, observed
 
 
+class Application(NamedTuple):
+    """One application of an equation.
+
+    Attributes
+    ----------
+    equation : str
+        Its id, such as ``"conv2d.forward"``.
+    shapes : tuple of tuple of int
+        Shapes of the array arguments, in order; ``()`` for a list of arrays.
+    options : dict of str to object
+        In the form that the views take: ``stride``, ``padding``, ... as pairs.
+    cost : Cost
+    """
+
+    equation: str
+    shapes: tuple[tuple[int, ...], ...]
+    options: dict[str, Any]
+    cost: Cost
+
+
 class Call(NamedTuple):
     """One application of a differentiable function.
 
@@ -39,15 +59,15 @@ class Call(NamedTuple):
     results : tuple of Tensor
     node : Node or None
         The node of the first result when the function returned; None where no graph is built.
-    costs : dict of str to Cost
-        What the equations that the function ran cost, by their ids. Plain array arithmetic is no equation.
+    applications : tuple of Application
+        The equations that the function ran; none for plain array arithmetic.
     """
 
     function: str
     arguments: dict[str, Any]
     results: tuple[Tensor, ...]
     node: Node | None
-    costs: dict[str, Cost]
+    applications: tuple[Application, ...]
 
 
 class Output(NamedTuple):
@@ -72,19 +92,20 @@ class Output(NamedTuple):
 def functions_recorded() -> Iterator[list[Call]]:
     """Inside, a list is filled with every differentiable function that is applied, in order."""
     calls: list[Call] = []
-    costs: dict[str, Cost] = {}
+    applications: list[Application] = []
 
-    def price(equation: str, program: Callable, *arrays: Any, **options: Any) -> Any:
-        costs[equation] = costs.get(equation, Cost()) + cost.of(equation, arrays, **options)
+    def apply(equation: str, program: Callable, *arrays: Any, **options: Any) -> Any:
+        shapes = tuple(getattr(array, "shape", ()) for array in arrays)
+        applications.append(Application(equation, shapes, options, cost.of(equation, arrays, **options)))
         return program(*arrays, **options)
 
     def note(function: Callable, args: tuple, options: dict, results: tuple) -> None:
         bound = inspect.signature(function).bind(*args, **options)
         bound.apply_defaults()
-        calls.append(Call(function.__name__, bound.arguments, results, results[0]._node, dict(costs)))
-        costs.clear()
+        calls.append(Call(function.__name__, bound.arguments, results, results[0]._node, tuple(applications)))
+        applications.clear()
 
-    with backends.calling(price), observed(note):
+    with backends.calling(apply), observed(note):
         yield calls
 
 
@@ -144,9 +165,9 @@ class Trace:
         return made
 
     @cached_property
-    def costs(self) -> dict[Node, dict[str, Cost]]:
-        """What the equations behind each node cost, by their ids."""
-        return {call.node: call.costs for call in self.calls if call.node is not None}
+    def applications(self) -> dict[Node, tuple[Application, ...]]:
+        """The equations that computed each node."""
+        return {call.node: call.applications for call in self.calls if call.node is not None}
 
 
 def dry_run(model: Module, shape: tuple[int, ...], *, graph: bool = False) -> Trace:

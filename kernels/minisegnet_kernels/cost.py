@@ -5,9 +5,10 @@ exponential is one. Each equation counts its own, beside its LaTeX. A product wi
 is the custom for convolutions.
 
 *Bytes* are the least that has to pass between memory and a processor whose caches are empty at the start and
-smaller than an image: each argument is read once and each result written once. Two kinds of argument pass
+smaller than an image: each argument is read once and each result written once. Two kinds of argument count
 twice: those that the formula needs again (the mean of a batch must be known before its first element can be
-normalised), and those that are updated in place, which are read and written.
+normalised), and those that are updated in place, which are read and written. An argument that the options leave
+unused, such as the velocities of SGD without momentum, counts as nothing.
 
 Both together give the *roof* (Williams, Waterman and Patterson, 2009): no program is faster than its arithmetic
 at the machine's peak, nor than its bytes at the machine's bandwidth.
@@ -104,7 +105,8 @@ def of(equation: str, arrays: Sequence[Any], **options: Any) -> Cost:
         If no equation has this id.
     """
     entry = registry.get(equation)
-    read = sum(_bytes(a) * entry.passes.get(name, 1) for name, a in zip(entry.arguments, arrays, strict=True))
+    passes = entry.passes(*arrays, **options) if entry.passes else {}
+    read = sum(_bytes(a) * passes.get(name, 1) for name, a in zip(entry.arguments, arrays, strict=True))
     written = sum(prod(shape) * dtype.itemsize for shape, dtype in entry.results(*arrays, **options))
     return Cost(entry.operations(*arrays, **options), read + written)
 

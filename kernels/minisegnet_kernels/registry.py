@@ -73,9 +73,10 @@ class Equation:
         Floating-point operations of the formula, as `cost` counts them; called like `shape`.
     dtypes : callable (*arrays, **options) -> list of dtype, optional
         The dtypes of the results, where they are not all that of the first argument.
-    passes : dict of str to int
-        Arguments that have to pass memory more than once: because the formula needs a second sweep over them, or
-        because they are updated in place (read and written).
+    passes : callable (*arrays, **options) -> dict of str to int, optional
+        How often an argument moves between memory and the processor, by name, where that is not once: twice if
+        the formula needs a second sweep over it, or if it is updated in place (read and written); 0 if the options
+        leave it unused. Called like `shape`.
     grad_of, wrt : str or None
         For a gradient: the equation that it differentiates, and the argument.
     reference : str
@@ -91,7 +92,7 @@ class Equation:
     shape: Callable[..., Shape | list[Shape]]
     operations: Callable[..., int]
     dtypes: Callable[..., list[Any]] | None = None
-    passes: dict[str, int] = field(default_factory=dict)
+    passes: Callable[..., dict[str, int]] | None = None
     returns: str = ""
     grad_of: str | None = None
     wrt: str | None = None

@@ -1,7 +1,8 @@
-"""The receptive field of an output pixel, by the geometry of the layers and by measurement.
+"""The receptive field of an output pixel, by the geometry of the equations and by measurement.
 
 By geometry: the network is run without computing anything (backend "shapes"), and its graph is followed from an output
-pixel back to the image. For each layer, a range of rows of its output depends on a range of rows of its input,
+pixel back to the image. The options of each equation that moves a window say on which rows of its input a range of rows
+of its output depends,
 
     convolution, pool:       first·s − p   to   last·s − p + d(k − 1)
     transposed, unpool:      ⌈(first + p − d(k − 1))/s⌉   to   ⌊(last + p)/s⌋
@@ -16,17 +17,16 @@ geometric field, and the gradient also shows how much each matters: most of a re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisegnet_kernels import backends, conv2d
+from minisegnet_kernels import backends
 
 from .. import nn
 from ..nn.modes import evaluating
 from ..tensor import Node, Tensor, enable_grad
-from ..trace import Trace, dry_run
+from ..trace import Application, Trace, dry_run
 
 
 class Range(NamedTuple):
@@ -88,11 +88,36 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], pixel: tuple
     return Rules(run).field(run.returned._node, pixel)
 
 
+class Window(NamedTuple):
+    """A window along one axis: from its size, stride, padding before the first cell and dilation follow the cells that it reads."""
+
+    kernel_size: int
+    stride: int
+    padding: int
+    dilation: int
+    transposed: bool  # spreads each cell of its input over the output, as a transposed convolution does
+
+    @classmethod
+    def of(cls, applied: Application, axis: int) -> Window:
+        """The window of an equation that has one, from its options. A gradient for the input, which knows the size of that, is transposed."""
+        options = applied.options
+        sizes = options["kernel_size"] if "kernel_size" in options else applied.shapes[1][-2:]  # else the second argument is the kernel
+        dilation = options.get("dilation", (1, 1))
+        return cls(sizes[axis], options["stride"][axis], options["padding"][axis][0], dilation[axis], "input_size" in options)
+
+    def read(self, made: Range) -> Range:
+        """The cells of the input, borders not yet cut off, on which the cells `made` of the output depend."""
+        reach = self.dilation * (self.kernel_size - 1)
+        if self.transposed:
+            return Range(-(-(made.first + self.padding - reach) // self.stride), (made.last + self.padding) // self.stride)
+        return Range(made.first * self.stride - self.padding, made.last * self.stride - self.padding + reach)
+
+
 class Rules:
-    """Receptive fields by the rules of the layers, for a network of which `dry_run` has built the graph."""
+    """Receptive fields by geometry, for a network of which `dry_run` has built the graph."""
 
     def __init__(self, run: Trace):
-        self.layers, self.image = run.layers, run.image._node
+        self.run, self.image = run, run.image._node
         self._probed: dict[tuple[int, int, int, int], Range] = {}
 
     def field(self, node: Node, pixel: tuple[int, int] | None = None) -> Field:
@@ -116,18 +141,26 @@ class Rules:
         """The rows (axis 0) or columns (axis 1) of a node's k-th input on which the range `wanted` of its output depends."""
         source: Any = node.inputs[k]
         size, made = source.shape[2 + axis], node.shape[2 + axis]
-        _, module = self.layers.get(node, ("", None))
-        rule = next((rule for kind, rule in _RULES.items() if isinstance(module, kind)), None)
-        if rule is not None:
-            first, last = rule(module, axis, wanted, source.shape[2:], made)
-            return Range(max(first, 0), min(last, size - 1))
+        if (window := self._window(node, axis)) is not None:
+            read = window.read(wanted)
+            return Range(max(read.first, 0), min(read.last, size - 1))
         if size == made:
             return wanted  # pixel by pixel
         ends = [self._probe(node, k, axis, place) for place in wanted]
         return Range(min(end.first for end in ends), max(end.last for end in ends))
 
+    def _window(self, node: Node, axis: int) -> Window | None:
+        """The window that made a node, if there is one."""
+        for applied in self.run.applications.get(node, ()):
+            if "stride" in applied.options:
+                return Window.of(applied, axis)
+        _, layer = self.run.layers.get(node, ("", None))
+        if isinstance(layer, nn.MaxUnpool2d):  # its equation has places in place of a window, and a dry run computes no places
+            return Window(layer.kernel_size[axis], layer.stride[axis], layer.padding[axis], 1, transposed=True)
+        return None
+
     def _probe(self, node: Node, k: int, axis: int, place: int) -> Range:
-        """Use the node's pullback to find where the gradient of one row goes, for crops, borders and interpolation."""
+        """Use the node's pullback to find where the gradient of one row goes, for crops, borders, interpolation and adaptive averages."""
         key = (node.serial, k, axis, place)
         if key not in self._probed:
             g = np.zeros(node.shape, node.dtype)
@@ -138,39 +171,6 @@ class Rules:
             hit = np.flatnonzero(share.any(axis=(0, 1, 3 - axis)))
             self._probed[key] = Range(int(hit[0]), int(hit[-1])) if hit.size else Range(0, 0)
         return self._probed[key]
-
-
-def _window(module: Any, axis: int, wanted: Range, sizes: tuple, made: int) -> tuple[int, int]:
-    kernel, stride, padding, dilation = _geometry(module, axis, sizes)
-    return wanted.first * stride - padding, wanted.last * stride - padding + dilation * (kernel - 1)
-
-
-def _transposed(module: Any, axis: int, wanted: Range, sizes: tuple, made: int) -> tuple[int, int]:
-    kernel, stride, padding, dilation = _geometry(module, axis, sizes)
-    return -(-(wanted.first + padding - dilation * (kernel - 1)) // stride), (wanted.last + padding) // stride
-
-
-def _adaptive(module: Any, axis: int, wanted: Range, sizes: tuple, made: int) -> tuple[int, int]:
-    return wanted.first * sizes[axis] // made, -(-(wanted.last + 1) * sizes[axis] // made) - 1
-
-
-def _geometry(module: Any, axis: int, sizes: tuple) -> tuple[int, int, int, int]:
-    """Kernel, stride, padding before, dilation along an axis."""
-    kernel, stride, padding, dilation = (_pair(getattr(module, name, 1)) for name in ("kernel_size", "stride", "padding", "dilation"))
-    if isinstance(module, nn.Conv2d):
-        padding = tuple(before for before, _ in conv2d.options("", sizes, kernel, stride, module.padding, dilation, 1)["padding"])
-    return kernel[axis], stride[axis], padding[axis], dilation[axis]
-
-
-def _pair(value: Any) -> Any:
-    return value if isinstance(value, tuple | str) else (value, value)
-
-
-_RULES: dict[Any, Callable] = {
-    (nn.Conv2d, nn.MaxPool2d, nn.WeightedMaxPool2d, nn.AvgPool2d): _window,
-    (nn.ConvTranspose2d, nn.MaxUnpool2d): _transposed,
-    nn.AdaptiveAvgPool2d: _adaptive,
-}
 
 
 # --- by measurement -------------------------------------------------------------------------

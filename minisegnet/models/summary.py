@@ -148,15 +148,15 @@ def _step(node: Node, run: Trace, rules: Rules, met: set[nn.Module]) -> Step:
     if module is not None:
         met.add(module)
     learnt = sum(p.numel() for p in own if p.requires_grad)
-    costs = run.costs.get(node, {})
+    applications = run.applications.get(node, ())
     return Step(
         name=path,
         kind=type(module).__name__ if module is not None else function,
         shape=node.shape,
         parameters=learnt,
         frozen=sum(p.numel() for p in own) - learnt,
-        operations=sum(cost.operations for cost in costs.values()),
-        multiply_adds=sum(cost.operations for id, cost in costs.items() if id.startswith("conv2d.")) // 2,
+        operations=sum(of.cost.operations for of in applications),
+        multiply_adds=sum(of.cost.operations for of in applications if of.equation.startswith("conv2d.")) // 2,
         bytes=0 if module is None and function in _VIEWS else math.prod(node.shape) * node.dtype.itemsize,
         receptive_field=rules.field(node).size if len(node.shape) == 4 else None,
     )

@@ -5,6 +5,9 @@ The figures on the right are worked out on paper, from the layer's description a
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operations import TABLE
 
 from minisegnet_kernels import cost, registry
 
@@ -66,6 +69,7 @@ _POOL = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 _MAX = _POOL | {"dilation": (1, 1)}
 _MEAN = {"ignore_index": -100, "label_smoothing": 0.0, "reduction": "mean"}
 _C = _no(1)  # one channel: 4 bytes
+_SGD = {"momentum": 0.0, "nesterov": False, "first": False}
 
 
 @pytest.mark.parametrize(
@@ -82,8 +86,13 @@ _C = _no(1)  # one channel: 4 bytes
         ("resize.bilinear", [_no(1, 4, 4, 4)], {"output_size": (8, 8), "align_corners": False}, 20, 64, 0),
         ("resize.grad_bilinear", [_IMAGE], {"input_size": (4, 4), "align_corners": False}, 20, 64, 0),
         ("activation.relu", [_no(100)], {}, 8, 100, 0),
-        ("optimiser.adam", [[_no(60), _no(40)]] * 4, {}, 28, 100, 0),
-        ("optimiser.sgd", [[_no(100)]] * 3, {}, 20, 100, 0),
+        ("optimiser.adam", [[_no(60), _no(40)]] * 4, {"decoupled": True}, 28, 100, 0),
+        ("optimiser.sgd", [[_no(100)]] * 3, _SGD | {"momentum": 0.9}, 20, 100, 0),
+        ("optimiser.sgd", [[_no(100)]] * 3, _SGD | {"momentum": 0.9, "first": True}, 16, 100, 0),  # v is written, not read
+        ("optimiser.sgd", [[_no(100)]] * 3, _SGD, 12, 100, 0),
+        ("optimiser.rmsprop", [[_no(100)]] * 5, {"centered": True, "momentum": 0.9}, 36, 100, 0),
+        ("optimiser.rmsprop", [[_no(100)]] * 5, {"centered": True, "momentum": 0.0}, 28, 100, 0),
+        ("optimiser.rmsprop", [[_no(100)]] * 5, {"centered": False, "momentum": 0.0}, 20, 100, 0),
     ],
 )
 def test_least_bytes(equation, arrays, options, bytes_each, elements, beside):
@@ -101,6 +110,23 @@ def test_arithmetic_of_small_equations():
     assert cost.of("label.prototypes", [_no(1, 3, 8, 8), _no(5, 3), _no(5, dtype=np.uint8)], default=None).operations == 3 * 5 * 192
 
 
+@pytest.mark.parametrize(
+    ("equation", "lists", "options", "each"),
+    [
+        ("sgd", 3, _SGD, 4),  # λθ, + g, η·, θ −
+        ("sgd", 3, _SGD | {"momentum": 0.9}, 7),  # μv, (1 − τ)ĝ, +
+        ("sgd", 3, _SGD | {"momentum": 0.9, "first": True}, 4),
+        ("sgd", 3, _SGD | {"momentum": 0.9, "nesterov": True}, 9),  # μv, ĝ +
+        ("adam", 4, {"decoupled": False}, 16),
+        ("adam", 4, {"decoupled": True}, 15),
+        ("rmsprop", 5, {"centered": False, "momentum": 0.0}, 11),
+        ("rmsprop", 5, {"centered": True, "momentum": 0.9}, 19),
+    ],
+)
+def test_arithmetic_of_an_optimiser_depends_on_its_options(equation, lists, options, each):
+    assert cost.of(f"optimiser.{equation}", [[_no(60), _no(40)]] * lists, **options).operations == 100 * each
+
+
 def test_costs_add_up_and_the_roof_is_the_lower_of_two():
     machine = cost.Roof(peak=100.0, bandwidth=10.0)
     assert machine.ridge == 10
@@ -115,6 +141,10 @@ def test_an_unknown_equation_is_refused():
         cost.of("conv2d.forwards", [])
 
 
-def test_what_passes_twice_is_an_argument():
-    for equation in registry.equations():
-        assert set(equation.passes) <= set(equation.arguments), equation.id
+@pytest.mark.parametrize("operation", TABLE, ids=str)
+@given(data=st.data())
+def test_what_passes_memory_is_an_argument(operation, data):
+    case, equation = data.draw(operation.cases), registry.get(operation.equation)
+    passes = equation.passes(*case.arrays.values(), **case.options) if equation.passes else {}
+    assert set(passes) <= set(equation.arguments)
+    assert all(type(n) is int and n >= 0 for n in passes.values())

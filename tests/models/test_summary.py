@@ -1,11 +1,13 @@
-"""Summaries of networks compared with numbers added up by hand; receptive fields by rule and by gradient."""
+"""Summaries of networks compared with numbers added up by hand; receptive fields by geometry and by gradient."""
 
 import numpy as np
 import pytest
 
+from minisegnet import functional as F
 from minisegnet import nn, random
 from minisegnet.models import create, list_models, measured_receptive_field, receptive_field, summary
 from minisegnet.models.receptive import Range, extent
+from minisegnet.trace import dry_run
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +67,7 @@ def test_figures_of_the_articles_first_network():
     assert told.steps[-1].receptive_field == (23, 23)
 
 
-def test_the_largest_is_told_without_its_weights():
+def test_the_largest_network_needs_no_weights():
     with nn.init.skip():
         told = summary(create("deconvnet", 3, 21), (1, 3, 224, 224))
     assert told.parameters == 251_805_653
@@ -79,7 +81,7 @@ def test_the_model_is_left_as_it_was():
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_shape_that_does_not_fit_is_told():
+def test_a_shape_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"C = 3 input channels(.|\n)*In: .*conv1_1"):
         summary(create("segnet", 3, 2, width=1 / 64), (1, 1, 32, 32))
 
@@ -105,6 +107,24 @@ HAND = [
 def test_fields_worked_out_by_hand(layers, rows, pixel, expected):
     field = receptive_field(nn.Sequential(*layers), (1, 1, rows, rows), (pixel, pixel))
     assert field == (expected, expected) and field.size == (expected[1] - expected[0] + 1,) * 2
+
+
+class Functions(nn.Module):
+    """Windows without layers: the weight is a parameter of the network itself."""
+
+    def __init__(self):
+        self.weight = nn.Parameter(np.ones((1, 1, 3, 3), np.float32))
+
+    def forward(self, x):
+        x = F.conv2d(x, self.weight, padding=2, dilation=2)  # as many rows as before: the sizes alone say nothing
+        return F.conv_transpose2d(F.max_pool2d(x, 2), self.weight, stride=2)
+
+
+def test_functions_that_no_layer_calls_have_their_windows():
+    """Row 9 of the last map reads row 4 of the pooled one, which reads rows 8 and 9 and those two rows around each."""
+    assert receptive_field(Functions(), (1, 1, 20, 20), (9, 9)) == ((6, 11), (6, 11))
+    applied = dry_run(Functions(), (1, 1, 20, 20)).calls[0].applications
+    assert [(of.equation, of.shapes[1], of.options["dilation"]) for of in applied] == [("conv2d.forward", (1, 1, 3, 3), (2, 2))]
 
 
 SIZES = {"unet_paper": (188, 204), "deconvnet": (193, 200)}
@@ -135,7 +155,7 @@ def test_weak_influences_at_the_edge_of_the_field():
     assert extent(heat) == (Range(4, 26), Range(4, 26))
 
 
-def test_a_constant_output_is_told():
+def test_a_constant_output_is_refused():
     model = nn.Conv2d(1, 1, 3)
     nn.init.zeros_(model.weight)
     with pytest.raises(ValueError, match="no pixel has an influence"):

@@ -52,7 +52,7 @@ def _symbols(*names: str) -> dict[str, str]:
     reference=_SOURCE + ", algorithm 1",
     shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
     operations=lambda x, *_, eps: 8 * x.size,  # mean 1, deviation 3, normalised 4
-    passes={"x": 2},  # for the mean and the deviation, then to be normalised
+    passes=lambda x, *_, eps: {"x": 2},  # for the mean and the deviation, then to be normalised
 )
 def forward(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
@@ -77,7 +77,7 @@ def forward(x, gamma, beta, *, eps):
     symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
     shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
     operations=lambda x, *_, eps: 9 * x.size,
-    passes={"x": 2},
+    passes=lambda x, *_, eps: {"x": 2},
 )
 def forward_relu(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps

@@ -21,6 +21,11 @@ _SYMBOLS = {
 }
 
 
+def _sgd_operations(*, momentum, nesterov, first, **options):
+    """For an element: decay 2, step 2; with momentum the velocity, 3 but none in the first step; Nesterov 2."""
+    return 4 + (momentum != 0) * (3 * (not first) + 2 * nesterov)
+
+
 @equation(
     "optimiser.sgd",
     tex=r"\hat g_{k,i} = g_{k,i} + \lambda\,\theta_{k,i},\quad"
@@ -36,8 +41,8 @@ _SYMBOLS = {
     },
     reference="Sutskever, Martens, Dahl & Hinton, ICML 2013, with the learning rate outside the velocity",
     shape=lambda *lists, **options: [],
-    operations=lambda theta, *_, **options: 6 * sum(a.size for a in theta),
-    passes={"theta": 2, "v": 2},  # updated in place: read and written
+    operations=lambda theta, *_, **options: _sgd_operations(**options) * sum(a.size for a in theta),
+    passes=lambda *_, momentum, first, **options: {"theta": 2, "v": (1 if first else 2) if momentum else 0},
 )
 def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
     eta, mu, tau, lambda_ = lr, momentum, dampening, weight_decay
@@ -71,8 +76,8 @@ def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
     },
     reference="Kingma & Ba, arXiv 1412.6980; decoupled: Loshchilov & Hutter, arXiv 1711.05101",
     shape=lambda *lists, **options: [],
-    operations=lambda theta, *_, **options: 15 * sum(a.size for a in theta),
-    passes={"theta": 2, "m": 2, "v": 2},
+    operations=lambda theta, *_, decoupled, **options: (15 if decoupled else 16) * sum(a.size for a in theta),
+    passes=lambda *_, **options: {"theta": 2, "m": 2, "v": 2},
 )
 def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled):
     eta, beta_m, beta_v, epsilon, lambda_, t = lr, beta1, beta2, eps, weight_decay, step
@@ -111,8 +116,9 @@ def adam(theta, g, m, v, *, step, lr, beta1, beta2, eps, weight_decay, decoupled
     },
     reference="Tieleman & Hinton, Coursera 2012, lecture 6.5; centered: Graves, arXiv 1308.0850",
     shape=lambda *lists, **options: [],
-    operations=lambda theta, *_, **options: 15 * sum(a.size for a in theta),  # centered, with momentum
-    passes={"theta": 2, "v": 2, "m": 2, "b": 2},
+    # decay 2, average of squares 4, quotient 3, step 2; centered: average 3, variance 3
+    operations=lambda theta, *_, centered, momentum, **options: (11 + 6 * centered + 2 * (momentum != 0)) * sum(a.size for a in theta),
+    passes=lambda *_, centered, momentum, **options: {"theta": 2, "v": 2, "m": 2 * centered, "b": 2 * (momentum != 0)},
 )
 def rmsprop(theta, g, v, m, b, *, lr, alpha, eps, weight_decay, momentum, centered):
     eta, epsilon, lambda_, mu = lr, eps, weight_decay, momentum

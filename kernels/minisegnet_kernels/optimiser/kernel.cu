@@ -33,7 +33,8 @@ __device__ int array_of_block(const Parameters<T>& of) {
 }
 
 // optimiser.sgd: ĝ = g_ki + λ θ_ki; v_ki ← κ v_ki + α ĝ with κ = 0, α = 1 at the first step and κ = μ, α = 1 − τ
-// then; θ_ki ← θ_ki − η d with d = ĝ (μ = 0), ĝ + μ v_ki (Nesterov), or v_ki. Reads θ, g, v, writes θ, v: 20 bytes a value.
+// later; θ_ki ← θ_ki − η d with d = ĝ (μ = 0), ĝ + μ v_ki (Nesterov), or v_ki. Reads θ, g, v, writes θ, v: 20 bytes a value;
+// 16 at the first step, which does not read v, and 12 without momentum.
 template <typename T>
 __global__ void optimiser_sgd(const __grid_constant__ Parameters<T> of, Array<const T, 1> rates, T mu, T lambda, bool nesterov) {
     const int k = array_of_block(of), i = (blockIdx.x - of.first[k]) * blockDim.x + threadIdx.x;
