@@ -74,7 +74,7 @@ class Roof:
         return min(self.peak, cost.intensity * self.bandwidth)
 
     def seconds(self, cost: Cost) -> float:
-        """The least time in seconds: that of the arithmetic or that of the bytes, whichever is longer."""
+        """The least time in seconds: the arithmetic's or the bytes', whichever is longer."""
         return max(cost.operations / self.peak, cost.bytes / self.bandwidth)
 
     def bound(self, cost: Cost) -> str:

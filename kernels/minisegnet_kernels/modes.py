@@ -21,7 +21,7 @@ from functools import partial, wraps
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-_UNSET: Any = object()  # this context has no value of its own: the default of the process holds
+_UNSET: Any = object()  # this context has set no value: the default of the process holds
 
 
 class Mode(Generic[T]):
@@ -43,7 +43,7 @@ class Mode(Generic[T]):
         return self.default if value is _UNSET else value
 
     def set(self, value: T) -> None:
-        """Change the value for good: inside a `here` block that of the context, elsewhere the default of the process."""
+        """Change the value for good: inside a `here` block for the context, elsewhere as the default of the process."""
         if self._here.get() is _UNSET:
             self.default = value
         else:

@@ -72,7 +72,7 @@ class Equation:
     operations : callable (*arrays, **options) -> int
         Floating-point operations of the formula, as `cost` counts them; called like `shape`.
     dtypes : callable (*arrays, **options) -> list of dtype, optional
-        The dtypes of the results, where they are not all that of the first argument.
+        The dtypes of the results, where some differ from the dtype of the first argument.
     passes : callable (*arrays, **options) -> dict of str to int, optional
         How often an argument moves between memory and the processor, by name, where that is not once: twice if
         the formula needs a second sweep over it, or if it is updated in place (read and written); 0 if the options
@@ -157,7 +157,7 @@ def equation(id: str, **entry: Any) -> Callable[[Callable], Callable]:
     Raises
     ------
     ValueError
-        If the id is taken, or is not that of the function.
+        If the id is taken, or does not end with the name of the function.
     """
 
     def enter(oracle: Callable) -> Callable:

@@ -75,7 +75,7 @@ def test_shift_and_scale_of_the_input_make_no_difference(backend, shape, seed):
 @on_each_backend
 @given(shape=shapes, seed=seeds)
 def test_the_gradient_for_x_is_orthogonal_to_shift_and_scale(backend, shape, seed):
-    """What makes no difference has no gradient: both sums vanish for every g."""
+    """Adding a constant to x, or scaling x, does not change y, so both sums over the gradient vanish for every g."""
     x, g, gamma, beta = drawn(shape, seed)
     with backends.use(backend):
         _, mu, rho = batch_norm.forward(x, gamma, beta, eps=0.0)

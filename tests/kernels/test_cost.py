@@ -13,7 +13,7 @@ from minisegnet_kernels import cost, registry
 
 
 def _no(*shape, dtype=np.float32):
-    """An array without memory."""
+    """An array that takes no memory."""
     return np.broadcast_to(dtype(0), shape)
 
 
@@ -96,7 +96,7 @@ _SGD = {"momentum": 0.0, "nesterov": False, "first": False}
     ],
 )
 def test_least_bytes(equation, arrays, options, bytes_each, elements, beside):
-    """The bytes of an element, and those of the vectors beside: one number per channel, per class or for all."""
+    """Bytes for each element, and the bytes of the vectors besides: one number per channel, per class, or one alone."""
     assert cost.of(equation, arrays, **options).bytes == bytes_each * elements + beside
 
 

@@ -19,7 +19,7 @@ options = st.fixed_dictionaries(
 
 
 def drawn(seed, shape=(2, 3, 3, 4), ignored=-100, dtype="float64"):
-    """x, t, w; about a quarter of the pixels is ignored, and one certainly is not."""
+    """x, t, w; about a quarter of the pixels is ignored, and at least one is not."""
     rng = np.random.default_rng(seed)
     (N, C, H, W), free = shape, [c for c in range(shape[1]) if c != ignored]
     t = np.where(rng.random((N, H, W)) < 0.25, ignored, rng.integers(0, C, (N, H, W)))
@@ -85,7 +85,7 @@ def test_all_pixels_ignored_is_zero_and_so_is_the_gradient(backend, ignored, red
 @on_each_backend
 @given(seed=seeds, options=options)
 def test_ignored_pixels_are_as_good_as_absent(backend, seed, options):
-    """What stands in them, NaN included, reaches neither loss nor gradient."""
+    """Their scores, NaN included, reach neither loss nor gradient."""
     x, t, w = drawn(seed, ignored=options["ignore_index"])
     ignored = t == options["ignore_index"]
     other = np.where(ignored[:, None], np.nan, x)

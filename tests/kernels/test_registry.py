@@ -56,7 +56,7 @@ def test_public_functions_of_a_view_are_equations(operation):
         path = registry._ROOT / operation / file
         public = {n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")}
         public -= OFFERED.get((operation, file), set())
-        assert public <= names, f"{path.name} of {operation}: {public - names} is no equation"
+        assert public <= names, f"{path.name} of {operation}: {public - names} is not an equation"
 
 
 @pytest.mark.parametrize("operation", registry.OPERATIONS)
@@ -65,7 +65,7 @@ def test_kernels_are_named_after_equations(operation):
     names = {f"{operation}_{e.name}" for e in registry.equations(operation)}
     for path in (registry._ROOT / operation).glob("**/*.cu"):
         for kernel in read(path).kernels:
-            assert kernel.partition("__")[0] in names, f"{path.name}: {kernel} is no equation"
+            assert kernel.partition("__")[0] in names, f"{path.name}: {kernel} is not an equation"
 
 
 @each_equation

@@ -19,7 +19,7 @@ QUICK = ("batch_norm", "cross_entropy")  # to compile all kernels takes a minute
 
 
 def in_a_process(operation, cache):
-    """`digests`, from a process of its own, and whether that process found its kernels in the cache."""
+    """`digests` from a new process, and whether that process found its kernels in the cache."""
     before = set(cache.rglob("*.nbc"))
     environment = {
         **os.environ,

@@ -105,7 +105,7 @@ def test_nearest_takes_no_rounding_from_floats(backend):
 @pytest.mark.parametrize("backend", [EMULATED, "numba_cuda"])
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bilinear, align_corners"])
 def test_on_a_gpu_a_pixel_without_weight_is_not_read(backend, mode):
-    """0 · ∞ is no number: what is broken in one place stays there."""
+    """A NaN or ∞ stays where it is: no weight of 0 may multiply it, because 0 · ∞ is NaN."""
     x = np.ones((1, 1, 3, 3))
     x[0, 0, 1, 2] = np.inf
     with backends.use(backend):

@@ -112,7 +112,7 @@ ROWS = [
 
 
 def _two_slabs():
-    """4160 values, of which the second slab has the last 64: they are other than the rest, so that their number matters."""
+    """4160 values, of which the second slab has the last 64: these differ from the rest, so that their number matters."""
     x = np.random.default_rng(5).normal(size=(1, 1, 64, 65)) + 3
     x[:, :, -1] += 20
     return Case({"x": x, "gamma": np.ones(1), "beta": np.zeros(1)}, {"eps": 1e-3})

@@ -73,18 +73,18 @@ def _vjp_relu(case, outputs, g):
 
 
 def _variances(case):
-    """Of each channel of y, as a part of the largest square of y."""
+    """The variance of each channel of y, relative to the largest square of y."""
     y = reference.forward(*(a.astype(np.float64) for a in case.arrays.values()), **case.options)
     return y.var(axis=(0, 2, 3)) / np.square(y).max()
 
 
 def _varied(case):
-    """At least two values in a channel, which are not all alike."""
+    """Whether each channel has at least two values that differ."""
     return _variances(case).min() > 1e-3
 
 
 def _terms_statistics(case):
-    """What a variance loses where it is the small difference of large numbers."""
+    """The loss of precision of a variance that is a small difference of large numbers."""
     return int(_terms(case) / _variances(case).min())
 
 
@@ -160,7 +160,7 @@ def _given(*names, C, O, size, kernel=(3, 3), extra=()):
 
 
 def _two_slabs():
-    """6144 pixels, of which the second slab of moments has the last 2048: they are other than the rest, so that their number matters."""
+    """6144 pixels, of which the second slab of moments has the last 2048: these differ from the rest, so that their number matters."""
     x = np.random.default_rng(5).normal(size=(1, 1, 64, 96)) + 3
     x[:, :, -21:] += 20
     options = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -168,7 +168,7 @@ def _two_slabs():
 
 
 def _in_five_slabs(front_door):
-    """As of a large image: a slab has several shares, and the last slab fewer than the others."""
+    """The split of a large image in a small one: a slab has several shares, and the last slab has fewer than the others."""
 
     def run(case):
         five = {"return_value": 5}

@@ -65,7 +65,7 @@ ROWS = [
 
 @st.composite
 def _no_classes(draw, seed=False):
-    """Targets some of which are no class, which shows as NaN and nowhere else."""
+    """Targets of which some are not classes: NaN there, and nowhere else."""
     case = draw(_drawn(seed=seed))
     t = case.arrays["t"]
     wrong = [value for value in (-1, case.arrays["x"].shape[1], 2**40) if value != case.options["ignore_index"] and _fits(value, t.dtype)]
@@ -74,7 +74,7 @@ def _no_classes(draw, seed=False):
 
 
 def _known(case):
-    """Where the target is no class; and the same case with the first class there."""
+    """Where the target is not a class; and the same case with the first class in these places."""
     t, ignored = case.arrays["t"], case.options["ignore_index"]
     wrong = (t != ignored) & ((t < 0) | (t >= case.arrays["x"].shape[1]))
     return wrong, {**case.arrays, "t": np.where(wrong, 1 if ignored == 0 else 0, t)}

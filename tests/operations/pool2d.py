@@ -88,7 +88,7 @@ def _weighted(exact=False, **limits):
 
 
 def _gradient(*names, exact=False, **limits):
-    """g and the winners of a weighted maximum, and what else a gradient asks for.
+    """g and the winners of a weighted maximum, with the other arguments of a gradient.
 
     Some winners are drawn freely and may lie in the padding: there is nothing to add there.
     """
@@ -232,7 +232,7 @@ ROWS = [
 
 @st.composite
 def _no_cells(draw, gradient=False):
-    """Some of the winners are no cell: nothing goes there, and nothing comes from there."""
+    """Some of the winners are not cells: no value goes there, and no gradient comes from there."""
     case = draw(_unpool(gradient))
     m = case.arrays["m"]
     H, W = _whole(case)
@@ -248,7 +248,7 @@ def _whole(case):
 
 
 def _spare_row(case):
-    """The same winners, but those that are no cell go to a row of zeros below the last."""
+    """The same winners, but those that are not cells point to a row of zeros below the last."""
     (H, W), m = _whole(case), case.arrays["m"]
     return np.where((m >= 0) & (m < H * W), m, H * W)
 
@@ -263,7 +263,7 @@ def _not_unpooled(case):
 
 
 def _any_winners():
-    """Windows that hang over every edge, and winners outside of their windows, or that are nothing at all: they add nothing."""
+    """Windows that hang over every edge, and winners outside of their windows or outside of the image: they add nothing."""
     rng, options = np.random.default_rng(2), {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
     x, w = rng.normal(size=(2, 2, 5, 6)), rng.normal(size=(2, 3, 3))
     y, m = reference.forward(x, w, np.zeros(2), ceil_mode=False, **options)

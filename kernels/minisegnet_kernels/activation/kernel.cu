@@ -1,4 +1,4 @@
-// Activations: one sweep over memory each. Comparisons are written so that a NaN takes the side that keeps it.
+// Activations: one sweep over memory each. In every comparison a NaN takes the branch that does not return 0.
 //
 // Thread map: one thread = one element; neighbours in a warp are neighbours in memory.
 #include "../cuda/common.cuh"

@@ -1,6 +1,6 @@
 """Activations for a GPU in Numba: one sweep over memory each.
 
-Thread map: one thread = one element. Comparisons are written so that a NaN takes the side that keeps it.
+Thread map: one thread = one element. In every comparison a NaN takes the branch that does not return 0.
 """
 
 from ..cuda.jit import cuda, kernel, over
@@ -47,7 +47,7 @@ def grad_leaky_relu(g, x, *, slope):
 
 @kernel
 def _leaky(x, side, a, y):
-    """y = x on the upper side, a x on the lower one: the function with side = x, its gradient with x = g."""
+    """y = x where side > 0, else a x: the function with side = x, its gradient with x = g."""
     i = cuda.grid(1)
     if i < y.size:
         y[i] = x[i] if side[i] > 0 else a * x[i]

@@ -1,18 +1,18 @@
-// Batch normalisation: bound by memory, so every kernel makes one sweep. In training x is read twice (the
-// statistics must be known before the first value is normalised), going back g and x are read twice.
+// Batch normalisation: memory is the limit, so every kernel makes one sweep. In training x is read twice, because the
+// statistics must be known before the first value is normalised; the backward pass reads g and x twice.
 //
 // Thread map of every sweep: a block has a slab of `length` of the M values of `width` neighbouring channels;
-// a thread keeps to one channel, so what belongs to the channel is loaded once. In NCHW width is 1, and
+// a thread keeps to one channel, so it loads the channel's parameters once. In NCHW width is 1, and
 // neighbouring threads are neighbours in the channel's plane; channels last, width is up to 32, and
 // neighbouring threads are neighbouring channels. Both ways a warp reads memory without gaps.
 #include "../cuda/moments.cuh"
 
-// The values of a thread, one after another. A step is a number with the digits n i j, added with carries:
-// a division a value would take longer than its way through memory.
+// The values of a thread, one after another. A step is a number with the digits n i j, added with carries,
+// because a division for each value would take longer than reading it from memory.
 struct Walk {
     int c, n, i, j;  // the value at which it stands
     int count;       // how many values it has
-    bool leads;      // whether it writes what the block has found out about channel c
+    bool leads;      // whether it writes the block's result for channel c
     int H, W, dn, di, dj;
 
     template <typename T>
@@ -41,11 +41,11 @@ struct Walk {
     }
 };
 
-// Through the read-only cache, which also tells the compiler that no store changes it: several loads are under way at once.
+// __ldg reads through the read-only cache and tells the compiler that no store changes the value, so it can start several loads at once.
 template <typename T>
 __device__ T read(const Array<const T, 4>& x, const Walk& at) { return __ldg(&x(at.n, at.c, at.i, at.j)); }
 
-// What the gradients for scale and shift add up: g (x − μ), and g.
+// The two sums behind the gradients for scale and shift: of g (x − μ), and of g.
 template <typename T>
 struct Sums {
     T products, ones;
@@ -54,7 +54,7 @@ struct Sums {
 template <typename T>
 __device__ Sums<T> merged(const Sums<T>& a, const Sums<T>& b) { return {a.products + b.products, a.ones + b.ones}; }
 
-// What a channel does to its values: y = scale (x − centre) + shift. One function for both ways, so that
+// The map of a channel: y = scale (x − centre) + shift. Forward and backward use this one function, so that
 // the ReLU is closed in the gradient exactly where it was closed in the output.
 template <typename T>
 struct Line {
@@ -134,7 +134,7 @@ __global__ void batch_norm_grad_affine(Array<const T, 4> g, Array<const T, 4> x,
     add_up<false, THREADS>(g, x, Line<T>{mu(at.c), 0, 0}, at, width, products, ones);
 }
 
-// batch_norm.grad_affine_relu: the same over the values that the ReLU let through; which ones, is found out again from x.
+// batch_norm.grad_affine_relu: the same over the values that the ReLU let through, which are recomputed from x.
 // THREADS = 256
 template <typename T, int THREADS>
 __global__ void batch_norm_grad_affine_relu(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, int width, int length, Array<T, 2> products, Array<T, 2> ones) {
@@ -171,7 +171,7 @@ __global__ void batch_norm_grad_input(Array<const T, 4> g, Array<const T, 4> x, 
     centre_gradient<false>(g, x, Line<T>{mu(at.c), gamma(at.c) * rho(at.c), 0}, offset, slope, at, xbar);
 }
 
-// batch_norm.grad_input_relu: the same with [y_ncij > 0] g_ncij for g_ncij; y is found out again from x.
+// batch_norm.grad_input_relu: the same with [y_ncij > 0] g_ncij for g_ncij; y is recomputed from x.
 template <typename T>
 __global__ void batch_norm_grad_input_relu(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> gamma, Array<const T, 1> beta, Array<const T, 1> mu, Array<const T, 1> rho, Array<const T, 1> gammabar, Array<const T, 1> betabar, int M, int width, int length, Array<T, 4> xbar) {
     Walk at(x, width, length);
@@ -202,8 +202,8 @@ __global__ void batch_norm_grad_inference(Array<const T, 4> g, Array<const T, 1>
     apply<false>(g, Line<T>{0, gamma(at.c) / sqrt(v(at.c) + epsilon), 0}, at, xbar);
 }
 
-// What a training step does beside the layer: ρ of the batch from its biased variance ν, and the running statistics, which
-// move towards those of the batch. One thread = one channel; `unbiased` is M / (M − 1).
+// For a training step: ρ of the batch from its biased variance ν, and the running statistics, which move towards the
+// statistics of the batch. One thread = one channel; `unbiased` is M / (M − 1).
 template <typename T>
 __global__ void batch_norm_forward__running(const T* mu, const T* nu, T momentum, T unbiased, T eps, T* mean, T* variance, T* rho, int C) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;

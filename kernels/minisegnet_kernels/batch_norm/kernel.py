@@ -8,8 +8,8 @@ from ..layout import poisoned
 
 _cu = Module(__file__)
 
-_VALUES = 16  # a thread's, unless that makes too many slabs
-_SLABS = 1024  # of a channel at most, where their results are merged in a second pass
+_VALUES = 16  # of a thread, unless that makes too many slabs
+_SLABS = 1024  # at most, of a channel whose slabs are merged in a second pass
 _GRID = 65535  # blocks along y
 
 

@@ -13,7 +13,7 @@ from ..cuda.jit import THREADS, cuda, device, kernel, launch
 from ..layout import poisoned
 
 _VALUES = 16
-_SLABS = 1024  # of a channel at most, where their results are merged in a second pass
+_SLABS = 1024  # at most, of a channel whose slabs are merged in a second pass
 _GRID = 65535
 _PAIRS = 2 * THREADS
 
@@ -26,7 +26,7 @@ def _map(x, most):
 
 
 def _planes(a):
-    """(N, C, H, W) → (N, C, H W): the kernels have no use for rows and columns."""
+    """(N, C, H, W) → (N, C, H W): the kernels need no rows and columns."""
     return a.reshape(*a.shape[:2], -1)
 
 
@@ -36,7 +36,7 @@ def _vectors(like, *shape):
 
 @device
 def _walk(N, P, length):
-    """Image n and place p of this thread's first value, what is added to them at each step, number of values."""
+    """Image n and place p of this thread's first value, the increments of both at each step, and the number of values."""
     first = cuda.blockIdx.y * length + cuda.threadIdx.x
     end = min((cuda.blockIdx.y + 1) * length, N * P)
     return first // P, first % P, THREADS // P, THREADS % P, (max(end - first, 0) + THREADS - 1) // THREADS
@@ -44,7 +44,7 @@ def _walk(N, P, length):
 
 @device
 def _next(n, p, dn, dp, P):
-    """The next value of the thread. Without a division, which would take longer than the way through memory."""
+    """The next value of the thread, without a division, which would take longer than reading the value from memory."""
     n, p = n + dn, p + dp
     return (n + 1, p - P) if p >= P else (n, p)
 
@@ -62,7 +62,7 @@ def _merge(counts, means, spreads, a, b):
 
 @device
 def _merge_block(counts, means, spreads):
-    """Everything into place 0."""
+    """Merge all places into place 0."""
     half = THREADS // 2
     while half > 0:
         cuda.syncthreads()
@@ -161,7 +161,7 @@ def _affine(g, x, gamma, beta, mu, rho, floor):
 
 
 def grad_affine(g, x, mu, rho):
-    return _affine(g, x, rho, mu, mu, rho, -np.inf)  # no scale and shift: nothing is below −∞
+    return _affine(g, x, rho, mu, mu, rho, -np.inf)  # no scale and shift: the ReLU is open everywhere, since nothing is below −∞
 
 
 def grad_affine_relu(g, x, gamma, beta, mu, rho):

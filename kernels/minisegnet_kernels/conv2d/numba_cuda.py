@@ -13,7 +13,7 @@ from ..layout import poisoned
 from ._geometry import halo, is_worth_a_tile, outside, slabs, turned, window
 from .formula import output_shape
 
-_ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; a thread costs the simulator much
+_ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; small in the simulator, where a thread is expensive
 _TILE, _PIXELS = (_ROWS, _COLUMNS), _ROWS * _COLUMNS
 _OUTPUTS = 4  # output channels of a thread
 _BUSY = 2**8 if SIMULATED else 2**16  # threads that keep a GPU busy

@@ -3,32 +3,32 @@
 // Thread map: one thread = one pixel n, i, j, which sweeps over its C scores, once for the loss and once more
 // (from the cache, as long as the scores of a block fit there) for the gradient; neighbours in a warp are
 // neighbours in memory. Losses, and the weights that make up Z, are added in float64: a block leaves the sums
-// of its pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device:
-// the gradient reads it there. With the mean, that takes the labels once more, before the scores: no gradient can
-// be written until Z is known. Labels are read as they are: K is their type. Bytes are those of float32 and of
-// uint8 labels, for each pixel: loss and gradient move 8 C + 1, with the mean 8 C + 2.
+// of its pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device, where
+// the gradient reads it. For the mean, a first kernel reads all labels once, because no gradient can be written
+// before Z is known. Labels keep their own type, K. Byte counts are for float32 scores and uint8 labels, for each
+// pixel: loss and gradient move 8 C + 1, with the mean 8 C + 2.
 #include "../cuda/common.cuh"
 
 constexpr int THREADS = 256;  // of every block here
 
-// What a pixel leaves when its scores have been seen.
+// The result of the sweep over the scores of one pixel.
 template <typename T>
 struct Pixel {
     bool counts;      // it is not ignored
     int t;            // the true class
     T weight;         // w_t
-    T own, even, wq;  // w_c q_c = even w_c, and own more for the true class; Σ_k w_k q_k = wq
+    T own, even, wq;  // w_c q_c = even w_c, plus own for the true class; Σ_k w_k q_k = wq
     T m, s;           // the largest score, and Σ_k exp(x_k − m)
     T loss;           // ℓ = −Σ_c w_c q_c (x_c − m − log s)
 };
 
-// One sweep. When a larger score comes, what has been added up is brought down to it (the online form of the
-// softmax: Milakov & Gimelshein, 2018), so that the maximum needs no sweep of its own.
+// One sweep. When a larger score comes, the sums so far are rescaled to it (the online softmax: Milakov &
+// Gimelshein, 2018), so that the maximum needs no separate sweep.
 template <typename T, typename K>
 __device__ Pixel<T> pixel(
     const Array<const T, 4>& x, const Array<const K, 3>& t, const Array<const T, 1>& w, Place p, long long ignored, T alpha) {
     const int C = x.shape[1];
-    const long long target = t(p.n, p.i, p.j);  // as wide as `ignored`, which need not fit in K
+    const long long target = t(p.n, p.i, p.j);  // as wide as `ignored`, which may not fit in K
     Pixel<T> a = {};
     a.counts = target != ignored;
     if (!a.counts) return a;
@@ -45,11 +45,11 @@ __device__ Pixel<T> pixel(
         }
         all += w(c);
     }
-    s += m - m;  // nothing, or NaN where m is infinite, as exp(∞ − ∞) is
+    s += m - m;  // adds 0, or NaN where m is infinite, because exp(∞ − ∞) is NaN
 
     const bool is_class = target >= 0 && target < C;
     a.t = is_class ? int(target) : 0;
-    a.weight = is_class ? w(a.t) : T(nan(""));  // on a GPU nobody has looked before: it shows in the loss
+    a.weight = is_class ? w(a.t) : T(nan(""));  // on a GPU targets are not checked first: NaN shows a bad one in the loss
     a.own = (1 - alpha) * a.weight, a.even = alpha / C, a.wq = a.own + a.even * all;
     a.m = m, a.s = s;
     a.loss = a.wq * log(s);
@@ -67,7 +67,7 @@ __device__ void gradient(const Pixel<T>& a, T g, const Array<const T, 4>& x, con
     }
 }
 
-// The sums of a block to its slab: row 0 the losses, row 1 the weights.
+// Write the sums of a block to its slab: row 0 the losses, row 1 the weights.
 __device__ inline void to_slab(double loss, double weight, const Array<double, 2>& slabs) {
     loss = block_sum<THREADS>(loss), weight = block_sum<THREADS>(weight);
     if (threadIdx.x == 0) slabs(0, blockIdx.x) = loss, slabs(1, blockIdx.x) = weight;
@@ -80,7 +80,7 @@ __device__ inline double from_slabs(const Array<const double, 2>& slabs, int row
     return block_sum<THREADS>(sum);
 }
 
-// cross_entropy.forward: ℓ_nij = −Σ_c w_c q_c (x_ncij − m − log s). EACH: the losses of the pixels are wanted, otherwise
+// cross_entropy.forward: ℓ_nij = −Σ_c w_c q_c (x_ncij − m − log s). With EACH the loss of every pixel is written, otherwise
 // their sum. Reads x and t (4 C + 1), writes ℓ (4).
 template <typename T, typename K, bool EACH>
 __global__ void cross_entropy_forward(
@@ -122,8 +122,8 @@ __global__ void cross_entropy_grad_input__scale(Array<const double, 2> slabs, Ar
     if (threadIdx.x == 0) scale(0) = Z != 0 ? g(0) / Z : 0;
 }
 
-// cross_entropy.grad_input: x̄_ncij = g/Z (exp(x_ncij − m) / s Σ_k w_k q_k − w_c q_c). Here g is g/Z already, and lies as a
-// map, if only by strides of 0. Reads x and t (4 C + 1), writes x̄ (4 C).
+// cross_entropy.grad_input: x̄_ncij = g/Z (exp(x_ncij − m) / s Σ_k w_k q_k − w_c q_c). Here g is already g/Z, and is a map,
+// with strides of 0 if it is one number. Reads x and t (4 C + 1), writes x̄ (4 C).
 template <typename T, typename K>
 __global__ void cross_entropy_grad_input(
     Array<const T, 3> g, Array<const T, 4> x, Array<const K, 3> t, Array<const T, 1> w, long long ignored, T alpha, Array<T, 4> xbar) {

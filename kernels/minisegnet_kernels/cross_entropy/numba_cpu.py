@@ -36,7 +36,7 @@ def _exp(d):
 def _block(x, t, w, seed, each, alpha, ignored, with_grad, ell, grad, n, start, stop):
     """Loss of the pixels start ... stop − 1 of image n, and their gradient; returns the sum of the losses.
 
-    A function of its own: inside the parallel loop it would take twice as long to compile.
+    A separate function: inside the parallel loop it would take twice as long to compile.
     """
     C, size = x.shape[1], stop - start
     zero, even, all_weights = x.dtype.type(0), alpha / x.dtype.type(C), x.dtype.type(0)

@@ -45,7 +45,7 @@ def _run(g, x, t, w, with_grad, ignore_index, label_smoothing, reduction):
 
 
 def _blocks(t):
-    """One thread a pixel, and at least one block: of no pixels the sums are 0."""
+    """One thread a pixel, and at least one block, which writes sums of 0 if there are no pixels."""
     return sorted((1, -(-t.size // THREADS)))[1]
 
 
@@ -64,8 +64,8 @@ def _pixel(number, t):
 def _softmax(x, w, n, i, j):
     """m, s = Σ exp(x_c − m), Σ w_c (x_c − m), Σ w_c of a pixel, in one sweep.
 
-    When a larger score comes, what has been added up is brought down to it (the online form of the softmax:
-    Milakov & Gimelshein, 2018), so that the maximum needs no sweep of its own.
+    When a larger score comes, the sums so far are rescaled to it (the online softmax: Milakov & Gimelshein, 2018),
+    so that the maximum needs no separate sweep.
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
     m, s, spread, weights = x[n, 0, i, j], one, zero, w[0]
@@ -81,18 +81,18 @@ def _softmax(x, w, n, i, j):
             s += e
             spread += w[c] * d
         weights += w[c]
-    return m, s + (m - m), spread, weights  # m − m: nothing, or NaN where m is infinite, as exp(∞ − ∞) is
+    return m, s + (m - m), spread, weights  # m − m: adds 0, or NaN where m is infinite, because exp(∞ − ∞) is NaN
 
 
 @device
 def _weight(target, w):
-    """w_t. On a GPU nobody has looked at the targets before: one that is no class shows, as NaN, in the loss."""
+    """w_t, or NaN if the target is not a class: on a GPU targets are not checked first, so a bad one shows in the loss."""
     return w[target] if 0 <= target < w.size else w.dtype.type(np.nan)
 
 
 @device
 def _to_slab(loss, weight, slabs):
-    """The sums of a block to its slab: row 0 the losses, row 1 the weights."""
+    """Write the sums of a block to its slab: row 0 the losses, row 1 the weights."""
     loss, weight = block_sum(loss), block_sum(weight)
     if cuda.threadIdx.x == 0:
         slabs[0, cuda.blockIdx.x], slabs[1, cuda.blockIdx.x] = loss, weight
@@ -100,7 +100,7 @@ def _to_slab(loss, weight, slabs):
 
 @device
 def _from_slabs(slabs):
-    """Both rows of the slabs, added by one block."""
+    """Add both rows of the slabs, in one block."""
     loss, weight = 0.0, 0.0
     for b in range(cuda.threadIdx.x, slabs.shape[1], THREADS):
         loss += slabs[0, b]
@@ -119,7 +119,7 @@ def _pixels(g, x, t, w, ignored, alpha, with_grad, ell, slabs, xbar):
         if target != ignored:
             m, s, spread, weights = _softmax(x, w, n, i, j)
             weight = _weight(target, w)
-            own, even = (x.dtype.type(1) - alpha) * weight, alpha / x.dtype.type(C)  # w_c q_c = even w_c, and own more for the true class
+            own, even = (x.dtype.type(1) - alpha) * weight, alpha / x.dtype.type(C)  # w_c q_c = even w_c, plus own for the true class
             wq = own + even * weights
             loss = wq * math.log(s)
             if alpha != 1 and 0 <= target < C:  # 0 · log 0 = 0

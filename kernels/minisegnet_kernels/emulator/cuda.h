@@ -1,5 +1,5 @@
-// What a .cu file finds when it is compiled for the CPU: CUDA's keywords, types and built-in functions.
-// Included in front of the file. The machine behind it (threads, barriers, memory) is emulator.cpp.
+// CUDA's keywords, types and built-in functions for a .cu file that is compiled for the CPU. It is included in
+// front of the file. The machine behind it (threads, barriers, memory) is emulator.cpp.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -35,10 +35,10 @@ extern Builtins now;  // of the thread that runs
 
 void barrier(Site site);
 void warp_barrier(unsigned mask, Site site);
-// Give `size` bytes to the other lanes of the warp and get those of lane `from` (−1: one's own).
+// Give `size` bytes to the other lanes of the warp and get the bytes of lane `from` (−1: this lane).
 void exchange(unsigned mask, const void* mine, void* theirs, size_t size, int from, Site site);
 unsigned ballot(unsigned mask, bool vote, Site site);
-// Give `size` bytes to the other lanes and get those of all 32, in the order of the lanes. A whole warp must come.
+// Give `size` bytes to the other lanes and get the bytes of all 32, in the order of the lanes. All lanes must call it.
 void gather(const void* mine, size_t size, void* all, Site site);
 int lane();
 void* shared_memory(int id, size_t size);
@@ -106,9 +106,9 @@ inline bool __all_sync(unsigned mask, bool vote, HERE) { return emulator::ballot
 
 // --- atomics ------------------------------------------------------------------------------------
 
-// Fibers change only at barriers, so a plain read and write is one indivisible step. The watch is told, and
-// not shown the two accesses: atomics of several threads at one address are no race. Only those whose
-// result does not depend on the order are here: of integers, and with no use of the value before.
+// Fibers switch only at barriers, so a plain read and write is one indivisible step. The watch gets one note of an
+// atomic, not the two accesses, because atomics of several threads at one address are not a race. Only atomics whose
+// result does not depend on the order are offered: on integers, and without the old value as a result.
 template <typename T, typename Choose>
 [[gnu::noinline, gnu::no_sanitize_thread]] void atomically__(T* address, T value, Choose chosen) {
     static_assert(std::is_integral_v<T>, "atomics on floats make a result depend on the order of the threads");

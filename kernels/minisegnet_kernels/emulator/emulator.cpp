@@ -86,7 +86,7 @@ void enter(Thread& thread) {
     now.thread = thread.place;
 }
 
-// A fiber runs one thread after another, as long as none of them waits.
+// A fiber runs threads one after another as long as none of them waits.
 void work() {
     fibers::arrive(running->fiber->mark);
     for (;;) {
@@ -174,7 +174,7 @@ bool release_warps() {
             for (size_t other = first; other < first + 32; ++other) {
                 if (!(one.mask >> (other - first) & 1)) continue;
                 if (other >= end) {
-                    if (one.mask != 0xffffffffu) complete = false;  // a full mask means the lanes that there are
+                    if (one.mask != 0xffffffffu) complete = false;  // a full mask means all lanes that exist
                     continue;
                 }
                 const Thread& o = threads[other];
@@ -283,7 +283,7 @@ void fail(const char* format, ...) {
     current->report(whole);
 }
 
-void leave() {  // the running thread, for good: what it would do next would do harm
+void leave() {  // ends the running thread, whose next step would do harm
     fibers::leave(running->fiber->mark, scheduler_mark, true);
     swapcontext(&running->fiber->context, &scheduler);
 }
@@ -318,7 +318,7 @@ void warp_barrier(unsigned mask, Site site) {
 }
 
 static void hand_over(void* to, const void* from, size_t size) {
-    const fibers::Quiet quiet;  // the slots belong to every block in turn
+    const fibers::Quiet quiet;  // the blocks share the slots, one after another
     std::memcpy(to, from, size);
 }
 
@@ -409,7 +409,7 @@ void launch(const Launch& what, void (*kernel)(void**)) {
                 run_block();
             }
     fibers::joined();
-    if (fibers::ONE_PER_THREAD) {  // not earlier: a later block's thread would get the name of one that is gone
+    if (fibers::ONE_PER_THREAD) {  // not earlier: a thread of a later block would get the name of a finished one
         for (Fiber* fiber : idle) destroy(fiber);
         idle.clear();
     }

@@ -1,4 +1,4 @@
-// The machine of emulator.cpp, as those see it who start it (launch) and who look on (watch.cpp).
+// The interface of emulator.cpp for the launch and for the watch (watch.cpp).
 #pragma once
 #include "cuda.h"
 
@@ -19,7 +19,7 @@ struct Launch {
     void** arguments;
     Schedule schedule;
     uint64_t seed;
-    std::string skip_file;  // the barrier or wait that is left out, to see whether anybody notices
+    std::string skip_file;  // the barrier or wait that is skipped, to test whether a check notices
     int skip_line;
     const Region* regions;
     int region_count;
@@ -27,7 +27,7 @@ struct Launch {
     void (*visit)(Site site, const char* kind);
 };
 
-// One who looks on: sees every access to memory, every barrier.
+// The watch: it sees every access to memory and every barrier.
 struct Watch {
     virtual void start_launch(const Launch& launch) = 0;
     virtual void end_launch() = 0;
@@ -41,7 +41,7 @@ extern Watch* watch;
 
 void launch(const Launch& what, void (*kernel)(void**));
 
-// For those who look on.
+// For the watch.
 [[gnu::format(printf, 1, 2)]] void fail(const char* format, ...);
 void leave();
 bool in_stack(const void* address);

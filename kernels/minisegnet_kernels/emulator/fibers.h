@@ -1,4 +1,4 @@
-// What the sanitizers must be told about fibers, which are stacks that they do not know.
+// Notes for the sanitizers about fibers, whose stacks they do not know.
 #pragma once
 
 #include <cstddef>
@@ -27,22 +27,22 @@ struct Mark {
 };
 
 #ifdef SANITIZED_THREAD
-// Races are found between threads; here each CUDA thread is one, with a stack of its own.
+// ThreadSanitizer finds races between threads, so here each CUDA thread is a thread with its own stack.
 constexpr bool ONE_PER_THREAD = true;
 inline Mark* host = nullptr;
 
 inline void created(Mark& m) { m.thread = __tsan_create_fiber(0); }
 inline void destroyed(Mark& m) { __tsan_destroy_fiber(m.thread); }
-// A thread knows what the host did before it; the host, and with it the next thread, does not know what a thread did.
+// The host's writes happen before a thread starts; a thread's writes are not ordered before the host or the next thread.
 inline void leave(Mark&, Mark& to, bool) {
     if (!to.thread) to.thread = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.thread, &to == host ? __tsan_switch_to_fiber_no_sync : 0);
 }
 inline void arrive(Mark&) {}
 inline void is_host(Mark& m) { host = &m, m.thread = __tsan_get_current_fiber(); }
-// Only a barrier orders threads. Two objects in turn: one that leaves late must not learn what one that is ahead does.
+// Only a barrier orders threads. Two objects alternate: a thread that leaves late must not be ordered after the writes of one that is ahead.
 inline char objects[33][2];
-struct Quiet {  // the emulator's own work on behalf of a thread
+struct Quiet {  // the emulator's work for a thread, which is not watched
     Quiet() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__), AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
     ~Quiet() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__), AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
 };

@@ -1,5 +1,5 @@
-// Runs recorded launches in a program of its own, so that a sanitizer can be built into it:
-// AddressSanitizer with UndefinedBehaviorSanitizer, or ThreadSanitizer. Every array gets memory of its own.
+// Runs recorded launches in a separate program, so that a sanitizer can be built into it: AddressSanitizer with
+// UndefinedBehaviorSanitizer, or ThreadSanitizer. Every array gets its own memory.
 #include "emulator.h"
 
 #include <cstdio>

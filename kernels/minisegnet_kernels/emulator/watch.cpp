@@ -1,6 +1,6 @@
-// One who looks on. The kernel is compiled with -fsanitize=thread, which puts a call in front of every
-// access to memory; the calls come here and not to ThreadSanitizer. With each address in hand, this file
-// finds what goes unnoticed on a GPU until it is too late:
+// The watch. The kernel is compiled with -fsanitize=thread, which puts a call in front of every access to
+// memory; the calls come here and not to ThreadSanitizer. From the addresses this file finds faults that
+// go unnoticed on a GPU until it is too late:
 //
 //   - an access outside of every array that the kernel was given;
 //   - two threads at one address, one of them writing, with no barrier between them (a race), in
@@ -48,8 +48,8 @@ struct Counters {  // in the order in which they are handed over
 struct Onlooker : Watch {
     const Launch* launch_ = nullptr;
     std::unordered_map<const char*, Shadow> memory;
-    // By instruction and warp: what its lanes touch at the first, second, ... time. A lane runs ahead of the
-    // others as far as it can, so the n-th time of each is put together, as a warp does it.
+    // By instruction and warp: the addresses that its lanes touch at the first, second, ... time. A lane runs ahead
+    // of the others as far as it can, so the n-th accesses of all lanes are put together, as in a warp.
     struct Gathers {
         std::vector<Gather> times;
         int seen[32] = {};  // by each lane
@@ -95,7 +95,7 @@ struct Onlooker : Watch {
         return false;
     }
 
-    bool ours(const char* address) {  // the library's own data, the stack, the arguments: not the kernel's memory
+    bool ours(const char* address) {  // the library's data, the stack, the arguments: no memory of the kernel
         if (in_stack(address)) return true;
         if (image.empty()) {
             dl_iterate_phdr(
@@ -183,8 +183,8 @@ struct Onlooker : Watch {
         all.times[time].lanes.emplace_back(address, size);
     }
 
-    // The address, were each array to begin with a sector: a GPU's memory is given out in multiples of 256 bytes,
-    // and that of the CPU is not. So the same launch has the same count each time.
+    // The address as if each array began with a sector: a GPU allocates memory in multiples of 256 bytes, the CPU
+    // does not. So the same launch has the same count each time.
     uintptr_t as_on_a_gpu(const char* address) const {
         for (int k = 0; k < launch_->region_count; ++k) {
             const Region& r = launch_->regions[k];

@@ -1,15 +1,15 @@
 // Labelling: every point gets the label of the region of values that it lies in. One sweep over memory each.
 //
-// Thread map: one thread = one point n, i, j; neighbours in a warp are neighbours in memory. Where no region
-// holds a point, its label is that of the option `default`, a word that C++ keeps for itself: here `otherwise`.
+// Thread map: one thread = one point n, i, j; neighbours in a warp are neighbours in memory. A point in no region
+// gets the label of the option `default`; `default` is a keyword of C++, so the argument is called `otherwise`.
 #include "../cuda/common.cuh"
 
-// o = min { (nH + i) W + j : point in no region }, over all blocks. It starts as −1, which as an unsigned number
-// is the largest. The least of integers does not depend on the order of the atomics. A block first agrees on
-// its own first point, so that one thread of it and not all go to the one place in global memory.
+// o = min { (nH + i) W + j : point in no region }, over all blocks. It starts as −1, which is the largest unsigned
+// number. A minimum of integers does not depend on the order of the atomics. Each block first finds its own first
+// point in shared memory, so that only one of its threads updates the single place in global memory.
 __device__ inline void first_outside(bool outside, const Array<unsigned long long, 1>& o) {
     SHARED(unsigned, first, [1]);
-    if (threadIdx.x == 0) first[0] = blockDim.x;  // none
+    if (threadIdx.x == 0) first[0] = blockDim.x;  // no point yet
     __syncthreads();
     if (outside) atomicMin(&first[0], unsigned(threadIdx.x));
     __syncthreads();
@@ -17,7 +17,7 @@ __device__ inline void first_outside(bool outside, const Array<unsigned long lon
 }
 
 // label.argmax: S_nij = l_k for the first k with x_nkij = max_c x_ncij. The first NaN wins.
-// Reads x, writes S: 4 C bytes a point in float32, and the label's.
+// Reads x, writes S: 4 C bytes a point in float32, plus the size of a label.
 template <typename T, typename L>
 __global__ void label_argmax(Array<const T, 4> x, Array<const L, 1> l, Array<L, 3> S) {
     int number = thread_number();
@@ -32,7 +32,7 @@ __global__ void label_argmax(Array<const T, 4> x, Array<const L, 1> l, Array<L, 
     S(n, i, j) = l(k);
 }
 
-// label.intervals: S_nij = l_k for the first k with r_k0 ≤ x_nij < r_k1. Reads x, writes S: 4 bytes a point, and the label's.
+// label.intervals: S_nij = l_k for the first k with r_k0 ≤ x_nij < r_k1. Reads x, writes S: 4 bytes a point, plus the size of a label.
 template <typename T, typename L>
 __global__ void label_intervals(
     Array<const T, 3> x, Array<const T, 2> r, Array<const L, 1> l, L otherwise, Array<L, 3> S, Array<unsigned long long, 1> o) {
@@ -51,7 +51,7 @@ __global__ void label_intervals(
 }
 
 // label.prototypes: S_nij = l_k for the first k with the least d_k = Σ_c (x_ncij − p_kc)² < ∞.
-// Reads x from memory once and then K − 1 times from the cache, writes S: 4 C bytes a point, and the label's.
+// Reads x from memory once and then K − 1 times from the cache, writes S: 4 C bytes a point, plus the size of a label.
 template <typename T, typename L>
 __global__ void label_prototypes(
     Array<const T, 4> x, Array<const T, 2> p, Array<const L, 1> l, L otherwise, Array<L, 3> S, Array<unsigned long long, 1> o) {

@@ -1,6 +1,6 @@
 """Labelling for a GPU in Numba: one sweep over memory each.
 
-Thread map: one thread = one point n, i, j. Where no region holds a point, it gets the default label.
+Thread map: one thread = one point n, i, j. A point in no region gets the default label.
 """
 
 import numba
@@ -18,14 +18,14 @@ def _point(number, H, W):
 
 @device
 def _first_outside(outside, o):
-    """o = the least place of a point in no region. It starts as −1, which as an unsigned number is the largest.
+    """o = the least place of a point in no region. It starts as −1, which is the largest unsigned number.
 
-    The least of integers does not depend on the order of the atomics. A block first agrees on its own first
+    A minimum of integers does not depend on the order of the atomics. Each block first finds its own first
     point, so that one thread of it and not all go to the one place in global memory.
     """
     first = cuda.shared.array(1, numba.int32)
     if cuda.threadIdx.x == 0:
-        first[0] = cuda.blockDim.x  # none
+        first[0] = cuda.blockDim.x  # no point yet
     cuda.syncthreads()
     if outside:
         cuda.atomic.min(first, 0, cuda.threadIdx.x)

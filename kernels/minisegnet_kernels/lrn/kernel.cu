@@ -1,7 +1,7 @@
-// Local response normalisation: a channel is damped by the squares of the channels beside it.
+// Local response normalisation: each value is damped by the squares of the neighbouring channels.
 //
-// Thread map of both kernels: one thread = one element n, c, i, j. Its neighbourhood is read again by the
-// threads of the channels beside it, from caches: memory is swept once.
+// Thread map of both kernels: one thread = one element n, c, i, j. The threads of neighbouring channels read the
+// same values again, but from caches: memory is swept once.
 #include "../cuda/common.cuh"
 
 // s_{n,c,i,j} = k + α/Z Σ_m x²_{n,m,i,j}, m = c − ⌊Z/2⌋ … c + ⌊(Z−1)/2⌋; channels that do not exist count as zeros.
@@ -22,9 +22,9 @@ __global__ void lrn_forward(Array<const T, 4> x, Array<T, 4> y, int Z, T alpha_Z
     y(n, c, i, j) = x(n, c, i, j) * pow(scale(x, n, c, i, j, Z, alpha_Z, k), -beta);
 }
 
-// lrn.grad_input: x̄_{n,c,i,j} = g s^{−β} − 2αβ/Z x Σ_m g_m x_m s_m^{−β−1}, m = c − ⌊(Z−1)/2⌋ … c + ⌊Z/2⌋: those that have c in
-// their neighbourhood. Thread map: one thread = one x̄[n,c,i,j].
-// Reads g and x, writes x̄: 12 bytes an element. Each s_m is computed anew, Z² reads from caches, for want of an array of s.
+// lrn.grad_input: x̄_{n,c,i,j} = g s^{−β} − 2αβ/Z x Σ_m g_m x_m s_m^{−β−1}, m = c − ⌊(Z−1)/2⌋ … c + ⌊Z/2⌋: the channels that
+// have c in their neighbourhood. Thread map: one thread = one x̄[n,c,i,j].
+// Reads g and x, writes x̄: 12 bytes an element. There is no array of s: each s_m is recomputed, which takes Z² reads from caches.
 template <typename T>
 __global__ void lrn_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<T, 4> xbar, int Z, T alpha_Z, T beta, T k) {
     const int number = thread_number();

@@ -1,8 +1,8 @@
 """Optimisers: the front door. It checks the arguments and runs the selected view.
 
 Equations: ``optimiser.sgd``, ``optimiser.adam``, ``optimiser.rmsprop``. All take lists of arrays, one array a
-parameter, and write their results into them; they return nothing. Parameters that took
-another number of steps (one that got its first gradient late) go into a call of their own.
+parameter, and write their results into them; they return nothing. Parameters with different step counts
+(one got its first gradient later) are updated in separate calls.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _check_lists(equation, updated, **lists):
 
 
 def _fit(arrays) -> bool:
-    """Quickly, since it is asked for every parameter at every step."""
+    """Whether arrays can be updated together. Fast, because it runs for every parameter at every step."""
     shape, dtype = getattr(arrays[0], "shape", None), getattr(arrays[0], "dtype", None)
     return dtype in checks.FLOATS and all(
         hasattr(a, "flags") and a.shape == shape and a.dtype == dtype and a.flags.c_contiguous for a in arrays
@@ -176,7 +176,7 @@ def _fit(arrays) -> bool:
 
 
 def _explain(equation, k, arrays):
-    """Raise what is wrong at place k."""
+    """Raise the error for the arrays at place k, which `_fit` has refused."""
     for name, array in arrays.items():
         if not hasattr(array, "flags"):
             checks.fail(

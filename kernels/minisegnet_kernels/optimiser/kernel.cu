@@ -1,26 +1,26 @@
 // Steps of the optimisers: all parameters of a network in one launch, each value loaded once and stored once.
 //
 // A network has a hundred parameters, most of them smaller than a block, and a launch takes longer than the
-// work on one of them. So where the arrays lie is handed over as a table in the kernel's arguments: they lie
-// in constant memory, which a whole warp reads at once, and __grid_constant__ says that it need not be copied.
+// work on one of them. So one launch gets a table of the arrays' addresses among its arguments. Arguments lie in
+// constant memory, which a whole warp reads at once; __grid_constant__ lets the kernel read them there without a copy.
 //
 // Thread map: one thread = one value theta_ki. Block b works on the array k with first[k] ≤ b < first[k + 1].
 #include "../cuda/common.cuh"
 
-constexpr int ARRAYS = 80;  // of a launch. The arguments of a kernel have 4096 bytes.
+constexpr int ARRAYS = 80;  // of a launch: a kernel has room for 4096 bytes of arguments
 
 template <typename T>
 struct Parameters {
     T* theta[ARRAYS];
     const T* g[ARRAYS];
-    T* m[ARRAYS];  // what the optimiser remembers: m, v and b, as far as it has them
+    T* m[ARRAYS];  // the state: moments m and v, velocities b; an optimiser uses those that it has
     T* v[ARRAYS];
     T* b[ARRAYS];
     int size[ARRAYS];
-    int first[ARRAYS];  // the first block of each array; behind the last array a number that no block has
+    int first[ARRAYS];  // the first block of each array; in unused places a number larger than any block's
 };
 
-// The array of this block, by bisection. All threads of a block go the same way.
+// The array of this block, by bisection. All threads of a block take the same branches.
 template <typename T>
 __device__ int array_of_block(const Parameters<T>& of) {
     int k = 0, above = ARRAYS;

@@ -1,10 +1,10 @@
-"""The host side of ``kernel.cu``: where the parameters lie, and what changes from step to step.
+"""The host side of ``kernel.cu``: the table of the parameters' addresses, and the rates of a step.
 
 A kernel gets the addresses of up to 80 arrays as an argument, so a network takes one or two launches a step.
 
-What changes from step to step (learning rate, bias corrections, whether the velocity is used) comes not as
-an argument but in a tiny array on the device, ``rates``. So a step can be captured once in a CUDA graph and
-replayed with other rates: see ``rates.py``, which ``minisegnet.training.CapturedStep`` uses.
+The values that change from step to step (learning rate, bias corrections, whether the velocity is used) are not
+arguments: they lie in a small array on the device, ``rates``. A step can therefore be captured once in a CUDA graph
+and replayed with other rates; ``rates.py`` serves ``minisegnet.training.CapturedStep`` in this way.
 """
 
 from functools import cache
@@ -54,12 +54,12 @@ def _launch(kernel, rates, options, **lists):
 
 
 def _on_device(theta, rates):
-    """The rates in each dtype that occurs, beside the parameters."""
+    """The rates on the parameters' device, once for each dtype of the parameters."""
     return [on_device(rates, a) for a in {a.dtype: a for a in theta}.values()]
 
 
 def _sgd_rates(lr, *, momentum, dampening, first):
-    """η, and what the velocity keeps and takes: nothing and all of the gradient at the first step."""
+    """η, the share of the velocity that is kept, and the share of the gradient that is added; at the first step 0 and 1."""
     return [lr, 0.0, 1.0] if first else [lr, momentum, 1 - dampening]
 
 
@@ -73,7 +73,7 @@ def sgd(theta, g, v, *, lr, momentum, dampening, weight_decay, nesterov, first):
 
 
 def _adam_rates(step, lr, *, beta1, beta2, weight_decay, decoupled):
-    """Rate and root of the formula in ``kernel.cu``, and what the decoupled decay leaves of a parameter."""
+    """The rate and the root of the formula in ``kernel.cu``, and the factor of decoupled weight decay."""
     return [lr / (1 - beta1**step), (1 - beta2**step) ** -0.5, 1 - lr * weight_decay if decoupled else 1.0]
 
 

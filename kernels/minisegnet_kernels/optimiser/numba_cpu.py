@@ -51,7 +51,7 @@ def _rmsprop(theta, g, v, m, b, lr, alpha, rest, eps, weight_decay, momentum, ce
 
 
 def _flat(array):
-    """One axis, and a copy of a read-only gradient, for which a kernel would be compiled anew."""
+    """The array with one axis. A read-only gradient is copied, because the kernel would be compiled again for it."""
     return array.reshape(-1) if array.flags.writeable else array.flatten()
 
 

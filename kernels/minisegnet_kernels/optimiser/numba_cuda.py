@@ -1,9 +1,9 @@
 """Steps of the optimisers for a GPU in Numba: all parameters of a dtype in one launch, each value loaded once and stored once.
 
 A network has a hundred parameters, most of them smaller than a block, and a launch takes longer than the work on one
-of them. So the kernel gets a table that says where the arrays lie. ``kernel.cu`` has it among its arguments; Numba's
-kernels take no structs, and it would be a hundred numbers more to unpack at each launch, so here it is an array on the
-device, copied there behind whatever runs: nobody waits.
+of them. So the kernel gets a table of the arrays' addresses. In ``kernel.cu`` the table is an argument. Numba's kernels
+take no structs, and hundreds of separate arguments would be slow to unpack, so here the table is an array on the device.
+Its copy is queued behind the work that runs there, so the CPU does not wait.
 
 Thread map: one thread = one value. Block b works on the array k with table[0, k] ≤ b < table[0, k + 1]. Options arrive in
 the dtype of the arrays: a float64 would drag float32 arithmetic up to float64.
@@ -35,7 +35,7 @@ def _step(program, lists, *options):
 
 @device
 def _place(table):
-    """Which array, by bisection, and which value of it. All threads of a block go the same way."""
+    """The array of this block, by bisection, and the value of this thread. All threads of a block take the same branches."""
     k, above = 0, table.shape[1]
     while above - k > 1:
         middle = (k + above) // 2
@@ -62,7 +62,7 @@ def _sgd(table, eta, mu, kept, taken, lambda_, nesterov):
         d = ghat
         if mu != 0:
             velocity = taken * ghat
-            if kept != 0:  # not at the first step, when v may hold anything
+            if kept != 0:  # at the first step kept is 0, and v may hold anything
                 velocity += kept * v_k[i]
             v_k[i] = velocity
             d = ghat + mu * velocity if nesterov else velocity

@@ -1,4 +1,7 @@
-"""What changes from step to step, in arrays on the device, so that a captured step can be replayed with other values."""
+"""The rates of a step in arrays on the device, so that a captured step can be replayed with other rates.
+
+Rates are the numbers that change from step to step: the learning rate, bias corrections, shares of old and new values.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 
 
 class HeldRates:
-    """The rates of a step that is captured: arrays that stay where they are, in the order in which they are asked for.
+    """The rates of a captured step: arrays that keep their addresses, in the order in which the optimisers use them.
 
     Attributes
     ----------
@@ -42,8 +45,8 @@ _held: HeldRates | None = None
 def held_rates(held: HeldRates, only_rates: bool = False) -> Iterator[None]:
     """Take the rates of one step of all optimisers from `held`.
 
-    A step is captured with what `held` was given in an earlier step; a replay follows a step with
-    `only_rates`, which moves the counts of the optimiser and writes the new rates, and no more.
+    An ordinary step fills `held`, and the captured step reads the same arrays. Before each replay, a step with
+    `only_rates` advances the step counts of the optimisers and writes the new rates, and launches nothing.
     """
     global _held
     _held, held.only_rates, held._next = held, only_rates, 0
@@ -54,7 +57,7 @@ def held_rates(held: HeldRates, only_rates: bool = False) -> Iterator[None]:
 
 
 def on_device(rates: list, like: Any) -> Any:
-    """The rates in the dtype of `like` and beside it: a new array, or in a captured step the one that is held."""
+    """The rates in the dtype and on the device of `like`: a new array, or in a captured step the held one."""
     return np.asarray(rates, like.dtype, like=like) if _held is None else _held.place(rates, like)
 
 

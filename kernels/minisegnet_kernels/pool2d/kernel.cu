@@ -3,14 +3,14 @@
 // Thread map: one thread = one element of the result, unless a kernel says otherwise; neighbours in a warp
 // are neighbours in memory, in either layout. Gradients gather: the thread of an element visits the windows
 // that reach it, in row-major order, so that no two threads add to one place and sums keep their order.
-// Bytes are those of float32, for each window of 2 × 2 cells with stride 2.
+// Byte counts are for float32 and for each window of 2 × 2 cells with stride 2.
 #include "../cuda/common.cuh"
 
 constexpr int THREADS = 64;  // of a block that adds slabs
 
 // --- the maximum -----------------------------------------------------------------------------------
 
-// The largest of a window, and its place there, u V + v. `weigh` says what of a cell is compared. Padding takes no part.
+// The largest value of a window, and its place there, u V + v. `weigh` maps a cell to the value that is compared. Padding takes no part.
 template <typename T, typename Weigh>
 __device__ T maximum(const Array<const T, 4>& x, Place p, int U, int V, Window at, Weigh weigh, int& winner) {
     const int H = x.shape[2], W = x.shape[3];
@@ -63,14 +63,14 @@ __device__ inline Windows windows_over(int k, int size, int stride, int padding,
     return {start > 0 ? (start + stride - 1) / stride : 0, min(end / stride, outputs - 1)};
 }
 
-// At which offset u window i meets row k, i s + u d − p = k, unless it steps over it, as a dilated one may.
+// The offset u at which window i meets row k, i s + u d − p = k; a dilated window may step over the row.
 __device__ inline bool offset(int k, int i, int stride, int padding, int dilation, int& u) {
     int steps = k + padding - i * stride;
-    u = dilation == 1 ? steps : steps / dilation;  // divisions are slow, and rarely needed
+    u = dilation == 1 ? steps : steps / dilation;  // divisions are slow and rarely needed
     return u * dilation == steps;
 }
 
-// Σ over the windows that cell k, l of plane n, c has won. `weigh` says what of g reaches the cell.
+// Σ over the windows that cell k, l of plane n, c has won. `weigh` maps a gradient to its share for the cell.
 template <typename T, typename M, typename Weigh>
 __device__ T sum_of_won(const Array<const T, 4>& g, const Array<const M, 4>& m, Place p, int U, int V, Window at, Weigh weigh) {
     const int k = p.i, l = p.j;
@@ -142,7 +142,7 @@ __global__ void pool2d_grad_weight__part(
     for (int position = p.s; position < N * P * Q; position += S) {
         int j = position % Q, i = position / Q % P, n = position / (P * Q), o = m(n, p.c, i, j);
         int k = i * at.sh + o / V * at.dh - at.ph, l = j * at.sw + o % V * at.dw - at.pw;
-        // A negative number is a huge one without its sign: one comparison for both ends.
+        // As an unsigned number a negative one is huge: one comparison checks both ends.
         if (unsigned(o) < unsigned(U * V) && unsigned(k) < unsigned(H) && unsigned(l) < unsigned(W)) slabs(o, p.c, p.s) += g(n, p.c, i, j) * x(n, p.c, k, l);
     }
 }
@@ -174,7 +174,7 @@ __global__ void pool2d_grad_bias(Array<const double, 3> slabs, Array<T, 1> bbar)
 
 // --- averages ----------------------------------------------------------------------------------------
 
-// Which cells count in a mean: rows from top up to, not including, bottom, columns from left to right.
+// The cells that count in a mean: rows top … bottom − 1, columns left … right − 1.
 struct Edges {
     int top, bottom, left, right;
 };
@@ -214,7 +214,7 @@ __global__ void pool2d_grad_average(Array<const T, 4> g, Array<T, 4> xbar, int U
     xbar(n, c, k, l) = sum;
 }
 
-// Region i of an axis that is cut into regions: from ⌊i H / P⌋ up to, not including, ⌈(i + 1) H / P⌉.
+// Region i of an axis that is cut into regions: cells ⌊i H / P⌋ … ⌈(i + 1) H / P⌉ − 1.
 struct Region {
     int start, end;
 };
@@ -257,7 +257,7 @@ __global__ void pool2d_grad_adaptive_average(Array<const T, 4> g, Array<T, 4> xb
     int number = thread_number();
     if (number >= count(xbar)) return;
     auto [n, c, k, l] = place(xbar, number);
-    const Region rows = region(k, P, H), columns = region(l, Q, W);  // cells and regions change places
+    const Region rows = region(k, P, H), columns = region(l, Q, W);  // with the roles of cells and regions exchanged
     T sum = 0;
     for (int i = rows.start; i < rows.end; ++i) {
         for (int j = columns.start; j < columns.end; ++j) {
@@ -270,8 +270,8 @@ __global__ void pool2d_grad_adaptive_average(Array<const T, 4> g, Array<T, 4> xb
 
 // --- unpooling ---------------------------------------------------------------------------------------
 
-// pool2d.unpool, first pass: which value stays in a cell, the last in row-major order. `last` starts as −1 and
-// becomes the largest i Q + j that goes there: of integers, so the order of the atomics does not matter.
+// pool2d.unpool, first pass: if several values go to one cell, the last in row-major order stays. `last` starts as −1
+// and becomes the largest i Q + j that goes there; a maximum of integers does not depend on the order of the atomics.
 // One thread = one m_ncij. Reads m (8), 4 bytes of `last` each way.
 __global__ void pool2d_unpool__last(Array<const long long, 4> m, Array<int, 4> last) {
     int number = thread_number();

@@ -2,7 +2,7 @@
 
 Thread map: one thread = one element of the result, unless a kernel says otherwise. Gradients gather: the
 thread of an element visits the windows that reach it, in row-major order, so that no two threads add to
-one place. ``at`` is where a window stands: stride, padding above and at the left, dilation.
+one place. ``at`` holds the geometry of the windows: stride, padding above and at the left, dilation.
 """
 
 from ..cuda.jit import THREADS, block_sum, cuda, device, kernel, launch, over, place
@@ -53,7 +53,7 @@ def _max(x, y, m, U, V, at):
 
 @device
 def _maximum(x, w, n, c, i, j, U, V, at):
-    """The largest of a window, and its place u V + v. Padding takes no part. Without weights, w is None."""
+    """The largest value of a window, and its place u V + v. Padding takes no part. Without weights, w is None."""
     sh, sw, ph, pw, dh, dw = at
     best, winner = x.dtype.type(0), -1
     for u in range(U):
@@ -209,7 +209,7 @@ def _grad_bias(g, slabs):
 
 
 def _edges(input_size, padding, count_include_pad):
-    """The cells that count: rows from top up to, not including, bottom, columns from left to right."""
+    """The cells that count in a mean: rows top … bottom − 1, columns left … right − 1."""
     (H, W), ((top, bottom), (left, right)) = input_size, padding
     return (-top, H + bottom, -left, W + right) if count_include_pad else (0, H, 0, W)
 
@@ -266,7 +266,7 @@ def _grad_average(g, xbar, U, V, at, edges):
 
 @device
 def _region(i, size, regions):
-    """From where up to, not including, where region i reaches of an axis that is cut into regions."""
+    """First and last + 1 of the cells of region i, on an axis that is cut into regions."""
     return i * size // regions, ((i + 1) * size + regions - 1) // regions
 
 
@@ -321,7 +321,7 @@ def _grad_adaptive_average(g, xbar):
     if number < xbar.size:
         n, c, k, l = place(number, xbar.shape[1], xbar.shape[2], xbar.shape[3])
         P, Q, H, W = g.shape[2], g.shape[3], xbar.shape[2], xbar.shape[3]
-        first_i, end_i = _region(k, P, H)  # the regions that hold row k: cells and regions change places
+        first_i, end_i = _region(k, P, H)  # the regions that hold row k: the roles of cells and regions are exchanged
         first_j, end_j = _region(l, Q, W)
         total = g.dtype.type(0)
         for i in range(first_i, end_i):
@@ -345,7 +345,7 @@ def _last(m, size):
 
 @kernel
 def _find_last(m, last):
-    """One thread = one m. The largest of integers: the order of the atomics does not matter."""
+    """One thread = one m. A maximum of integers does not depend on the order of the atomics."""
     number = cuda.grid(1)
     if number < m.size:
         n, c, i, j = place(number, m.shape[1], m.shape[2], m.shape[3])

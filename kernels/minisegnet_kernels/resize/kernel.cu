@@ -1,9 +1,9 @@
-// Resizing: every output is a sum over two rows and two columns of the input at most, or the copy of one
-// pixel; every gradient gathers from the outputs that read its pixel, in a fixed order.
+// Resizing: an output is a sum over at most two rows and two columns of the input, or a copy of one pixel.
+// A gradient gathers from the outputs that read its pixel, in a fixed order.
 //
-// Where a pixel of the output lies on the input is a fraction of whole numbers, h_i = (step·i + offset) / unit
-// (struct Axis; the host knows them). So which pixels take part is decided exactly, and the weights
-// Λ(h_i − k) = max(0, 1 − |h_i − k|) are rounded once: no error grows along a row.
+// The position of an output pixel on the input is a fraction of integers, h_i = (step·i + offset) / unit (struct
+// Axis; the host computes the three). Which pixels take part is therefore decided exactly, and each weight
+// Λ(h_i − k) = max(0, 1 − |h_i − k|) is rounded once: no error grows along a row.
 #include "../cuda/common.cuh"
 
 // One axis of `size` pixels of the input: h_i = (step·i + offset) / unit, moved onto 0 … size − 1.
@@ -14,7 +14,7 @@ struct Axis {
 // unit · h_i
 __device__ inline int coordinate(Axis on, int i) { return min(max(on.step * i + on.offset, 0), (on.size - 1) * on.unit); }
 
-// Λ(h_i − k): 0 from the distance 1 on.
+// Λ(h_i − k): 0 at a distance of 1 or more.
 template <typename T>
 __device__ T tent(Axis on, int h, int k) {
     const int distance = abs(h - k * on.unit);
@@ -28,7 +28,7 @@ __device__ inline int first_reader(Axis on, int k) {
 }
 
 // resize.bilinear: y_{n,c,i,j} = Σ_{k,l} Λ(h_i − k) Λ(w_j − l) x_{n,c,k,l}. Thread map: one thread = one y[n,c,i,j].
-// Reads x once (4 bytes a pixel of the input; what neighbours share comes from caches), writes 4 bytes an output.
+// Reads x once (4 bytes a pixel of the input; pixels that neighbours share come from caches), writes 4 bytes an output.
 template <typename T>
 __global__ void resize_bilinear(Array<const T, 4> x, Array<T, 4> y, Axis rows, Axis columns) {
     const int number = thread_number();
@@ -45,7 +45,7 @@ __global__ void resize_bilinear(Array<const T, 4> x, Array<T, 4> y, Axis rows, A
 }
 
 // resize.grad_bilinear: x̄_{n,c,k,l} = Σ_{i,j} Λ(h_i − k) Λ(w_j − l) g_{n,c,i,j}. Thread map: one thread = one x̄[n,c,k,l].
-// It takes the outputs with k − 1 < h_i < k + 1, and so on for the columns. Reads g once from memory, writes 4 bytes a pixel.
+// It takes the outputs with k − 1 < h_i < k + 1, and likewise for the columns. Reads g once from memory, writes 4 bytes a pixel.
 template <typename T>
 __global__ void resize_grad_bilinear(Array<const T, 4> g, Array<T, 4> xbar, Axis rows, Axis columns) {
     const int number = thread_number();
@@ -61,7 +61,7 @@ __global__ void resize_grad_bilinear(Array<const T, 4> g, Array<T, 4> xbar, Axis
 }
 
 // resize.nearest: y_{n,c,i,j} = x_{n,c,k,l}, k = ⌊iH/P⌋, l = ⌊jW/Q⌋. Thread map: one thread = one y[n,c,i,j].
-// Reads what is shown of x, writes 4 bytes an output.
+// Reads the pixels of x that are copied, writes 4 bytes an output.
 template <typename T>
 __global__ void resize_nearest(Array<const T, 4> x, Array<T, 4> y) {
     const int number = thread_number();

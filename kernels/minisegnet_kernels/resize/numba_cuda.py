@@ -1,6 +1,6 @@
 """Resizing for a GPU in Numba: every result gathers from a few pixels, in a fixed order.
 
-Where a pixel of the output lies on the input is a fraction of whole numbers, h_i = (step·i + offset) / unit, so which
+The position of an output pixel on the input is a fraction of integers, h_i = (step·i + offset) / unit, so which
 pixels take part is decided exactly, and the weights Λ(h_i − k) = max(0, 1 − |h_i − k|) are rounded once.
 """
 
@@ -40,7 +40,7 @@ def grad_bilinear(g, *, input_size, align_corners):
 
 @kernel
 def _grad_bilinear(g, xbar, rows, columns):
-    """Thread map: one thread = one x̄[n, c, k, l]; it takes the outputs with k − 1 < h_i < k + 1, and so on for the columns."""
+    """Thread map: one thread = one x̄[n, c, k, l]; it takes the outputs with k − 1 < h_i < k + 1, and likewise for the columns."""
     number = cuda.grid(1)
     if number >= xbar.size:
         return
@@ -61,8 +61,8 @@ def _axes(input_size, output_size, align_corners):
 
 
 def _axis(size, target, align_corners):
-    """step, offset, unit, size: `coordinate` of ``formula.py`` as a fraction of whole numbers."""
-    if align_corners:  # what has only one pixel is moved onto 0, whatever the step; that is never 0
+    """step, offset, unit, size: `coordinate` of ``formula.py`` as a fraction of integers."""
+    if align_corners:  # an input of one pixel is always moved onto pixel 0, but the step must not be 0
         return max(size - 1, 1), 0, max(target - 1, 1), size
     return 2 * size, size - target, 2 * target, size
 
@@ -76,7 +76,7 @@ def _coordinate(axis, i):
 
 @device
 def _tent(axis, h, k, like):
-    """Λ(h_i − k) in the dtype of an array: 0 from the distance 1 on."""
+    """Λ(h_i − k) in the dtype of an array: 0 at a distance of 1 or more."""
     unit = axis[2]
     distance = abs(h - k * unit)
     return like.dtype.type(unit - distance) / like.dtype.type(unit) if distance < unit else like.dtype.type(0)
