@@ -245,3 +245,33 @@ def test_an_unknown_schedule_is_refused():
         emulator.options(schedule="sideways"),
     ):
         pass
+
+
+@each_schedule
+def test_a_trace_holds_every_access_with_its_line_and_interval(schedule):
+    lines = KERNELS.split("\n")
+    stage, store = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("? x(i) : 0.0f", "y(i) = tile[63"))
+    with emulator.tracing() as launches:
+        run("turned", size=100, **schedule)
+    (launch,) = launches
+    assert (launch.kernel, launch.grid, launch.block) == ("turned", (2, 1, 1), (64, 1, 1))
+    expected = set()
+    for number in range(128):
+        block, thread = divmod(number, 64)
+        expected.add(emulator.Access(block, thread, 0, "shared 0", 4 * thread, 4, True, f"planted.cu:{stage}"))
+        if number < 100:
+            expected.add(emulator.Access(block, thread, 0, "x", 4 * number, 4, False, f"planted.cu:{stage}"))
+            expected.add(emulator.Access(block, thread, 1, "shared 0", 4 * (63 - thread), 4, False, f"planted.cu:{store}"))
+            expected.add(emulator.Access(block, thread, 1, "y", 4 * number, 4, True, f"planted.cu:{store}"))
+    assert set(launch.accesses) == expected
+    assert len(launch.accesses) == len(expected)
+
+
+def test_nothing_is_recorded_unless_asked():
+    with emulator.tracing() as launches:
+        run("turned")
+    run("turned", watched=True)
+    assert len(launches) == 1
+    with emulator.launches() as seen:
+        run("turned", watched=True)
+    assert seen[0].counters["global_reads"] == 128

@@ -20,20 +20,23 @@ array([0. , 0. , 0. , 0.5, 1. ], dtype=float32)
 from ..cuda import emulate_with
 from . import run
 from .build import CompilerError, cache_folder, compiler
-from .run import COUNTERS, SCHEDULES, KernelError, Launched, Options, launches, options, recording
+from .run import COUNTERS, SCHEDULES, Access, KernelError, Launched, Options, Traced, launches, options, recording, tracing
 
 emulate_with(run)
 
 __all__ = [
     "COUNTERS",
     "SCHEDULES",
+    "Access",
     "CompilerError",
     "KernelError",
     "Launched",
     "Options",
+    "Traced",
     "cache_folder",
     "compiler",
     "launches",
     "options",
     "recording",
+    "tracing",
 ]

@@ -65,6 +65,8 @@ def _loaded(path: Path, text: str, flavour: str) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(compiled(parse(path, text), flavour)))
     loaded.emulator_launch.restype = ctypes.c_char_p
     loaded.emulator_site.restype = ctypes.c_char_p
+    if flavour == "watched":
+        loaded.emulator_accesses.restype = ctypes.c_longlong
     return loaded
 
 

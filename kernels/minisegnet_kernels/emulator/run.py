@@ -142,6 +142,61 @@ def launches() -> Iterator[list[Launched]]:
 
 
 @dataclass(frozen=True)
+class Access:
+    """One access to memory.
+
+    Attributes
+    ----------
+    block, thread : int
+        Number of the block in its grid, and of the thread in its block.
+    interval : int
+        How many barriers of its block came before it: two accesses of one block are ordered if their intervals differ.
+    array : str
+        The kernel's parameter, or "shared 0", "shared 1", … for arrays in shared memory, in the order of their first access.
+    offset, size : int
+        Place in the array, and length, in bytes.
+    write : bool
+        Whether it writes; otherwise it reads.
+    line : str
+        ``file:line`` of the source; "?" for an asynchronous copy, whose instruction is not known, and without ``addr2line``.
+    """
+
+    block: int
+    thread: int
+    interval: int
+    array: str
+    offset: int
+    size: int
+    write: bool
+    line: str
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A launch, and every access that its threads made, in the order in which the emulator ran them."""
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    accesses: tuple[Access, ...]
+
+
+_tracers: list[list[Traced]] = []
+
+
+@contextmanager
+def tracing() -> Iterator[list[Traced]]:
+    """Collect every access of every launch: ``with tracing() as launches: ...``. The launches are watched. For small arrays."""
+    traced: list[Traced] = []
+    _tracers.append(traced)
+    try:
+        with options(watched=True):
+            yield traced
+    finally:
+        _tracers.remove(traced)
+
+
+@dataclass(frozen=True)
 class Recorded:
     """A launch with everything that is needed to run it again elsewhere (`replay`)."""
 
@@ -227,6 +282,8 @@ def launch(
             recorder.append(Recorded(source.path, kernel.name, instance, *numbers, content, tuple(p.tobytes() for p in packed)))
         if not all(runs for _, runs in _recorders):
             return
+        if chosen.watched:
+            library.emulator_record(bool(_tracers))
         message = library.emulator_launch(ctypes.byref(request))
         if message:
             raise KernelError(f"{kernel.expression(instance)}: {_located(library, message.decode())}")
@@ -234,6 +291,10 @@ def launch(
             seen = Launched(kernel.expression(instance), _sites(library), _counters(library) if chosen.watched else {})
             for listener in _listeners:
                 listener.append(seen)
+        if _tracers and chosen.watched:
+            traced = Traced(kernel.expression(instance), _three(grid), _three(block), _accesses(library, kernel, arrays))
+            for tracer in _tracers:
+                tracer.append(traced)
 
 
 def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
@@ -272,17 +333,38 @@ def _counters(library: ctypes.CDLL) -> dict[str, int]:
     return dict(zip(COUNTERS, values, strict=True))
 
 
+def _accesses(library: ctypes.CDLL, kernel: Kernel, arrays: list[np.ndarray]) -> tuple[Access, ...]:
+    """What the last launch recorded."""
+    names = [p.name for p in kernel.parameters if p.rank is not None]
+    names += [f"memory {number}" for number in range(len(arrays) - len(names))]  # reached through a struct's pointers
+    names = [name for name, array in zip(names, arrays, strict=True) if array.size]
+    found = np.empty((library.emulator_accesses(None), 8), np.int64)
+    library.emulator_accesses(found.ctypes.data_as(ctypes.POINTER(ctypes.c_longlong)))
+    lines = _lines(library, {int(where) for where in found[:, 7]})
+
+    def access(block: int, thread: int, interval: int, array: int, offset: int, size: int, write: int, where: int) -> Access:
+        name = names[array] if array >= 0 else f"shared {-1 - array}"
+        return Access(block, thread, interval, name, offset, size, bool(write), lines[where])
+
+    return tuple(access(*row) for row in found.tolist())
+
+
+def _lines(library: ctypes.CDLL, offsets: set[int]) -> dict[int, str]:
+    """The line of the source, as ``file:line``, for offsets of return addresses in the library; "?" where it is not known."""
+    lines = dict.fromkeys(offsets, "?")
+    tool, known = shutil.which("addr2line"), sorted(offsets - {0})
+    if tool is None or not known:
+        return lines
+    command = [tool, "-a", "-i", "-e", library._name, *(hex(offset - 1) for offset in known)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    for offset, text in zip(known, re.split(r"^0x[0-9a-f]+\n", output, flags=re.M)[1:], strict=False):
+        places = [frame.split(" ")[0].rpartition("/")[2] for frame in text.split("\n") if ":" in frame]
+        lines[offset] = next((p for p in places if p.startswith("kernel") or ".cu:" in p), places[0] if places else "?")
+    return lines
+
+
 def _located(library: ctypes.CDLL, message: str) -> str:
     """Replace each ``@offset`` in the library by the line of the source."""
-    tool = shutil.which("addr2line")
-
-    def line(match: re.Match) -> str:
-        if tool is None:
-            return "(install binutils to see the line)"
-        command = [tool, "-i", "-e", library._name, hex(int(match[1], 16) - 1)]
-        frames = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
-        places = [f.split(" ")[0].rpartition("/")[2] for f in frames if ":" in f]
-        chosen = next((p for p in places if p.startswith("kernel") or ".cu:" in p), places[0] if places else "?")
-        return f"at {chosen}"
-
-    return re.sub(r"@([0-9a-f]+)", line, message)
+    found = {int(offset, 16) for offset in re.findall(r"@([0-9a-f]+)", message)}
+    lines = _lines(library, found) if shutil.which("addr2line") else {}
+    return re.sub(r"@([0-9a-f]+)", lambda m: f"at {lines[int(m[1], 16)]}" if lines else "(install binutils to see the line)", message)

@@ -45,8 +45,19 @@ struct Counters {  // in the order in which they are handed over
     long long shared_accesses, shared_wavefronts, least_wavefronts;
 };
 
+struct Seen {  // one access, in the order in which it is handed over
+    long long block, thread, interval;  // interval: barriers of its block before it
+    long long array;                    // the number of the array in global memory; −1, −2, … for arrays in shared memory
+    long long offset, size, write;      // bytes
+    long long where;                    // offset of the instruction in this library
+};
+
 struct Onlooker : Watch {
     const Launch* launch_ = nullptr;
+    bool recording = false;
+    std::vector<Seen> seen;
+    std::vector<const char*> shared_arrays;  // of the launch, in the order of their first access
+    int first_episode = 0;                   // of the block
     std::unordered_map<const char*, Shadow> memory;
     // By instruction and warp: the addresses that its lanes touch at the first, second, ... time. A lane runs ahead
     // of the others as far as it can, so the n-th accesses of all lanes are put together, as in a warp.
@@ -63,7 +74,7 @@ struct Onlooker : Watch {
 
     void start_launch(const Launch& launch) override {
         launch_ = &launch;
-        memory.clear(), gathers.clear();
+        memory.clear(), gathers.clear(), seen.clear(), shared_arrays.clear();
         counters = {};
         block = -1, episode = 0;
     }
@@ -74,6 +85,7 @@ struct Onlooker : Watch {
     void start_block() override {
         flush();
         ++block, ++episode;
+        first_episode = episode;
         warp_episodes.assign(64, 0);
         for (auto it = memory.begin(); it != memory.end();) it = global(it->first) ? std::next(it) : memory.erase(it);
     }
@@ -138,8 +150,26 @@ struct Onlooker : Watch {
             }
         }
         count(address, size, write, where, in_global);
+        if (recording) record(address, size, write, where, in_global);
         Access me{thread_number(), block, episode, warp_episodes[thread_number() / 32], where, atomic};
         for (int k = 0; k < size; ++k) race(address + k, write, me, in_global);
+    }
+
+    void record(const char* address, int size, bool write, const void* where, bool in_global) {
+        long long array = 0;
+        size_t extent;
+        const char* first;
+        if (in_global) {
+            while (address < launch_->regions[array].first || address >= launch_->regions[array].first + launch_->regions[array].size) ++array;
+            first = launch_->regions[array].first;
+        } else {
+            first = static_cast<const char*>(shared_region(address, &extent));
+            size_t number = 0;
+            while (number < shared_arrays.size() && shared_arrays[number] != first) ++number;
+            if (number == shared_arrays.size()) shared_arrays.push_back(first);
+            array = -1 - (long long)number;
+        }
+        seen.push_back({block, thread_number(), episode - first_episode, array, address - first, size, write, offset(where)});
     }
 
     // Whether a barrier stands between an earlier access and this one.
@@ -232,6 +262,15 @@ extern "C" void emulator_counters(long long* values) {
     const emulator::Counters& c = emulator::onlooker.counters;
     const long long all[] = {c.global_reads, c.global_writes, c.global_bytes, c.distinct_bytes, c.sectors, c.least_sectors, c.shared_accesses, c.shared_wavefronts, c.least_wavefronts};
     for (int k = 0; k < 9; ++k) values[k] = all[k];
+}
+
+// Accesses are recorded from now on, or no longer.
+extern "C" void emulator_record(int on) { emulator::onlooker.recording = on; }
+// How many the last launch made; with room for them, they are copied there, 8 numbers each.
+extern "C" long long emulator_accesses(long long* room) {
+    const auto& seen = emulator::onlooker.seen;
+    if (room) std::memcpy(room, seen.data(), seen.size() * sizeof(seen[0]));
+    return seen.size();
 }
 
 // --- what -fsanitize=thread calls ----------------------------------------------------------------
