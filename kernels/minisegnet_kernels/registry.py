@@ -225,7 +225,7 @@ def _first_line(function: ast.FunctionDef) -> int:
 def _cuda_source(path: Path, kernel: str) -> Source | None:
     """The ``__global__`` functions ``kernel`` and ``kernel__part``, and the ``__device__`` functions of the file that they reach."""
     text = path.read_text(encoding="utf-8")
-    spans = dict(_cuda_functions(text))
+    spans = dict(cuda_functions(text))
     wanted = [name for name in spans if name == kernel or name.startswith(f"{kernel}__")]
     if not wanted:
         return None
@@ -240,7 +240,7 @@ def _cuda_source(path: Path, kernel: str) -> Source | None:
     return Source(path, first, last, "\n\n".join(text[a:b] for a, b in sorted(spans[name] for name in wanted)))
 
 
-def _cuda_functions(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+def cuda_functions(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Name and span of each function of a ``.cu`` file, with the comment above it, by matching braces."""
     declaration = r"((?:^//[^\n]*\n)*)^(?:template\s*<[^>]*>\s*)?(?:static )?__(?:global|device)__[^;{(]*?(?:__launch_bounds__\([^)]*\)\s*)?\b(\w+)\s*\("
     for match in re.finditer(declaration, text, re.M):

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cache
@@ -44,7 +43,8 @@ import numpy as np
 
 from minisegnet_kernels import registry
 
-from .notation import Expression, FormulaError, Reader, Statement, node, walk
+from .notation import Expression, FormulaError, Reader, Statement, walk
+from .symbols import option_values, ranges, sizes
 
 _RELATIONS = {
     **{"=": operator.eq, "<": operator.lt, ">": operator.gt, r"\le": operator.le, r"\ge": operator.ge, r"\ne": operator.ne},
@@ -156,10 +156,10 @@ class _Run:
     def __init__(self, formula: Formula, arrays: Mapping[str, Any], options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]):
         self.formula, self.options, self.shapes = formula, options, shapes
         self.values: dict[str, Any] = {name: _own(a) for name, a in arrays.items()}
-        self.values |= _option_values(formula.symbols, options)
+        self.values |= option_values(formula.symbols, options)
         every = {name: a.shape for name, a in self.values.items() if isinstance(a, np.ndarray)} | dict(shapes)
-        self.values |= _sizes(formula.symbols, every) | dict(zip("UV", options.get("kernel_size", ()), strict=False))
-        self.ranges = _ranges(formula, every, self.values)
+        self.values |= sizes(formula.symbols, every) | dict(zip("UV", options.get("kernel_size", ()), strict=False))
+        self.ranges = ranges(formula, every, self.values)
         self.known: dict[tuple, Any] = {}  # values of definitions, until the next update in place
         self.closures: dict[str, tuple[str, ...]] = {}
         self.letters: dict[Expression, dict[str, None]] = {}
@@ -391,53 +391,3 @@ _METHODS = {
 def _own(array: Any) -> Any:
     """A copy in float64 or integers; of a list, of each array in it."""
     return [np.array(a) for a in array] if isinstance(array, list) and array and hasattr(array[0], "shape") else np.array(array)
-
-
-def _option_values(symbols: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The symbols that stand for options: s, p, q, d for rows and columns, G, and those described as ``option NAME``."""
-    pairs = {"s": options.get("stride"), "d": options.get("dilation")}
-    if (padding := options.get("padding")) is not None:
-        pairs |= {"p": [before for before, _ in padding], "q": [after for _, after in padding]}
-    values = {f"{name}_{axis}": v for name, pair in pairs.items() if pair is not None for axis, v in zip("hw", pair, strict=True)}
-    values |= {"G": options["groups"]} if "groups" in options else {}
-    for name, meaning in symbols.items():
-        match = re.match(r"option (\w+)", meaning)
-        if match and np.ndim(options.get(match[1], ())) == 0:
-            values[name] = options[match[1]]
-    return values
-
-
-def _sizes(symbols: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """N, C, H, …: from the shapes that the symbols' descriptions name."""
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if match := re.search(r"\(((?:[^(),]+,)+[^(),]*)\)", symbols.get(name, "")):
-            axes = [axis.strip() for axis in match[1].split(",") if axis.strip()]
-            if len(axes) != len(shape):
-                continue  # a scalar in another reduction
-            for axis, size in zip(axes, shape, strict=True):
-                if re.fullmatch(r"[A-Z]", axis) and sizes.setdefault(axis, size) != size:
-                    raise FormulaError(f"{axis} is {sizes[axis]} and, by the shape of {name}, {size}")
-    return sizes
-
-
-def _ranges(formula: Formula, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> dict[str, int]:
-    """How far each index letter runs: the size of the axes at which it stands alone, also through definitions."""
-    ranges: dict[str, int] = {}
-    nodes = [node("at", s.name, tuple(node("name", letter) for letter in s.letters)) for s in formula.statements if s.letters]
-    nodes += [n for s in formula.statements for n in walk(s.value) if n.kind == "at"]
-    for _ in range(2):  # in the second round, the letters that a definition has by then
-        for name, places in (n.parts for n in nodes):
-            axes: Any = shapes.get(name) or [ranges.get(letter) for letter in getattr(formula.definitions.get(name), "letters", ())]
-            if isinstance(values.get(name), list):
-                axes = (len(values[name]), max((a.size for a in values[name]), default=0))
-            if len(places) == 1 and len(axes) > 1:  # of any shape: elements are counted
-                axes = (math.prod(axes),)
-            for place, size in zip(places, axes, strict=False):
-                letter = place.parts[0]
-                if place.kind != "name" or size is None or letter in values or letter in formula.definitions:
-                    continue
-                if ranges.setdefault(letter, size) != size:
-                    raise FormulaError(f"{letter} would run to {ranges[letter]} and, in {name}, to {size}")
-    letters = {node.parts[0] for s in formula.statements for node in walk(s.value) if node.kind == "name"} - ranges.keys()
-    return ranges | {letter: values[letter.upper()] for letter in letters if letter.islower() and letter.upper() in values}

@@ -181,7 +181,7 @@ def _fill_lines(x, lines, Cg, sh, sw, top, left, rows, pitch):
                     if 0 <= k < H:
                         line[here : here + first] = 0
                         if sw == 1:
-                            line[here + first : here + end] = x[n, c, k, first + e - left : end + e - left]
+                            line[here + first : here + end] = x[n, c, k, first + e - left : end + e - left]  #: l
                         else:
                             for j in range(first, end):
                                 line[here + j] = x[n, c, k, j * sw + e - left]
@@ -219,7 +219,7 @@ def _sum_of_lines(lines, offsets, w, b, y, pitch, P, Q, row0, row_step, column0,
             for h in range(0, count, 2 * COLS):
                 tile = zeros(y)
                 for t in range(offsets.size):
-                    tile = add_outer(tile, weights, t * ROWS, flat, starts, h, offsets[t])
+                    tile = add_outer(tile, weights, t * ROWS, flat, starts, h, offsets[t])  #: w, x, g
                 if whole and h + 2 * COLS <= count:
                     store(tile, rows, out[block * ROWS * plane :], to, h, plane, b, o, relu)
                     continue
@@ -276,7 +276,7 @@ def _inner_products(lines, offsets, g, pitch):
             for t in range(0, T, COLS):
                 tile = zeros(g)
                 for h in range(0, count, 2):
-                    tile = add_inner(tile, rows, h * run, length, flat, starts, h, offsets[t], offsets[t + 1], offsets[t + 2])
+                    tile = add_inner(tile, rows, h * run, length, flat, starts, h, offsets[t], offsets[t + 1], offsets[t + 2])  #: g, x
                 add_sums(tile, out, block * ROWS * T + t, T)
     return partial
 

@@ -49,7 +49,7 @@ def argmax(x, l):
             if x[n, c, i, j] > x[n, k, i, j] or (
                 np.isnan(x[n, c, i, j]) and not np.isnan(x[n, k, i, j])
             ):  # the first NaN wins, as in NumPy
-                k = c
+                k = c  #: f
         S[n, i, j] = l[k]
     return S
 
@@ -68,7 +68,7 @@ def intervals(x, r, l, *, default):
     S, o = np.full((N, H, W), 0 if default is None else default, l.dtype), np.full(1, -1, np.int64)
     for n, i, j in np.ndindex(N, H, W):
         for k in range(K):
-            if r[k, 0] <= x[n, i, j] < r[k, 1]:
+            if r[k, 0] <= x[n, i, j] < r[k, 1]:  #: f
                 S[n, i, j] = l[k]
                 break
         else:
@@ -110,7 +110,7 @@ def prototypes(x, p, l, *, default):
         d = np.zeros(K)
         for k, c in np.ndindex(K, C):
             d[k] += (x[n, c, i, j] - p[k, c]) ** 2
-        k = _nearest(d)
+        k = _nearest(d)  #: f
         if k >= 0:
             S[n, i, j] = l[k]
         elif o[0] < 0:

@@ -27,7 +27,7 @@ __global__ void label_argmax(Array<const T, 4> x, Array<const L, 1> l, Array<L, 
     int k = 0;
     for (int c = 1; c < x.shape[1]; ++c) {
         T score = x(n, c, i, j);
-        if (score > best || (is_nan(score) && !is_nan(best))) best = score, k = c;
+        if (score > best || (is_nan(score) && !is_nan(best))) best = score, k = c;  //: f
     }
     S(n, i, j) = l(k);
 }
@@ -43,9 +43,9 @@ __global__ void label_intervals(
         T value = x(n, i, j);
         const int K = l.shape[0];
         int k = 0;
-        while (k < K && !(r(k, 0) <= value && value < r(k, 1))) ++k;
+        while (k < K && !(r(k, 0) <= value && value < r(k, 1))) ++k;  //: f, x
         outside = k == K;
-        S(n, i, j) = outside ? otherwise : l(k);
+        S(n, i, j) = outside ? otherwise : l(k);  //: default
     }
     first_outside(outside, o);
 }
@@ -64,10 +64,10 @@ __global__ void label_prototypes(
         for (int k = 0; k < l.shape[0]; ++k) {
             T d = 0;
             for (int c = 0; c < x.shape[1]; ++c) d += (x(n, c, i, j) - p(k, c)) * (x(n, c, i, j) - p(k, c));
-            if (nearest < 0 ? isfinite(d) : d < least) nearest = k, least = d;
+            if (nearest < 0 ? isfinite(d) : d < least) nearest = k, least = d;  //: f
         }
         outside = nearest < 0;
-        S(n, i, j) = outside ? otherwise : l(nearest);
+        S(n, i, j) = outside ? otherwise : l(nearest);  //: default
     }
     first_outside(outside, o);
 }

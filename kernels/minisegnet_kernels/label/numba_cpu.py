@@ -58,7 +58,7 @@ def _argmax(x, l, S):
             for q in range(count):
                 wins = (scores[q] > best[q]) | ((scores[q] != scores[q]) & (best[q] == best[q]))
                 best[q] = scores[q] if wins else best[q]
-                k[q] = c if wins else k[q]
+                k[q] = c if wins else k[q]  #: f
         for q in range(count):
             S[n, start + q] = l[k[q]]
 
@@ -83,8 +83,8 @@ def _intervals(x, r, l, default, S, outside):
             region = len(l) - 1 - back  # the lowest is written last and stays
             low, high = r[region, 0], r[region, 1]
             for q in range(count):
-                k[q] = region if (low <= values[q]) & (values[q] < high) else k[q]
-        outside[task] = _write(k, l, default[0], S, n, start)
+                k[q] = region if (low <= values[q]) & (values[q] < high) else k[q]  #: f, x, r
+        outside[task] = _write(k, l, default[0], S, n, start)  #: o
 
 
 def prototypes(x, p, l, *, default):
@@ -108,9 +108,9 @@ def _prototypes(x, p, l, default, S, outside):
             for c in range(C):
                 values, centre = x[n, c, start : start + count], p[region, c]
                 for q in range(count):
-                    d[q] += (values[q] - centre) * (values[q] - centre)
+                    d[q] += (values[q] - centre) * (values[q] - centre)  #: x, p
             for q in range(count):
                 nearer = d[q] < least[q]
                 least[q] = d[q] if nearer else least[q]
-                k[q] = region if nearer else k[q]
-        outside[task] = _write(k, l, default[0], S, n, start)
+                k[q] = region if nearer else k[q]  #: f
+        outside[task] = _write(k, l, default[0], S, n, start)  #: o

@@ -49,7 +49,7 @@ def _argmax(x, l, S):
         for c in range(1, x.shape[1]):
             score = x[n, c, i, j]
             if score > best or (score != score and best == best):  # the first NaN wins
-                best, k = score, c
+                best, k = score, c  #: f
         S[n, i, j] = l[k]
 
 
@@ -66,7 +66,7 @@ def _intervals(x, r, l, default, S, o):
     if number < S.size:
         n, i, j = _point(number, S.shape[1], S.shape[2])
         value, k = x[n, i, j], 0
-        while k < l.size and not r[k, 0] <= value < r[k, 1]:
+        while k < l.size and not r[k, 0] <= value < r[k, 1]:  #: f, x
             k += 1
         outside = k == l.size
         S[n, i, j] = default if outside else l[k]
@@ -91,7 +91,7 @@ def _prototypes(x, p, l, default, S, o):
             for c in range(x.shape[1]):
                 d += (x[n, c, i, j] - p[k, c]) * (x[n, c, i, j] - p[k, c])
             if d < least:
-                nearest, least = k, d
+                nearest, least = k, d  #: f
         outside = nearest < 0
         S[n, i, j] = default if outside else l[nearest]
     _first_outside(outside, o)

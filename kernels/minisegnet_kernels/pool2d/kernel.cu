@@ -35,7 +35,7 @@ __global__ void pool2d_forward(
     int number = thread_number(), winner;
     if (number >= count(y)) return;
     Place p = place(y, number);
-    auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };
+    auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };  //: x
     y(p.n, p.c, p.i, p.j) = maximum(x, p, w.shape[1], w.shape[2], at, weigh, winner) + b(p.c);
     m(p.n, p.c, p.i, p.j) = winner;
 }
@@ -92,7 +92,7 @@ __global__ void pool2d_grad_input(Array<const T, 4> g, Array<const M, 4> m, Arra
     int number = thread_number();
     if (number >= count(xbar)) return;
     Place p = place(xbar, number);
-    auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };
+    auto weigh = [&](T value, int u, int v) { return w(p.c, u, v) * value; };  //: g
     xbar(p.n, p.c, p.i, p.j) = sum_of_won(g, m, p, w.shape[1], w.shape[2], at, weigh);
 }
 

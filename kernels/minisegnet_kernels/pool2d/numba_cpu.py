@@ -115,7 +115,7 @@ def _maximum(x, w, b, y, m, U, V, sh, sw, ph, pw, dh, dw):
                     for j in range(last - first):
                         value = cells[j]
                         if w is not None:
-                            value *= w[t % w.shape[0], u, v]
+                            value *= w[t % w.shape[0], u, v]  #: x
                         wins = (winner[j] < 0) | (value > best[j]) | (value != value)
                         best[j] = value if wins else best[j]
                         winner[j] = place if wins else winner[j]
@@ -170,7 +170,7 @@ def _add_to_winners(g, m, w, xbar, steps, down, right, rows, columns, top, left)
             values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
                 place = winners[j] & last
-                share = values[j] if w is None else w[t % w.shape[0], place] * values[j]
+                share = values[j] if w is None else w[t % w.shape[0], place] * values[j]  #: g
                 window[j * right + steps[place]] += share
         for k in range(H):
             row, line = xbar[t, k], padded[(k + top) * columns + left :]
@@ -201,7 +201,7 @@ def _grad_weight(g, m, x, wbar, steps, down, right, rows, columns, top, left):
             values, winners, window = g[t, i], m[t, i], padded[i * down :]
             for j in range(Q):
                 place = winners[j] & last
-                wbar[t, place] += values[j] * window[j * right + steps[place]]
+                wbar[t, place] += values[j] * window[j * right + steps[place]]  #: g, x
 
 
 def grad_bias(g):

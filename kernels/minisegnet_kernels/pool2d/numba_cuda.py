@@ -62,7 +62,7 @@ def _maximum(x, w, n, c, i, j, U, V, at):
             if 0 <= k < x.shape[2] and 0 <= l < x.shape[3]:
                 value = x[n, c, k, l]
                 if w is not None:
-                    value = w[c, u, v] * value
+                    value = w[c, u, v] * value  #: x
                 if winner < 0 or value > best or value != value:  # the first cell, a larger one, a NaN
                     best, winner = value, u * V + v
     return best, winner
@@ -130,7 +130,7 @@ def _sum_of_won(g, m, w, n, c, k, l, U, V, at):
             if u >= 0 and v >= 0 and m[n, c, i, j] == u * V + v:
                 share = g[n, c, i, j]
                 if w is not None:
-                    share = w[c, u, v] * share
+                    share = w[c, u, v] * share  #: g
                 total += share
     return total
 

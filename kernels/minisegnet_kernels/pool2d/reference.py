@@ -27,7 +27,7 @@ def _maximum(x, w, kernel_size, stride, padding, dilation, ceil_mode):
     padded, inside = np.pad(x, ((0, 0), (0, 0), *room)), np.pad(np.ones_like(x, shape=x.shape[2:], dtype=bool), room)
     y, m = np.zeros_like(x, shape=shape), np.full_like(x, -1, shape=shape, dtype=np.int32)
     for place, u, v, cells in _offsets(kernel_size, windows, stride, dilation):
-        value = padded[cells] if w is None else w[:, u, v, None, None] * padded[cells]
+        value = padded[cells] if w is None else w[:, u, v, None, None] * padded[cells]  #: x, k, l
         wins = inside[cells] & ((m < 0) | (value > y) | np.isnan(value))
         y, m = np.where(wins, value, y), np.where(wins, place, m)
     return y, m.astype(winner_dtype(kernel_size))
@@ -45,7 +45,7 @@ def _to_winners(g, m, w, input_size, kernel_size, stride, padding, dilation):
     room = _room(input_size, kernel_size, g.shape[2:], stride, padding, dilation)
     xbar = _padded_zeros(g, input_size, room)
     for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
-        share = g if w is None else w[:, u, v, None, None] * g
+        share = g if w is None else w[:, u, v, None, None] * g  #: g
         xbar[cells] += np.where(m == place, share, 0)
     return _inside(xbar, input_size, room)
 
@@ -55,12 +55,12 @@ def grad_weight(g, m, x, *, kernel_size, stride, padding, dilation):
     padded = np.pad(x, ((0, 0), (0, 0), *room))
     wbar = np.zeros_like(g, shape=(g.shape[1], *kernel_size))
     for place, u, v, cells in _offsets(kernel_size, g.shape[2:], stride, dilation):
-        wbar[:, u, v] = np.where(m == place, g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)
+        wbar[:, u, v] = np.where(m == place, g * padded[cells], 0).sum(axis=(0, 2, 3), dtype=np.float64)  #: g, x, k, l
     return wbar
 
 
 def grad_bias(g):
-    return g.sum(axis=(0, 2, 3), dtype=np.float64).astype(g.dtype)
+    return g.sum(axis=(0, 2, 3), dtype=np.float64).astype(g.dtype)  #: bbar, g
 
 
 def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):

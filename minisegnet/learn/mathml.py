@@ -1,0 +1,173 @@
+r"""A formula's tree as MathML, which browsers show with no help and screen readers speak; and as lists, for JSON.
+
+Each term carries its name in ``data-term``, so that a page can tie it to a line and to a cell. What a page shows and what it computes are
+then the same tree.
+
+>>> from .notation import Reader
+>>> statements = Reader(r"y_i = 2 x_i", set()).formula()[0]
+>>> statement(statements[0])[6:-7]
+'<mrow><msub data-term="y"><mi>y</mi><mi data-term="i">i</mi></msub><mo>=</mo><mn>2</mn><msub data-term="x"><mi>x</mi><mi data-term="i">i</mi></msub></mrow>'
+>>> tree(statements[0].value)
+['*', ['number', 2], ['at', 'x', [['name', 'i']]]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import inf
+from typing import Any
+
+from .formulas import Formula
+from .notation import Expression, Statement
+
+_GREEK = {"mu": "μ", "nu": "ν", "rho": "ρ", "alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε", "ell": "ℓ", "theta": "θ", "tau": "τ"}
+_GREEK |= {"lambda": "λ", "eta": "η", "Lambda": "Λ", "xi": "ξ", "delta": "δ", "kappa": "κ"}
+_SIGNS = {r"\le": "≤", r"\ge": "≥", r"\ne": "≠", r"\in": "∈", "<": "&lt;", ">": "&gt;", "=": "="}
+_STRENGTH = {"+": 1, "-": 1, "mod": 2, "*": 2, "/": 2, "sum": 2, "range": 2, "^": 3}
+
+
+def formula(read: Formula) -> list[str]:
+    """A ``<math>`` element for each statement of a formula, in its order; then what is 0 outside, and what an empty extreme is."""
+    made = [statement(s) for s in read.statements]
+    made += [_math(_row(_name(name), "<mo>=</mo><mn>0</mn><mtext>&nbsp;outside</mtext>")) for name in sorted(read.outside)]
+    made += [_math(_row(f"<mo>{w[1:]}</mo><mi>∅</mi><mo>=</mo>", _show(value))) for w, value in read.empty.items()]
+    return made
+
+
+def statement(s: Statement) -> str:
+    """One statement, as a ``<math>`` element."""
+    left = _at(s.name, "".join(_separated([_name(letter) for letter in s.letters]))) if s.letters else _name(s.name)
+    return _math(_row(left, "<mo>←</mo>" if s.updates else "<mo>=</mo>", _show(s.value)))
+
+
+def tree(expression: Any) -> Any:
+    """A tree as nested lists of strings and numbers, infinity as "inf"."""
+    if isinstance(expression, Expression):
+        return [expression.kind, *(tree(part) for part in expression.parts)]
+    if isinstance(expression, tuple):
+        return [tree(part) for part in expression]
+    if isinstance(expression, Fraction):
+        return int(expression) if expression.denominator == 1 else float(expression)
+    return "inf" if expression == inf else expression
+
+
+def _math(inner: str) -> str:
+    return f"<math>{inner}</math>"
+
+
+def _row(*parts: str) -> str:
+    return f"<mrow>{''.join(parts)}</mrow>"
+
+
+def _separated(parts: list[str]) -> list[str]:
+    return [part if k == 0 else f'<mo separator="true">,</mo>{part}' for k, part in enumerate(parts)]
+
+
+def _letter(name: str) -> str:
+    for accent, mark in (("bar", "¯"), ("hat", "^")):
+        if name.endswith(accent):
+            return f'<mover accent="true">{_letter(name.removesuffix(accent))}<mo>{mark}</mo></mover>'
+    return f"<mi>{_GREEK.get(name, name)}</mi>"
+
+
+def _name(name: str) -> str:
+    base, _, index = name.partition("_")
+    shown = f"<msub>{_letter(base)}<mi>{index}</mi></msub>" if index else _letter(base)
+    return (
+        shown.replace(">", f' data-term="{name}">', 1)
+        if shown.startswith(("<mi>", "<msub>"))
+        else _row(shown).replace(">", f' data-term="{name}">', 1)
+    )
+
+
+def _at(name: str, index: str) -> str:
+    return f'<msub data-term="{name}">{_letter(name)}{index if index.count("data-term") == 1 else _row(index)}</msub>'
+
+
+def _inside(node: Expression, strength: int) -> str:
+    """With parentheses if the node binds less."""
+    shown = _show(node)
+    return _row("<mo>(</mo>", shown, "<mo>)</mo>") if _STRENGTH.get(node.kind, 9) < strength else shown
+
+
+def _show(node: Expression) -> str:
+    kind, parts = node
+    return _SHOWN[kind](*parts)
+
+
+def _minus(a: Expression, b: Expression | None = None) -> str:
+    return f"<mo>−</mo>{_inside(a, 2)}" if b is None else f"{_show(a)}<mo>−</mo>{_inside(b, 2)}"
+
+
+def _chain(relations: tuple[str, ...], terms: tuple[Expression, ...]) -> str:
+    return _show(terms[0]) + "".join(f"<mo>{_SIGNS[r]}</mo>{_show(t)}" for r, t in zip(relations, terms[1:], strict=True))
+
+
+def _conditions(conditions: tuple[Expression, ...]) -> str:
+    return "".join(_separated([_show(c) for c in conditions]))
+
+
+def _under(sign: str, letters: tuple[str, ...], conditions: tuple[Expression, ...]) -> str:
+    rows = [_row(*_separated([_name(letter) for letter in letters]))] if letters else []
+    rows += [_row(_show(condition)) for condition in conditions]
+    below = rows[0] if len(rows) == 1 else "<mtable>" + "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in rows) + "</mtable>"
+    kind = ' class="big"' if sign == "∑" else ""
+    return f'<munder><mo movablelimits="false"{kind}>{sign}</mo>{below}</munder>'
+
+
+def _extreme(which: str, letters: tuple[str, ...], conditions: tuple[Expression, ...], body: Expression) -> str:
+    shown = _show(body)
+    braced = _row("<mo>{</mo>", shown, "<mo>}</mo>") if body.kind in "+-" else shown
+    return _under(which[1:], letters, conditions) + braced
+
+
+def _choice(which: str, values: tuple[Expression, ...]) -> str:
+    shown = "".join(_separated([_show(value) for value in values]))
+    return f"<mo>{which[1:]}</mo>" + (shown if len(values) == 1 else _row("<mo>(</mo>", shown, "<mo>)</mo>"))
+
+
+def _cases(rows: tuple[tuple[Expression, tuple[Expression, ...]], ...]) -> str:
+    lines = "".join(f"<mtr><mtd>{_row(_show(value))}</mtd><mtd>{_row(_conditions(conditions))}</mtd></mtr>" for value, conditions in rows)
+    return f'<mrow><mo fence="true" form="prefix">{{</mo><mtable columnalign="left">{lines}</mtable></mrow>'
+
+
+def _call(function: str, a: Expression) -> str:
+    pairs = {r"\lfloor": "⌊⌋", r"\lceil": "⌈⌉", "|": "||"}
+    if function in pairs:
+        return _row(f"<mo>{pairs[function][0]}</mo>", _show(a), f"<mo>{pairs[function][1]}</mo>")
+    if function == r"\sqrt":
+        return f"<msqrt>{_show(a)}</msqrt>"
+    return _row(f"<mi>{function[1:]}</mi>", "<mo>(</mo>", _show(a), "<mo>)</mo>")
+
+
+def _text(text: str) -> str:
+    name = text.strip().replace(" ", "_")
+    return f'<mtext data-term="{name}">{text.strip()}</mtext>'
+
+
+_SHOWN: dict[str, Callable[..., str]] = {
+    "number": lambda value: "<mi>∞</mi>" if value == inf else f"<mn>{value}</mn>",
+    "name": _name,
+    "option": _text,
+    "at": lambda name, places: _at(name, "".join(_separated([_show(place) for place in places]))),
+    "+": lambda a, b: f"{_show(a)}<mo>+</mo>{_show(b)}",
+    "-": _minus,
+    "*": lambda a, b: _inside(a, 2) + ("<mo>·</mo>" if b.kind == "number" else "") + _inside(b, 2),
+    "/": lambda a, b: f'{_inside(a, 2)}<mo lspace="0" rspace="0">/</mo>{_inside(b, 3)}',
+    "mod": lambda a, b: f"{_inside(a, 2)}<mo>mod</mo>{_inside(b, 2)}",
+    "^": lambda a, b: f"<msup>{_row(_inside(a, 4))}{_row(_show(b))}</msup>",
+    "tuple": lambda parts: _row("<mo>(</mo>", *_separated([_show(part) for part in parts]), "<mo>)</mo>"),
+    "call": _call,
+    "defined": lambda function, a: _row(_name(function[1:]), "<mo>(</mo>", _show(a), "<mo>)</mo>"),
+    "chain": _chain,
+    "iverson": lambda conditions: _row("<mo>[</mo>", _conditions(conditions), "<mo>]</mo>"),
+    "sum": lambda letters, conditions, body: _under("∑", letters, conditions) + _inside(body, 2),
+    "range": lambda letter, first, last, body: (
+        f'<munderover><mo movablelimits="false" class="big">∑</mo>{_row(_name(letter), "<mo>=</mo>", _show(first))}{_row(_show(last))}</munderover>{_inside(body, 2)}'
+    ),
+    "extreme": _extreme,
+    "choice": _choice,
+    "set": lambda head, conditions: _row("<mo>{</mo>", _show(head), "<mo>:</mo>", _conditions(conditions), "<mo>}</mo>"),
+    "cases": _cases,
+}
