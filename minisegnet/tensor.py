@@ -134,7 +134,7 @@ class Tensor(Values):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was not computed from other tensors, as far as is remembered."""
+        """Whether the tensor has no recorded history: it was created, or computed without recording."""
         return self._node is None or not self._node.inputs
 
     @property
@@ -357,7 +357,7 @@ def _products(node: Node, g: Any, retain_graph: bool) -> tuple:
 
 
 def _fit(share: Any, node: Node) -> Any:
-    """A gradient in the shape and dtype of what it belongs to.
+    """A gradient in the shape and dtype of the tensor that it belongs to.
 
     Broadcasting copies one value into many; each copy sends a gradient back, and they add up.
     """
@@ -411,5 +411,5 @@ def _nodes_of(inputs: Tensor | Sequence[Tensor] | None) -> set[Node]:
 
 
 def _array(value: Any) -> Any:
-    """What a function on arrays gets; NumPy's scalars become Python's, which promote nothing."""
+    """The argument for a function on arrays. A NumPy scalar becomes a Python number, which does not change the dtype of a result."""
     return value.array if isinstance(value, Tensor) else value.item() if isinstance(value, np.generic) else value

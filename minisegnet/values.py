@@ -25,7 +25,7 @@ class Memory:
         self._sharers: weakref.WeakValueDictionary[int, Values] | None = None  # from the second tensor on
 
     def share(self, *tensors: Values) -> None:
-        """Note tensors that lie on this memory: a view and its origin, a tensor and its its ``detach()`` or ``data``."""
+        """Note tensors that lie on this memory: a view and its origin, a tensor and its ``detach()`` or ``data``."""
         self._sharers = weakref.WeakValueDictionary() if self._sharers is None else self._sharers
         for tensor in tensors:
             tensor._memory = self

@@ -123,7 +123,7 @@ def draw(folder: Path, stem: Path) -> dict:
             else:
                 getattr(pictures, name)(results.load(records), path)
             drawn[name] = path.name
-        except Exception as error:  # a picture less is no figure less
+        except Exception as error:  # without the picture the measurements are still there
             drawn[name] = f"not drawn: {type(error).__name__}: {error}"
     return drawn
 
@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> int:
     from minisegnet_kernels import backends
 
     if not backends.gpu_count():
-        print("there is no GPU here: the driver knows none")
+        print("there is no GPU here: the driver reports none")
         return 2
     where = environment(os.cpu_count() or 1)
     folder = Path(arguments[0]) if arguments else ROOT / "docs" / "benchmarks"

@@ -19,7 +19,7 @@ _TO_ROWS, _TO_CHANNELS = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def alike(function: Callable, *operands: Any) -> Any:
-    """``function(*operands)``, channels last if one of the operands lies so.
+    """``function(*operands)``, channels last if one of the operands is.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def alike(function: Callable, *operands: Any) -> Any:
 
 
 def elementwise(function: Callable) -> Callable:
-    """Decorate a value-and-pullback function that works element by element: its results lie like its operands.
+    """Decorate a value-and-pullback function that works element by element: its results have the layout of its operands.
 
     An element-wise function does not care about the order of the axes. So where an operand is an image batch in
     channels last, the function gets every operand with the axes (N, H, W, C), writes rows first, and the results

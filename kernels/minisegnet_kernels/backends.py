@@ -172,7 +172,7 @@ def _program(equation: str, backend: str, device: str) -> Callable:
 
 
 def _zeros(entry: registry.Equation, *arrays: Any, **options: Any) -> Any:
-    """The backend ``shapes``: zeros that nobody touches, and which therefore take no memory."""
+    """The backend ``shapes``: zeros that are never touched and therefore take no memory."""
     results = [np.zeros(shape, dtype) for shape, dtype in entry.results(*arrays, **options)]
     return tuple(results) if len(results) > 1 else results[0] if results else None
 

@@ -33,7 +33,7 @@ def _has_channels_side_by_side(a: Any) -> bool:
 
 
 def channels_last(a: Any) -> Any:
-    """An (N, C, H, W) array in the layout (N, H, W, C): a view if it lies so already, otherwise a copy.
+    """An (N, C, H, W) array in the layout (N, H, W, C): a view if it has that layout already, otherwise a copy.
 
     Raises
     ------

@@ -217,7 +217,7 @@ def _python_source(path: Path, name: str) -> Source | None:
 
 
 def _first_line(function: ast.FunctionDef) -> int:
-    """With its decorators, but without ``@equation(...)``, whose text is shown as mathematics."""
+    """The first line of a function, with its decorators but without ``@equation(...)``, whose text is shown as mathematics."""
     shown = [d.lineno for d in function.decorator_list if not (isinstance(d, ast.Call) and getattr(d.func, "id", "") == "equation")]
     return min([function.lineno, *shown])
 

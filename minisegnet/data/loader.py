@@ -74,7 +74,7 @@ class Loader:
         self.drop_last, self.prefetch, self.steps, self.repeat = drop_last, prefetch, steps, repeat
         if not len(self):
             raise DataError(
-                f"Loader: {len(dataset) * repeat} items make no batch of {batch_size} with drop_last=True; use repeat= or a smaller batch"
+                f"Loader: {len(dataset) * repeat} items are fewer than a batch of {batch_size}, and drop_last=True drops it; use repeat= or a smaller batch"
             )
         self._next = (0, 0)  # epoch and batch at which the next pass starts
         self._state = (0, 0)

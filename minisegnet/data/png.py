@@ -52,7 +52,7 @@ class PngWriter:
     def finish(self) -> None:
         """Write the end of the file; raises `ValueError` if rows are missing."""
         if self._written != self._shape[0]:
-            raise ValueError(f"an image of {self._shape[0]} rows got {self._written}")
+            raise ValueError(f"the image has {self._shape[0]} rows, but only {self._written} were written")
         self._chunk(b"IDAT", self._deflate.flush())
         self._chunk(b"IEND", b"")
 

@@ -55,14 +55,14 @@ class RowReader:
         with self._path.open("rb") as stream:
             loader = _LOADERS.get(stream.read(4))
         if loader is None:
-            raise UnsupportedError(f"{path}: neither PNG nor TIFF")
+            raise UnsupportedError(f"{path}: this is neither PNG nor TIFF")
         self._load = getattr(pyvips.Image, loader)
         self._restart()
         picture = self._picture
         if picture.interpretation not in _COLOURS:
-            raise UnsupportedError(f"{path}: colours of the kind {picture.interpretation}, expected grey or RGB")
+            raise UnsupportedError(f"{path}: the colours are {picture.interpretation}; expected grey or RGB")
         if "orientation" in picture.get_fields() and picture.get("orientation") != 1:
-            raise UnsupportedError(f"{path}: has to be turned before it is shown")
+            raise UnsupportedError(f"{path}: the image is stored turned (EXIF orientation)")
         self.size = (picture.height, picture.width)
         self._samples, self._dtype = picture.bands - bool(picture.hasalpha()), _DTYPES[picture.format]
 

@@ -1,4 +1,4 @@
-"""What PyTorch lets a caller write in more than one way."""
+"""Arguments that PyTorch accepts in several forms."""
 
 from __future__ import annotations
 

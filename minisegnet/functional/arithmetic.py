@@ -39,7 +39,7 @@ def promoted(*operands):
 
 
 def floating(a):
-    """Integers as float32, for functions whose values are no integers."""
+    """Integers as float32, for functions whose values are not integers."""
     return a if a.dtype.kind == "f" else a.astype(np.float32)
 
 
@@ -265,7 +265,7 @@ def matmul(a, b):
 
 
 def _constant(name: str, function: Callable, kinds: str = "biuf") -> Callable:
-    """A function of two tensors, or one, that has no gradient; `kinds` of numbers are allowed."""
+    """A function of one or two tensors without a gradient; `kinds` are the kinds of numbers that it accepts."""
 
     def apply(*operands: Any) -> Tensor:
         arrays = promoted(*map(_array, operands))

@@ -93,7 +93,7 @@ def batch_norm_relu(
 
 
 def _affine(input, running_mean, running_var, weight, bias, training):
-    """Scale and shift (1 and 0 if not given), and which of their gradients are asked for."""
+    """Scale and shift (1 and 0 if not given), and whether the gradient of each is wanted."""
     checks.rank("batch_norm", "input", input, "N C H W")
     if not training and (running_mean is None or running_var is None):
         checks.fail("batch_norm", "no statistics", expected="running_mean and running_var, or training=True", actual="neither")
@@ -104,7 +104,7 @@ def _affine(input, running_mean, running_var, weight, bias, training):
 
 
 def _once(both):
-    """Two products that are computed together, when the first of them is asked for."""
+    """Two gradients that are computed together when the first of them is needed."""
     made: list = []
 
     def product(k):
@@ -167,7 +167,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
 def _drop(input, shape, p, training):
     if not 0 <= p <= 1:
-        checks.fail("dropout", "p is no probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
+        checks.fail("dropout", "p is not a probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
     if not training or p == 0 or not backends.computes():
         return input
     keep = random.generator().random(shape) >= p

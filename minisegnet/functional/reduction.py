@@ -20,7 +20,7 @@ from .arithmetic import floating, maximum, minimum
 
 
 def _addable(a, dtype):
-    """Before a sum: in `dtype`, or integers and truth values in int64."""
+    """The operand of a sum, converted to `dtype` if that is given; otherwise integers and truth values become int64."""
     return a.astype(dtype, copy=False) if dtype is not None else a.astype(np.int64) if a.dtype.kind in "biu" else a
 
 
@@ -77,7 +77,7 @@ def prod(a, dim=None, keepdim=False, dtype=None):
     y = whole.prod(axis=over if a.ndim else None, keepdims=keepdim, dtype=whole.dtype)
 
     def grad(g):
-        """g times the product of the other elements: those before, times those behind; no division, which zeros forbid."""
+        """g times the product of the other elements: (all before) · (all after), because an element by which to divide may be 0."""
         rest = [axis for axis in range(len(shape)) if axis not in over]
         lines = whole.transpose(*rest, *over).reshape(math.prod(shape[axis] for axis in rest), -1)
         ones = np.ones_like(lines[:, :1])
@@ -103,7 +103,7 @@ def _spread(a, over, correction):
 
 
 def _asked(dim, unbiased, correction):
-    """``var(unbiased=False)``, ``var(False)`` and ``var(correction=0)`` mean the same; the default correction is 1."""
+    """The correction: ``var(unbiased=False)``, ``var(False)`` and ``var(correction=0)`` mean the same; the default is 1."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is not None and correction is not None:

@@ -200,7 +200,7 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float | None =
 
 
 def _places(length: int, pair: tuple[int, int], mode: str) -> np.ndarray:
-    """Which element stands at each place of a padded axis."""
+    """The index of the element at each place of a padded axis."""
     before, after = pair
     place = np.arange(-before, length + after)
     if mode == "reflect":

@@ -272,12 +272,12 @@ def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
 
 
 def contiguous(a: Tensor, memory_format: str = "contiguous") -> Tensor:
-    """The tensor itself if it lies so, or a copy that does."""
+    """The tensor itself if its elements lie in this order without gaps, otherwise a copy in which they do."""
     return to(a, memory_format=memory_format)
 
 
 def is_contiguous(a: Tensor, memory_format: str = "contiguous") -> bool:
-    """Whether the tensor lies in rows first, or channels last, without gaps."""
+    """Whether the elements lie in this order, rows first or channels last, without gaps."""
     return (
         is_channels_last(a.array) or (a.array.flags.c_contiguous and a.shape[1] == 1)
         if memory_format == "channels_last"

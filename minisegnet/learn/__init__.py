@@ -1,4 +1,4 @@
-"""What the tutorials, the documentation and curious people stand on: `equation` shows a formula, `check` an answer."""
+"""For readers, tutorials and documentation: `equation` shows a formula beside its code, `check` tests a reader's own function."""
 
 from .equations import EquationPage, equation, listing
 from .exercises import check

@@ -1,14 +1,14 @@
 """The engine in thirty lines: reverse differentiation of single numbers, the literal twin of ``minisegnet/tensor.py``.
 
-A `Value` is a number and a row of the tape: from which values it was computed, and the derivative of the result for
-each of them. `Value.backward` walks the tape from the newest row to the oldest, and multiplies: the chain rule.
+A `Value` is a number and a row of the tape. The row says from which values the number was computed, and its derivative with
+respect to each of them. `Value.backward` walks the tape from the newest row to the oldest and multiplies: the chain rule.
 
 ===============  =================================================================================
 here             in the engine
 ===============  =================================================================================
-``Value``        `Tensor`: an array, and not a number
+``Value``        `Tensor`, which holds an array
 ``tape``         the nodes' serial numbers; the graph alone holds the nodes, so that they can be freed
-``slopes``       pullbacks: functions that multiply with a Jacobian which is never built
+``slopes``       pullbacks: functions that multiply by a Jacobian without building it
 ``backward``     `Tensor.backward`, which visits only what the result was computed from
 ===============  =================================================================================
 
@@ -52,7 +52,7 @@ class Value:
         return Value(y, (self,), (y,))
 
     def backward(self) -> None:
-        """Add to ``grad`` of every value the derivative of this one for it."""
+        """Add to the ``grad`` of every value the derivative of this value with respect to it."""
         self.grad = 1.0
         for value in reversed(tape):  # newest first: a value's own gradient is complete before it is passed on
             for source, slope in zip(value.sources, value.slopes, strict=True):

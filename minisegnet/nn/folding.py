@@ -59,7 +59,7 @@ def _example(model: Module) -> np.ndarray:
 
 
 def _pairs(model: Module, example: Any) -> list[tuple[Any, Any]]:
-    """Convolutions with the normalisation that is the only one to take their output; both used once."""
+    """Pairs of a convolution and the normalisation that alone uses its output; each of the two is called once."""
     made: dict[Node, list[Module]] = {}  # by whom a tensor was made
     taken: dict[BatchNorm2d, list[Node | None]] = {}  # which tensors a normalisation was given
 
@@ -120,7 +120,7 @@ def _absorb(conv: Any, norm: Any) -> None:
 
 
 def _replace(model: Module, norm: Module) -> None:
-    """By an `Identity`, which `chain` passes over, so that its neighbours meet."""
+    """Replace a module by an `Identity`, which `chain` skips, so that its neighbours can be fused."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if child is norm:

@@ -163,7 +163,7 @@ def _check(model: Module, optimizer: Optimizer, images: Tensor) -> None:
 
 
 class _State:
-    """All that a training step changes, to be put back where it was: a graph knows the addresses."""
+    """Everything that a training step changes, so that it can be restored in place: a graph refers to memory addresses."""
 
     def __init__(self, model: Module, optimizer: Optimizer):
         copied = lambda value: value.array.copy(order="K") if isinstance(value, Tensor) else value
@@ -186,6 +186,6 @@ class _State:
         random.generator().bit_generator.state = self._random
 
     def restore_gradients(self) -> None:
-        """Only after a failure: those of a captured step are written by every replay."""
+        """Needed only after a failure, because every replay writes the gradients of a captured step."""
         for parameter, gradient in self._gradients:
             parameter.grad = gradient

@@ -85,7 +85,7 @@ def gallery(
     Raises
     ------
     ValueError
-        If there is no panel.
+        If no panel is given.
     """
     if not panels:
         raise ValueError("gallery: there is nothing to show")

@@ -106,7 +106,7 @@ def test_a_tile_is_worth_it_where_outputs_share_cells_and_threads_have_outputs()
 
 
 def test_shared_memory_bounds_the_channels_that_are_staged():
-    """17 × 65 cells and 9 taps of four channels are 1141 numbers, of which 48 KiB hold 10 in float32 and 5 in float64."""
+    """A channel takes 1141 numbers (17 × 65 cells, 9 taps for four outputs). 48 KiB hold 10 channels in float32 and 5 in float64."""
     assert [rung2_tile._channels_that_fit((3, 3), (2, 2), (1, 1), itemsize) for itemsize in (4, 8)] == [10, 5]
     # A kernel of 3 × 3 with dilation 64 reaches over 136 × 160 cells.
     assert rung2_tile._channels_that_fit((3, 3), (1, 1), (64, 64), 4) == 0

@@ -109,7 +109,7 @@ def test_no_access_goes_out_of_an_array(options):
 
 
 def test_the_table_is_the_struct_and_fits_among_the_arguments():
-    """4096 bytes of arguments, of which the table leaves room for the rates and for six numbers."""
+    """A launch has 4096 bytes of arguments. The table leaves room for the rates and for six numbers."""
     table = kernel._table(kernel._cu.constant("ARRAYS"))
     struct = re.search(r"struct Parameters \{(.*?)\};", kernel._cu.source.text, re.S)[1]
     assert re.findall(r"(\w+)\[ARRAYS\];", struct) == list(table.names)

@@ -143,5 +143,5 @@ def test_wrong_options_are_errors():
     for options in ({"batch_size": 0}, {"repeat": 0}, {"prefetch": -1}, {"seed": -1}, {"steps": 0}):
         with pytest.raises(ValueError, match="Loader"):
             data.Loader(scenes, **{"batch_size": 2} | options)
-    with pytest.raises(data.DataError, match=r"3 items make no batch of 4.*drop_last"):
+    with pytest.raises(data.DataError, match=r"3 items are fewer than a batch of 4.*drop_last"):
         data.Loader(scenes, 4, drop_last=True)

@@ -24,7 +24,7 @@ def test_what_is_written_in_strips_is_one_image(tmp_path):
 
 
 def test_half_an_image_is_never_there(tmp_path):
-    with pytest.raises(ValueError, match="70 rows got 3"), png_writer(tmp_path / "a.png", 70, 53) as file:
+    with pytest.raises(ValueError, match="has 70 rows, but only 3 were written"), png_writer(tmp_path / "a.png", 70, 53) as file:
         file.write(NOISE[:3])
     with pytest.raises(ValueError, match="2 at most"), png_writer(tmp_path / "a.png", 2, 53) as file:
         file.write(NOISE[:3])

@@ -30,7 +30,7 @@ for _ in range(20):
     seen.append(running())
 print(sum(seen))
 """
-# PyTorch's OpenMP is told to spin without end, so that a pool which used that one by mistake would show.
+# PyTorch's OpenMP is set to spin without end, so that a pool which used it by mistake would be noticed.
 TORCH_FIRST = """
 import os
 os.environ["OMP_WAIT_POLICY"] = "active"

@@ -86,7 +86,7 @@ class Block(nn.Module):
 @pytest.mark.parametrize(
     ("forward", "left"),
     [
-        (lambda m, x: F.relu(m.bn1(m.conv1(x))) + m.bn2(x), 1),  # the second normalises a sum, so it stays
+        (lambda m, x: F.relu(m.bn1(m.conv1(x))) + m.bn2(x), 1),  # bn2 does not follow a convolution, so it stays
         (lambda m, x: m.bn1(m.conv1(x)) + m.bn2(x), 1),
         (lambda m, x: (lambda y: m.bn1(y) + y)(m.conv1(x)), 2),  # the convolution's output is used a second time
         (lambda m, x: (lambda y: m.bn1(y) + m.bn2(y))(m.conv1(x)), 2),

@@ -135,7 +135,7 @@ def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
 
 
 def _check_target(equation, t, classes, ignore_index):
-    """Only on a CPU: to check an array on a GPU the CPU would have to wait for it."""
+    """Check the target on a CPU. On a GPU nothing is checked, because the CPU would have to wait for the result."""
     if device_of(t) != "cpu":
         return
     outside = t.view(f"u{t.itemsize}") >= classes  # a negative number is a huge unsigned one: one comparison for both ends

@@ -30,7 +30,7 @@ def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
 
 
 def _each_pixel(kernel, t, *arguments, **template):
-    """One thread a pixel, and at least one block: of no pixels the sums are 0."""
+    """One thread per pixel, and at least one block, so that the sums of no pixels become 0."""
     _cu.launch(kernel, (_blocks(t),), (_cu.constant("THREADS"),), *arguments, **template)
 
 
@@ -51,7 +51,7 @@ def _sum(x, slabs, reduction):
 
 
 def _scaled(g, t, w, ignore_index, reduction):
-    """g, with the mean g / Z, as a map: one number for all pixels needs no more memory than one."""
+    """g (for the mean g / Z) as a map over the pixels; one number for all pixels is broadcast and takes no memory."""
     if reduction == "mean":
         slabs, scale = poisoned(w, (2, _blocks(t)), "float64"), poisoned(w, (1,))
         _each_pixel("cross_entropy_grad_input__weigh", t, t, w, ignore_index, slabs)

@@ -10,7 +10,7 @@ def _logarithms(x):
 
 
 def _counts(t, ignore_index):
-    """Compared in int64: the number need not fit in the dtype of t."""
+    """Whether each pixel counts. Compared in int64, because ignore_index need not fit into the dtype of t."""
     return t.astype("int64", copy=False) != ignore_index
 
 

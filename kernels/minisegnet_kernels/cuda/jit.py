@@ -56,7 +56,7 @@ def launch(program: Any, grid: Sequence[int] | int, block: Sequence[int] | int, 
 
 
 def _stream() -> Any:
-    """CuPy's current stream, so that kernels keep their place in the order of what CuPy does."""
+    """CuPy's current stream, so that kernels and CuPy's operations run in order."""
     import cupy
 
     address = cupy.cuda.get_current_stream().ptr

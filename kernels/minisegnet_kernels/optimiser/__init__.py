@@ -143,7 +143,7 @@ def _check_lists(equation, updated, **lists):
             checks.fail(
                 equation,
                 f"{name} is not a list",
-                expected="a list of arrays, one a parameter",
+                expected="a list of arrays, one per parameter",
                 actual=type(arrays).__name__,
                 hint=f"[{name}]",
             )
@@ -194,7 +194,7 @@ def _explain(equation, k, arrays):
     checks.fail(
         equation,
         f"{name}[{k}] is not contiguous",
-        expected="C-contiguous arrays, which can be updated where they lie",
+        expected="C-contiguous arrays, which can be updated in place",
         actual=f"{name}[{k}].strides = {arrays[name].strides}",
         hint="np.ascontiguousarray(...) when the parameter is made",
     )

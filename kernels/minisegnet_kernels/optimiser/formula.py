@@ -1,4 +1,4 @@
-r"""Steps of the optimisers: all parameters of a network at once, updated where they lie.
+r"""Steps of the optimisers: all parameters of a network at once, updated in place.
 
 Index letters, here and in every view::
 

@@ -62,7 +62,7 @@ def forward(x, w, b=None, *, stride=None, padding=0, dilation=1, ceil_mode=False
     Raises
     ------
     ValueError
-        If a shape, a dtype or an option does not fit, or a window holds padding only.
+        If a shape, a dtype or an option does not fit, or a window contains only padding.
     """
     equation = "pool2d.forward"
     checks.rank(equation, "x", x, "N C H W")
@@ -161,7 +161,7 @@ def max(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     Raises
     ------
     ValueError
-        If a shape, a dtype or an option does not fit, or a window holds padding only.
+        If a shape, a dtype or an option does not fit, or a window contains only padding.
     """
     equation = "pool2d.max"
     checks.rank(equation, "x", x, "N C H W")

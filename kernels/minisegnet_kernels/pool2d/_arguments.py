@@ -46,7 +46,7 @@ def options(equation, input_size, kernel_size, stride, padding, dilation, ceil_m
         if not _every_window_meets_the_input(windows, *axis):
             checks.fail(
                 equation,
-                f"a window holds padding only ({name})",
+                f"a window contains only padding ({name})",
                 expected="at least one cell of the input in each window",
                 actual=f"{size} {name}, padding {pad}, a window that reaches over {reach}, dilation {spread}",
                 hint="padding of at most half the window",
@@ -118,7 +118,7 @@ def indices(equation, winner, size):
 
 
 def _in_range(equation, winner, end, condition, whole, hint):
-    """Only on a CPU: to check an array on a GPU the CPU would have to wait for it. There the kernels skip winners outside."""
+    """Check winners on a CPU. On a GPU the CPU would have to wait for the result; there the kernels skip winners outside."""
     if device_of(winner) == "cpu" and winner.size and (winner.min() < 0 or winner.max() >= end):
         wrong = winner[(winner < 0) | (winner >= end)][0]
         checks.fail(equation, f"a winner lies outside of {whole}", expected=f"0 ≤ {condition}", actual=f"winner = {wrong}", hint=hint)

@@ -187,7 +187,7 @@ def _normalised_take_pad(arguments: dict, shapes: dict) -> dict:
                 "after": tuple(a for _, a in pairs),
                 "value": 0.0,
             }
-    raise ExportError("pad: neither reflection nor replication")
+    raise ExportError("this padding is neither reflection nor replication")
 
 
 def _padding(index: np.ndarray, size: int, mode: Any) -> tuple[int, int] | None:
@@ -262,6 +262,6 @@ def _size(numbers: list[int], programs: Sequence[Program], known: list[int]) -> 
                 found.append((abs(offset) + 1000 * (factor - 1) if offset else factor - 1, order, Size(Value(value), axis, factor, offset)))
     if not found:
         raise LookupError(
-            f"a size is {numbers[0]} for one image and {numbers[-1]} for another, which is no affine function of an earlier size"
+            f"a size is {numbers[0]} for one image and {numbers[-1]} for another, which is not an affine function of an earlier size"
         )
     return min(found, key=lambda entry: entry[:2])[2]

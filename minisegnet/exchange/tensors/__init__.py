@@ -144,7 +144,7 @@ def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
     header = _header(path)
     arrays = {}
     with safe_open(path, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118  (it is no dictionary)
+        for name in file.keys():  # noqa: SIM118  (it is not a dictionary)
             dtype, (begin, end) = header[name]["dtype"], header[name]["data_offsets"]
             if dtype == "BF16":  # NumPy has none
                 bits = np.fromfile(path, "<u2", (end - begin) // 2, offset=path.stat().st_size - _data_size(header) + begin)

@@ -293,7 +293,7 @@ class NullGPU:
     def _check_memory(self, f: Function, name: str, first: int, size: int) -> None:
         found, device = self.memory_at(first), self.current_device()
         if found is None:
-            raise Refused(ILLEGAL_ADDRESS, f"{f.name}: the parameter {name} is {first:#x}, which is no memory of a GPU")
+            raise Refused(ILLEGAL_ADDRESS, f"{f.name}: the parameter {name} is {first:#x}, which is not in the memory of a GPU")
         if found.device not in (-1, device):
             raise Refused(ILLEGAL_ADDRESS, f"{f.name} runs on device {device}; the parameter {name} lies on device {found.device}")
         if first + size > found.first + found.size:

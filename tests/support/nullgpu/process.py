@@ -1,7 +1,7 @@
 """Tests in a process of their own: the null GPU is for a whole process, and must not be seen by the other tests.
 
 `Process` is what the ordinary pytest holds; `serve` is what runs in the other one, which is a pytest too. It
-collects the same tests, and runs those that it is told, one by one.
+collects the same tests, and runs those that it is asked for, one by one.
 """
 
 from __future__ import annotations
