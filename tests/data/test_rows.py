@@ -72,7 +72,11 @@ def test_what_is_not_read_row_by_row_says_so(tmp_path):
     Image.fromarray(NOISE).save(tmp_path / "a.jpg")
     Image.fromarray(NOISE).save(tmp_path / "turned.png", exif=turned)
     Image.fromarray(np.dstack([NOISE] * 4), "CMYK").save(tmp_path / "ink.tif")
-    for name, reason in (("a.jpg", "this is neither PNG nor TIFF"), ("turned.png", "the image is stored turned"), ("ink.tif", "the colours are cmyk")):
+    for name, reason in (
+        ("a.jpg", "this is neither PNG nor TIFF"),
+        ("turned.png", "the image is stored turned"),
+        ("ink.tif", "the colours are cmyk"),
+    ):
         with pytest.raises(UnsupportedError, match=rf"{name}: {reason}"):
             RowReader(tmp_path / name)
 
