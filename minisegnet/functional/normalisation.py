@@ -169,7 +169,7 @@ def _drop(input, shape, p, training):
     if not 0 <= p <= 1:
         checks.fail("dropout", "p is not a probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
     if not training or p == 0 or not backends.computes():
-        return input
+        return input if isinstance(input, Tensor) else Tensor(input)
     keep = random.generator().random(shape) >= p
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return input * Tensor((keep * scale).astype(input.dtype)).to(input.device)

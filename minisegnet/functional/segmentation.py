@@ -37,12 +37,12 @@ class Prototypes:
     points: Any
 
 
-def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int | None = None) -> Tensor:
+def label(scores: Any, regions: Any = None, labels: Any = None, default: int | None = None) -> Tensor:
     """The documented labelling: ``S(x, y) = l_k if F(x, y) ∈ R_k``. Not differentiable.
 
     Parameters
     ----------
-    scores : Tensor, (N, C, H, W), or (N, H, W) for `Intervals`
+    scores : Tensor or array, (N, C, H, W), or (N, H, W) for `Intervals`
     regions : ArgmaxRegions, Intervals or Prototypes, optional
         `ArgmaxRegions` if not given.
     labels : integers, (K,), optional
@@ -69,7 +69,7 @@ def label(scores: Tensor, regions: Any = None, labels: Any = None, default: int 
     >>> label(Tensor(np.array([[[0.2, 0.7]]])), Intervals([(0, 0.5), (0.5, 1)]), labels=[0, 255]).tolist()
     [[[0, 255]]]
     """
-    x = scores.array
+    x = scores.array if isinstance(scores, Tensor) else scores
     if regions is None or isinstance(regions, ArgmaxRegions):
         return Tensor(label_kernels.argmax(x, labels))
     if isinstance(regions, Intervals):
