@@ -269,9 +269,9 @@ class Tensor(Values):
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
-    """A tensor with a copy of the data. Python floats become float32, arrays keep their dtype."""
+    """A tensor with a copy of the data. Python floats become float32, arrays keep their dtype and their layout."""
     array = data.array if isinstance(data, Tensor) else as_array(data)
-    copy = array.copy() if dtype is None else array.astype(dtype)
+    copy = array.copy(order="K") if dtype is None else array.astype(dtype)
     made = Tensor(copy) if device == "cpu" else Tensor(copy).to(device)
     return made.requires_grad_() if requires_grad else made
 

@@ -314,3 +314,11 @@ def test_two_threads_that_use_a_leaf_first_share_its_node(monkeypatch):
     for thread in threads:
         thread.join()
     assert len(made) == 1 and nodes[0] is nodes[1]
+
+
+@pytest.mark.parametrize("dtype", [None, np.float64])
+def test_a_tensor_keeps_the_layout_of_its_array(dtype):
+    array = np.zeros((2, 4, 5, 3), np.float32).transpose(0, 3, 1, 2)  # channels last
+    copy = tensor(array, dtype).array
+    assert not np.shares_memory(copy, array)
+    assert [stride // copy.itemsize for stride in copy.strides] == [stride // array.itemsize for stride in array.strides]
