@@ -22,7 +22,7 @@ def page(operation: str) -> str:
     story = (import_module(f"minisegnet_kernels.{operation}.formula").__doc__ or "").strip()
     equations = registry.equations(operation)
     contents = "\n".join(f"- [`{e.id}`](#{_anchor(e.id)}){_purpose(e)}" for e in equations)
-    bodies = [_fenced(_linked(EquationPage(e)._repr_markdown_())).replace("### ", "## ", 1) for e in equations]
+    bodies = [_fenced(_linked(EquationPage(e).markdown())).replace("### ", "## ", 1) for e in equations]
     return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{contents}\n\n" + "\n".join(bodies)
 
 

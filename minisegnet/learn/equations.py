@@ -5,6 +5,7 @@ Everything shown here comes from the registry and the files that it points to, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ class EquationPage:
     ----------
     equation : Equation
     case : dict, optional
+    views : sequence of str, optional
         See `equation`.
     """
 
-    def __init__(self, equation: registry.Equation, case: dict[str, Any] | None = None):
+    def __init__(self, equation: registry.Equation, case: dict[str, Any] | None = None, views: Sequence[str] | None = None):
         self.equation = equation
+        self.views = _chosen_views(views)
         self.rung = None if case is None else self._chosen(case)
 
     def _chosen(self, case: dict[str, Any]) -> Any:
@@ -70,14 +73,19 @@ class EquationPage:
     def missing(self) -> dict[str, str]:
         """The views that this equation does not have, with the reason."""
         absent = [view for view in registry.VIEWS if self.equation.source(view) is None]
-        return {view: self.equation.missing.get(view, "no reason is written down") for view in absent}
+        return {view: self.equation.missing.get(view, "no reason is written down") for view in absent if view in self.views}
 
     def place(self, view: str) -> str:
         """``file:first-last``: file, first and last line of a view; the path starts at the folder of the kernels."""
         source = self.equation.source(view)
         if source is None:
-            raise ValueError(f"{self.equation.id} has no {view} view: {self.missing[view]}")
+            raise ValueError(f"{self.equation.id} has no {view} view: {self.equation.missing.get(view, 'no reason is written down')}")
         return f"{source.path.relative_to(_ROOT).as_posix()}:{source.first_line}-{source.last_line}"
+
+    def _sources(self) -> list[tuple[str, registry.Source]]:
+        """The programs that are shown, in the order of the views."""
+        found = [(view, self.equation.source(view)) for view in _TITLES if view in self.views]
+        return [(view, source) for view, source in found if source is not None]
 
     def _relations(self) -> list[str]:
         e = self.equation
@@ -87,21 +95,33 @@ class EquationPage:
         return lines + ([f"Source: {e.reference}."] if e.reference else [])
 
     def _repr_markdown_(self) -> str:
+        return self.markdown(folded=True)
+
+    def markdown(self, folded: bool = False) -> str:
+        """The page as Markdown.
+
+        Parameters
+        ----------
+        folded : bool
+            Whether every program but the literal loops is folded, as in a notebook: a reader opens the one that they want.
+        """
         e = self.equation
         parts = [f"### `{e.id}`", f"$$\n{e.tex}\n$$"]
         parts.append(
             "\n".join(["| symbol | meaning |", "|---|---|", *(f"| ${_tex(s)}$ | {_cell(text)} |" for s, text in e.symbols.items())])
         )
         parts += self._relations()
-        for view, title in _TITLES.items():
-            source = e.source(view)
-            if source is not None:
-                language = "cpp" if source.path.suffix == ".cu" else "python"
-                parts.append(f"**{title}** – `{self.place(view)}`\n\n```{language}\n{source.text}\n```")
+        for view, source in self._sources():
+            language = "cpp" if source.path.suffix == ".cu" else "python"
+            program = f"`{self.place(view)}`\n\n```{language}\n{source.text}\n```"
+            if folded and view != "formula":
+                parts.append(f"<details><summary>{_TITLES[view]}</summary>\n\n{program}\n\n</details>")
+            else:
+                parts.append(f"**{_TITLES[view]}** – {program}")
         parts += [f"*{_TITLES[view]}: {reason}.*" for view, reason in self.missing.items()]
-        if self.rung:
+        if "cuda" in self.views and self.rung:
             parts.append(f"**{_goes_to(self.rung)}** – `{_file(self.rung)}`\n\n```cpp\n{self.rung.path.read_text(encoding='utf-8')}```")
-        elif self.routes:
+        elif "cuda" in self.views and self.routes:
             parts.append(_table(self.routes))
         return "\n\n".join(parts) + "\n"
 
@@ -109,7 +129,7 @@ class EquationPage:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"<equation {self.equation.id}: {', '.join(v for v in _TITLES if v not in self.missing)}>"
+        return f"<equation {self.equation.id}: {', '.join(view for view, _ in self._sources())}>"
 
     def text(self, colour: bool = False) -> str:
         """The page as plain text; with `colour` for a terminal that understands ANSI codes."""
@@ -121,12 +141,10 @@ class EquationPage:
         width = max(map(len, e.symbols), default=0)
         parts = [bold(e.id), e.tex, "\n".join(f"  {s.ljust(width)}  {text}" for s, text in e.symbols.items())]
         parts += self._relations()
-        for view, title in _TITLES.items():
-            source = e.source(view)
-            if source is not None:
-                parts.append(f"{bold(f'── {title} ── {self.place(view)}')}\n\n{source.text}")
+        for view, source in self._sources():
+            parts.append(f"{bold(f'── {_TITLES[view]} ── {self.place(view)}')}\n\n{source.text}")
         parts += [f"── {_TITLES[view]}: {reason}" for view, reason in self.missing.items()]
-        if self.rung:
+        if "cuda" in self.views and self.rung:
             text = self.rung.path.read_text(encoding="utf-8")
             parts.append(f"{bold(f'── {_goes_to(self.rung)} ── {_file(self.rung)}')}\n\n{text.rstrip()}")
         return "\n\n".join(parts)
@@ -161,7 +179,14 @@ def _table(routes: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def equation(id: str, case: dict[str, Any] | None = None) -> EquationPage:
+def _chosen_views(views: Sequence[str] | None) -> tuple[str, ...]:
+    chosen = tuple(_TITLES) if views is None else (views,) if isinstance(views, str) else tuple(views)
+    if unknown := [view for view in chosen if view not in _TITLES]:
+        raise ValueError(f"no view {unknown[0]!r}; choose from {', '.join(_TITLES)}")
+    return chosen
+
+
+def equation(id: str, case: dict[str, Any] | None = None, views: Sequence[str] | None = None) -> EquationPage:
     """Show an equation beside its code.
 
     Parameters
@@ -173,6 +198,10 @@ def equation(id: str, case: dict[str, Any] | None = None) -> EquationPage:
         case really runs. Keys: the shapes ``x`` and ``w``; optionally ``stride``, ``padding``, ``dilation``, ``groups``, ``dtype``,
         ``layout`` ("channels last", the default, or "rows first") and ``gpu``, a compute capability, (9, 0) unless given.
 
+    views : sequence of str, optional
+        The programs to show: some of "formula", "numpy", "numba", "numba_cuda", "cuda". All unless given; a notebook folds them, except
+        the literal loops.
+
     Returns
     -------
     EquationPage
@@ -180,7 +209,7 @@ def equation(id: str, case: dict[str, Any] | None = None) -> EquationPage:
     Raises
     ------
     ValueError
-        If no equation has this id (the message names the nearest ids), or if the case does not fit.
+        If no equation has this id (the message names the nearest ids), if there is no such view, or if the case does not fit.
 
     Examples
     --------
@@ -188,17 +217,22 @@ def equation(id: str, case: dict[str, Any] | None = None) -> EquationPage:
     'minisegnet_kernels/conv2d/formula.py'
     >>> equation("conv2d.forward", {"x": (8, 64, 128, 128), "w": (64, 64, 3, 3), "gpu": (7, 5)}).rung.path.name
     'rung4_register_tile.cu'
+    >>> equation("label.argmax", views=["formula"])
+    <equation label.argmax: formula>
     """
+    if id in registry.OPERATIONS:
+        ids = ", ".join(e.id for e in registry.equations(id))
+        raise ValueError(f"{id} is an operation with several equations; choose one of {ids}")
     try:
         found = registry.get(id)
     except KeyError as error:
         raise ValueError(f"{error.args[0]} Without an id, minisegnet equation lists all.") from None
-    return EquationPage(found, case)
+    return EquationPage(found, case, views)
 
 
-def listing() -> str:
-    """All equations with the views that they have, as a table."""
-    rows = [(e.id, ["●" if e.source(view) else "·" for view in registry.VIEWS]) for e in registry.equations()]
+def listing(operation: str | None = None) -> str:
+    """All equations, or those of one operation, with the views that they have, as a table."""
+    rows = [(e.id, ["●" if e.source(view) else "·" for view in registry.VIEWS]) for e in registry.equations(operation)]
     width = max(len(id) for id, _ in rows)
     head = f"{'equation'.ljust(width)}  {'  '.join(registry.VIEWS)}"
     lines = [

@@ -129,7 +129,7 @@ def _choice(which: str, values: tuple[Expression, ...]) -> str:
 
 def _cases(rows: tuple[tuple[Expression, tuple[Expression, ...]], ...]) -> str:
     lines = "".join(f"<mtr><mtd>{_row(_show(value))}</mtd><mtd>{_row(_conditions(conditions))}</mtd></mtr>" for value, conditions in rows)
-    return f'<mrow><mo fence="true" form="prefix">{{</mo><mtable columnalign="left">{lines}</mtable></mrow>'
+    return f'<mrow><mo fence="true" form="prefix" class="brace">{{</mo><mtable columnalign="left">{lines}</mtable></mrow>'
 
 
 def _call(function: str, a: Expression) -> str:

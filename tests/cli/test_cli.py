@@ -455,6 +455,24 @@ def test_no_image(trained, tmp_path, capsys):
     assert "a.txt" in refused(capsys, tmp_path, "segment", tmp_path / "a.txt", "--checkpoint", trained, "--out", tmp_path / "out")
 
 
+def test_an_operation_lists_its_equations(capsys):
+    assert run("equation", "conv2d") == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert listed == [
+        "conv2d.forward",
+        "conv2d.forward_relu",
+        "conv2d.forward_statistics",
+        "conv2d.grad_input",
+        "conv2d.grad_weight",
+        "conv2d.grad_bias",
+    ]
+    assert run("equation", "conv2d.forward", "--list") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == listed
+    assert run("equation", "conv2d.grad_weight", "--view", "cuda") == 0
+    shown = capsys.readouterr().out
+    assert "__global__ void conv2d_grad_weight(" in shown and "np.ndindex" not in shown
+
+
 def test_unknown_equation(tmp_path, capsys):
     assert "begin with conv2d, pool2d" in refused(capsys, tmp_path, "equation", "xyz")
     assert "did you mean conv2d.forward" in refused(capsys, tmp_path, "equation", "conv2d.forwrad")

@@ -37,6 +37,31 @@ def test_places_are_true(id):
         assert f"def {registry.get(id).name}(" in text
 
 
+@pytest.mark.parametrize("view", registry.VIEWS)
+def test_a_page_shows_the_views_that_are_chosen(view):
+    page, entry = ms.equation("conv2d.forward", views=[view]), registry.get("conv2d.forward")
+    for shown in (str(page), page._repr_markdown_(), page.markdown()):
+        assert [v for v in registry.VIEWS if entry.source(v).text in shown] == [view]
+        assert entry.tex in shown
+    assert repr(page) == f"<equation conv2d.forward: {view}>"
+
+
+def test_a_notebook_folds_every_program_but_the_loops():
+    page = ms.equation("label.argmax")
+    folded = re.findall(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", page._repr_markdown_(), re.S)
+    assert [title for title, _ in folded] == ["NumPy", "Numba, on a CPU", "Numba, on a GPU", "CUDA C++"]
+    for (_, program), view in zip(folded, ("numpy", "numba", "numba_cuda", "cuda"), strict=True):
+        assert page.equation.source(view).text in program
+    assert "<details>" not in page.markdown()
+
+
+def test_an_unknown_view_and_an_operation_are_refused():
+    with pytest.raises(ValueError, match="no view 'gpu'; choose from formula, numpy, numba, numba_cuda, cuda"):
+        ms.equation("conv2d.forward", views=["gpu"])
+    with pytest.raises(ValueError, match=r"conv2d is an operation .* choose one of conv2d\.forward, conv2d\.forward_relu"):
+        ms.equation("conv2d")
+
+
 def test_gradients_are_linked_both_ways():
     page = ms.equation("conv2d.forward")
     assert {e.id for e in page.gradients} == {e.id for e in registry.equations("conv2d") if e.grad_of == "conv2d.forward"} != set()
