@@ -82,7 +82,7 @@ def _equation(scene: Scene, name: str, label: str, files: dict[str, dict[str, An
         "arguments": equation.arguments,
         "returns": returns,
         "axes": {a: symbols.axes(equation.symbols[a]) for a in (*equation.arguments, *returns)},
-        "ranges": symbols.letters(read, (*equation.arguments, *returns)),
+        "ranges": symbols.letters(read.symbols, read.statements, (*equation.arguments, *returns)),
         "outside": sorted(read.outside),
         "empty": {which: mathml.tree(value) for which, value in read.empty.items()},
         "statements": [[s.name, s.letters, mathml.tree(s.value)] for s in read.statements],

@@ -159,7 +159,7 @@ class _Run:
         self.values |= option_values(formula.symbols, options)
         every = {name: a.shape for name, a in self.values.items() if isinstance(a, np.ndarray)} | dict(shapes)
         self.values |= sizes(formula.symbols, every) | dict(zip("UV", options.get("kernel_size", ()), strict=False))
-        self.ranges = ranges(formula, every, self.values)
+        self.ranges = ranges(formula.statements, every, self.values)
         self.known: dict[tuple, Any] = {}  # values of definitions, until the next update in place
         self.closures: dict[str, tuple[str, ...]] = {}
         self.letters: dict[Expression, dict[str, None]] = {}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from .notation import FormulaError, node, walk
-
-if TYPE_CHECKING:
-    from .formulas import Formula
+from .notation import FormulaError, Statement, node, walk
 
 _SHAPE = re.compile(r"\(((?:[^(),]+,)+[^(),]*)\)")
 
@@ -23,19 +20,21 @@ def axes(meaning: str) -> tuple[str, ...]:
     return tuple(axis.strip() for axis in match[1].split(",") if axis.strip()) if match else ()
 
 
-def letters(formula: Formula, arrays: Iterable[str]) -> dict[str, str]:
+def letters(symbols: Mapping[str, str], statements: Sequence[Statement], arrays: Iterable[str]) -> dict[str, str]:
     """How far each index letter runs, as the name of an axis: ``{"o": "O", "c": "C/G", ...}``.
 
     Parameters
     ----------
-    formula : Formula
+    symbols : mapping of str to str
+    statements : sequence of Statement
+        What the symbols of a formula mean, and its statements.
     arrays : iterable of str
         The arrays that are given, and those that are asked for.
     """
-    shapes = {name: axes(formula.symbols.get(name, "")) for name in arrays}
+    shapes = {name: axes(symbols.get(name, "")) for name in arrays}
     named = {axis: axis for shape in shapes.values() for axis in shape if axis.isalpha()} | {"U": "U", "V": "V"}
-    options = [name for name, meaning in formula.symbols.items() if meaning.startswith("option")]
-    return ranges(formula, shapes, named | dict.fromkeys(options))  # type: ignore[arg-type, return-value]
+    options = [name for name, meaning in symbols.items() if meaning.startswith("option")]
+    return ranges(statements, shapes, named | dict.fromkeys(options))  # type: ignore[arg-type, return-value]
 
 
 def option_values(symbols: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,23 +64,24 @@ def sizes(symbols: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> 
     return found
 
 
-def ranges(formula: Formula, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> dict[str, int]:
-    """How far each index letter runs: the size of the extent at which it stands alone, also through definitions."""
+def ranges(statements: Sequence[Statement], shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> dict[str, int]:
+    """How far each index letter runs: the size of the axis at which it stands alone, also through definitions."""
+    definitions = {s.name: s for s in statements if not s.updates}
     runs: dict[str, int] = {}
-    nodes = [node("at", s.name, tuple(node("name", letter) for letter in s.letters)) for s in formula.statements if s.letters]
-    nodes += [n for s in formula.statements for n in walk(s.value) if n.kind == "at"]
+    nodes = [node("at", s.name, tuple(node("name", letter) for letter in s.letters)) for s in statements if s.letters]
+    nodes += [n for s in statements for n in walk(s.value) if n.kind == "at"]
     for _ in range(2):  # in the second round, the letters that a definition has by then
         for name, places in (n.parts for n in nodes):
-            extent: Any = shapes.get(name) or [runs.get(letter) for letter in getattr(formula.definitions.get(name), "letters", ())]
+            extent: Any = shapes.get(name) or [runs.get(letter) for letter in getattr(definitions.get(name), "letters", ())]
             if isinstance(values.get(name), list):
                 extent = (len(values[name]), max((a.size for a in values[name]), default=0))
             if len(places) == 1 and len(extent) > 1:  # of any shape: elements are counted
                 extent = (math.prod(extent),)
             for place, size in zip(places, extent, strict=False):
                 letter = place.parts[0]
-                if place.kind != "name" or size is None or letter in values or letter in formula.definitions:
+                if place.kind != "name" or size is None or letter in values or letter in definitions:
                     continue
                 if runs.setdefault(letter, size) != size:
                     raise FormulaError(f"{letter} would run to {runs[letter]} and, in {name}, to {size}")
-    letters = {node.parts[0] for s in formula.statements for node in walk(s.value) if node.kind == "name"} - runs.keys()
+    letters = {node.parts[0] for s in statements for node in walk(s.value) if node.kind == "name"} - runs.keys()
     return runs | {letter: values[letter.upper()] for letter in letters if letter.islower() and letter.upper() in values}
