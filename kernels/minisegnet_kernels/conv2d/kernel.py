@@ -17,8 +17,8 @@ __all__ = ["RULE", "choose", "chosen", "forward", "forward_relu", "forward_stati
 
 RULE = {
     "conv2d.forward": ("tf32_tuned", "winograd", "tf32", "asynchronous", "register_tile", "tile", "implicit_gemm", "direct"),
-    "conv2d.grad_input": ("tf32_tuned", "winograd", "tf32", "asynchronous", "tile", "direct"),
-    "conv2d.grad_weight": ("tf32_tuned", "asynchronous", "tile", "direct"),
+    "conv2d.grad_input": ("tf32_tuned", "winograd", "tf32", "asynchronous", "register_tile", "tile", "direct"),
+    "conv2d.grad_weight": ("tf32_tuned", "asynchronous", "register_tile", "tile", "direct"),
 }
 #: Channels of the result in a group from which on a matrix product is worth it: a tile has 64, or 16 in the implicit GEMM.
 _WIDE = 16

@@ -27,3 +27,10 @@ __device__ inline Term term_of(int q, int C, int V) { return {q % C, q / C / V, 
 // Four floats at a multiple of 16 bytes, which one instruction reads or writes.
 __device__ inline float4& four(float* a) { return *reinterpret_cast<float4*>(a); }
 __device__ inline float4 four(const float* a) { return *reinterpret_cast<const float4*>(a); }
+
+// The compute capability that this is compiled for, times 100: 750 is a T4, 890 an RTX 4090. 0 in the emulator.
+#ifdef __CUDA_ARCH__
+static constexpr int ARCHITECTURE = __CUDA_ARCH__;
+#else
+static constexpr int ARCHITECTURE = 0;
+#endif

@@ -40,6 +40,14 @@ constexpr int FOUR = 4, EIGHT = 8;                  // a thread computes EIGHT �
 constexpr int ROW = TILES + FOUR;                   // numbers from a channel of V[e] to the next; U[e] is as large
 constexpr int SLAB = SLICE * ROW + 16;              // from a position to the next
 
+// Two blocks share a multiprocessor, and then a thread has 128 registers. Only one fits into the 64 KiB of shared memory of 7.5.
+static constexpr int RESIDENT = ARCHITECTURE == 750 ? 1 : 2;
+// The loop over the channels of a step is unrolled, unless the compiler then needs more than 128 registers, as for 10.0 and newer.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+#define UNROLL_THE_STEP _Pragma("unroll 1")
+#else
+#define UNROLL_THE_STEP _Pragma("unroll")
+#endif
 
 // Bᵀ d
 __device__ inline void transform_cells(float& d0, float& d1, float& d2, float& d3) {
@@ -109,7 +117,7 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
         transform();
         __syncthreads();
         bring(c0 + SLICE);  // in flight while these channels are multiplied; zeros past the last channel
-#pragma unroll
+        UNROLL_THE_STEP
         for (int c = 0; c < SLICE; ++c) {
             float a[EIGHT], b[EIGHT];
             float *const cells = V + e * SLAB + c * ROW, *const weights = U + e * SLAB + c * ROW;
@@ -155,20 +163,20 @@ __device__ void convolve(const Array<const float, 4>& x, const Array<const float
 }
 
 // conv2d.forward: y_{n,o,i,j} = b_o + Aᵀ (Σ_c U ⊙ V) A. Thread map: one thread = 8 × 8 of M[e], then four times y[n,o,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_forward__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b,
+__global__ void __launch_bounds__(256, RESIDENT) conv2d_forward__winograd(Array<const float, 4> x, Array<const float, 4> w, Array<const float, 1> b,
                                                                          Array<float, 4> y, Window at) {
     convolve(x, w, y, at, [&](int o, float sum) { return b(o) + sum; });
 }
 
 // conv2d.forward_relu: y_{n,o,i,j} = max(0, b_o + Aᵀ (Σ_c U ⊙ V) A). Thread map: one thread = 8 × 8 of M[e], then four times y[n,o,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_forward_relu__winograd(Array<const float, 4> x, Array<const float, 4> w,
+__global__ void __launch_bounds__(256, RESIDENT) conv2d_forward_relu__winograd(Array<const float, 4> x, Array<const float, 4> w,
                                                                               Array<const float, 1> b, Array<float, 4> y, Window at) {
     convolve(x, w, y, at, [&](int o, float sum) { return relu(b(o) + sum); });
 }
 
 // conv2d.grad_input with stride 1: x̄_{n,c,k,l} = Aᵀ (Σ_o U ⊙ V) A, a convolution of g with the kernel turned by 180° and its two
 // channel axes swapped (the host does both). Thread map: one thread = 8 × 8 of M[e], then four times x̄[n,c,2×2].
-__global__ void __launch_bounds__(256, 2) conv2d_grad_input__winograd(Array<const float, 4> g, Array<const float, 4> turned,
+__global__ void __launch_bounds__(256, RESIDENT) conv2d_grad_input__winograd(Array<const float, 4> g, Array<const float, 4> turned,
                                                                             Array<float, 4> xbar, Window at) {
     convolve(g, turned, xbar, at, [](int, float sum) { return sum; });
 }

@@ -39,6 +39,12 @@ constexpr int FOUR = 4, EIGHT = 8;           // numbers in a piece of 16 bytes; 
 constexpr int PIECES = SLICE / FOUR;         // of a row
 constexpr int ROW = PIECES + 1;              // pieces from a row to the next
 
+// How many blocks share a multiprocessor: as many as its shared memory holds. That is 2 with 128 outputs and 4 with 64, or 3 in the 100 KiB
+// of 8.6, 8.9 and 12.0. With the statistics it is one fewer where the registers of the others would not suffice.
+static constexpr bool SMALL = ARCHITECTURE == 860 || ARCHITECTURE == 890 || ARCHITECTURE >= 1200;
+template <int OUTPUTS> constexpr int RESIDENT = OUTPUTS == 128 ? 2 : SMALL ? 3 : 4;
+template <int OUTPUTS> constexpr int RESIDENT_WITH_STATISTICS = OUTPUTS == 128 ? (ARCHITECTURE >= 1200 ? 1 : 2) : SMALL || ARCHITECTURE >= 1000 ? 3 : 4;
+
 // Moves on to the next tap of the window until c is below C.
 __device__ inline void carry(Term& t, int C, int V) {
     for (; t.c >= C; t.c -= C)
@@ -136,7 +142,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 // conv2d.forward: y_{n,o,i,j} = b_o + Σ_q x[m, q] w[o, q]. Thread map: one thread = 8 × 8 of y[n,o,i,j].
 // OUTPUTS = 64, 128
 template <int OUTPUTS>
-__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+__global__ void __launch_bounds__(2 * OUTPUTS, RESIDENT<OUTPUTS>) conv2d_forward__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
                                                                             Array<const float, 1> b, Array<float, 4> y, Window at,
                                                                             int groups) {
     multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return b(o) + sum; });
@@ -145,7 +151,7 @@ __global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward__as
 // conv2d.forward_relu: y_{n,o,i,j} = max(0, b_o + Σ_q x[m, q] w[o, q]). Thread map: one thread = 8 × 8 of y[n,o,i,j].
 // OUTPUTS = 64, 128
 template <int OUTPUTS>
-__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_relu__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+__global__ void __launch_bounds__(2 * OUTPUTS, RESIDENT<OUTPUTS>) conv2d_forward_relu__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
                                                                                  Array<const float, 1> b, Array<float, 4> y, Window at,
                                                                                  int groups) {
     multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return relu(b(o) + sum); });
@@ -155,7 +161,7 @@ __global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_rel
 // Thread map: one thread = 8 × 8 of y[n,o,i,j].
 // OUTPUTS = 64, 128
 template <int OUTPUTS>
-__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_forward_statistics__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
+__global__ void __launch_bounds__(2 * OUTPUTS, RESIDENT_WITH_STATISTICS<OUTPUTS>) conv2d_forward_statistics__asynchronous(Array<const float, 4> x, Array<const float, 4> w,
                                                                                        Array<const float, 1> b, Array<float, 4> y, Window at,
                                                                                        int groups, Array<float, 2> means, Array<float, 2> spreads) {
     multiply<OUTPUTS>(x, w, y, at, groups, [&](int o, float sum) { return b(o) + sum; }, Slabs{b, means, spreads});

@@ -23,7 +23,7 @@
 // s_w-th column of the result; `turned` has the taps of this class, last tap first. Thread map: one thread = 8 × 8 of x̄[n,c,k,l].
 // OUTPUTS = 64, 128
 template <int OUTPUTS>
-__global__ void __launch_bounds__(2 * OUTPUTS, 256 / OUTPUTS) conv2d_grad_input__asynchronous(
+__global__ void __launch_bounds__(2 * OUTPUTS, RESIDENT<OUTPUTS>) conv2d_grad_input__asynchronous(
     Array<const float, 4> g, Array<const float, 4> turned, Array<float, 4> xbar, Window at, int groups) {
     multiply<OUTPUTS>(g, turned, xbar, at, groups, [](int, float sum) { return sum; });
 }

@@ -17,14 +17,19 @@ def serves(case):
     return is_float32(case) and case.channels_last and case.channels % 4 == 0 and case.outputs % 4 == 0
 
 
-def _grad_input(g, w, *, input_size, stride, padding, dilation, groups):
+def _grad_input(g, w, **options):
+    return by_classes(_cu, "conv2d_grad_input__asynchronous", g, w, **options)
+
+
+def by_classes(module, kernel, g, w, *, input_size, stride, padding, dilation, groups):
+    """x̄, one launch of a kernel for each class of rows and columns (``permuted.parts``)."""
     N, C = g.shape[0], w.shape[1] * groups
     xbar = poisoned(g, (N, C, *input_size))
     outputs = outputs_of_a_tile(C // groups)
-    for part, kernel, at in parts(xbar, w, stride, padding, dilation, groups):
-        grid = tiles(outputs, C // groups, groups, part.size // C, _cu.constant("PIXELS"))
-        arrays = (g, rows_of_weights(kernel), part)
-        _cu.launch("conv2d_grad_input__asynchronous", (grid,), (2 * outputs,), *arrays, at, groups, OUTPUTS=outputs)
+    for part, turned, at in parts(xbar, w, stride, padding, dilation, groups):
+        grid = tiles(outputs, C // groups, groups, part.size // C, module.constant("PIXELS"))
+        arrays = (g, rows_of_weights(turned), part)
+        module.launch(kernel, (grid,), (2 * outputs,), *arrays, at, groups, OUTPUTS=outputs)
     return xbar
 
 

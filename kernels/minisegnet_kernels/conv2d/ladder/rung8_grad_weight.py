@@ -18,15 +18,20 @@ BUSY = 264
 _LEAST = 128
 
 
-def _grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
+def _grad_weight(g, x, **options):
+    return by_slabs(_cu, "conv2d_grad_weight__asynchronous", g, x, **options)
+
+
+def by_slabs(module, kernel, g, x, *, kernel_size, stride, padding, dilation, groups):
+    """w̄: a kernel computes the slabs, which are then added."""
     (N, O, P, Q), C = g.shape, x.shape[1] // groups
     wbar = poisoned(g, (O, C, *kernel_size))
-    grid = groups * blocks(O // groups, _cu.constant("ROWS")) * blocks(C * prod(kernel_size), _cu.constant("TERMS"))
-    share = _share(N * P * Q, grid, _cu.constant("DEPTH"))
+    grid = groups * blocks(O // groups, module.constant("ROWS")) * blocks(C * prod(kernel_size), module.constant("TERMS"))
+    share = _share(N * P * Q, grid, module.constant("DEPTH"))
     count = blocks(N * P * Q, share)
     parts = poisoned(g, (count * O * prod(kernel_size) * C,)).reshape(count * O, *kernel_size, C).transpose(0, 3, 1, 2)
     at = window(stride, padding, dilation)
-    _cu.launch("conv2d_grad_weight__asynchronous", (grid * count,), (_cu.constant("THREADS"),), g, x, parts, at, groups, share)
+    module.launch(kernel, (grid * count,), (module.constant("THREADS"),), g, x, parts, at, groups, share)
     return add_slabs(parts, wbar)
 
 

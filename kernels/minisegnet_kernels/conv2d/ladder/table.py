@@ -13,6 +13,8 @@ from . import (
     rung7_tf32_tuned,
     rung8_grad_input,
     rung8_grad_weight,
+    rung8_register_tile_grad_input,
+    rung8_register_tile_grad_weight,
     rung8_tf32_grad_input,
     rung8_tf32_grad_weight,
 )
@@ -28,6 +30,8 @@ RUNGS: tuple[Rung, ...] = (
     *rung5_asynchronous.RUNGS,
     *rung6_tf32.RUNGS,
     *rung7_tf32_tuned.RUNGS,
+    *rung8_register_tile_grad_input.RUNGS,
+    *rung8_register_tile_grad_weight.RUNGS,
     *rung8_grad_input.RUNGS,
     *rung8_grad_weight.RUNGS,
     *rung8_tf32_grad_input.RUNGS,
