@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("minisegnet", "numpy", "numba", "llvmlite", "pillow", "matplotlib", "tqdm", "safetensors")
-_EXTRAS = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch")
+#: Packages that bring the module cupy; only one of them can be installed.
+_CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy-cuda11x", "cupy")
+_EXTRAS = ("numba-cuda", *_CUPY, "torch")
 
 
 @dataclass
@@ -32,16 +35,42 @@ class Diagnosis:
     __repr__ = __str__
 
 
-def doctor() -> Diagnosis:
+def doctor(gpu: str | None = None) -> Diagnosis:
     """Look at Python, packages, backends, GPU and CPU.
+
+    Parameters
+    ----------
+    gpu : str, optional
+        An architecture such as ``"sm_75"`` (a T4). Shows which kernels convolutions run on this GPU, which need not be here. By
+        default the GPUs of this machine are shown.
 
     Returns
     -------
     Diagnosis
         To be printed. Nothing is changed, and the GPU is only asked for its name, through the driver.
+
+    Raises
+    ------
+    ValueError
+        If `gpu` does not name an architecture.
     """
+    from minisegnet_kernels.cuda.nvrtc import capability
+
+    found = _devices()
+    if gpu is not None:
+        shown = [capability(gpu)]
+    else:
+        shown = sorted({(int(major), int(minor)) for device in found for major, minor in re.findall(r"(\d+)\.(\d+)$", device)})
     return Diagnosis(
-        {"Python": _python(), "Packages": _packages(), "Backends": _backends(), "GPU": _gpu(), "CPU": _cpu(), "Numba": _numba()}
+        {
+            "Python": _python(),
+            "Packages": _packages(),
+            "Backends": _backends(),
+            "GPU": _gpu(found),
+            **{f"Convolutions on a GPU of compute capability {c[0]}.{c[1]}": _convolutions(c) for c in shown},
+            "CPU": _cpu(),
+            "Numba": _numba(),
+        }
     )
 
 
@@ -82,15 +111,48 @@ def _backends() -> list[tuple[str, str]]:
     return [*rows, ("default", f"{backends.current('cpu')} on a CPU, {backends.current('cuda')} on a GPU")]
 
 
-def _gpu() -> list[tuple[str, str]]:
+def _devices() -> list[str]:
+    """A line for each GPU, as its driver describes it: name, driver, memory, compute capability."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,compute_cap", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip().splitlines()
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip().splitlines()
     except (OSError, subprocess.SubprocessError):
+        return []
+
+
+def _gpu(devices: list[str]) -> list[tuple[str, str]]:
+    if not devices:
         return [("driver", "no NVIDIA driver answers (nvidia-smi); everything runs on the CPU")]
-    cupy = _version("cupy-cuda12x") or _version("cupy-cuda13x")
-    rows = [(f"device {k}", line) for k, line in enumerate(found)]
-    return [*rows, ("cupy", cupy or 'missing: pip install "minisegnet[cuda12]" (or cuda13, as the driver has it)')]
+    cupy = [f"{name} {found}" for name in _CUPY if (found := _version(name))]
+    rows = [(f"device {k}", line) for k, line in enumerate(devices)]
+    if len(cupy) > 1:
+        return [*rows, ("cupy", f"{len(cupy)} packages with the same files, {' and '.join(cupy)}: uninstall all of them but one")]
+    return [*rows, ("cupy", cupy[0] if cupy else 'missing: pip install ".[cuda12]" in the clone (or ".[cuda13]", as the driver has it)')]
+
+
+def _convolutions(capability: tuple[int, int]) -> list[tuple[str, str]]:
+    """The rung of the ladder that each typical layer goes to on a GPU, and the rungs that this GPU cannot run."""
+    from minisegnet_kernels import backends
+    from minisegnet_kernels.conv2d import kernel
+    from minisegnet_kernels.conv2d.ladder import RUNGS
+    from minisegnet_kernels.cuda.nvrtc import ARCHITECTURES
+
+    tf32 = backends.tf32_allowed()
+    by_equation = {e: kernel.routes(e, {"this": (capability, tf32)}) for e in kernel.RULE}
+    name = f"sm_{capability[0]}{capability[1]}"
+    tested = f"the kernels are compiled for {name} by the tests" if name in ARCHITECTURES else f"no test compiles the kernels for {name}"
+    lacking = [rung for rung in RUNGS if rung.capability > capability]
+    rows = [("compiled", tested)]
+    for needed in sorted({rung.capability for rung in lacking}):
+        names = sorted({f"{rung.label} {rung.name}" for rung in lacking if rung.capability == needed})
+        rows.append(("passed over", f"{', '.join(names)}: their instructions need compute capability {needed[0]}.{needed[1]}"))
+    if capability >= (8, 0):
+        rows.append(("TF32", "allowed; backend.allow_tf32(False) forbids it" if tf32 else "forbidden by backend.allow_tf32(False)"))
+    rows.append(("layer", "forward; input gradient; weight gradient"))
+    for layer in next(iter(by_equation.values())):
+        rungs = (routes[layer]["this"] for routes in by_equation.values())
+        rows.append((layer, "; ".join(f"{rung.label} {rung.name}" for rung in rungs)))
+    return rows
 
 
 def _cpu() -> list[tuple[str, str]]:

@@ -10,11 +10,13 @@ from .common import add_command
 EXAMPLES = """\
   minisegnet doctor
       add the output to a bug report
+  minisegnet doctor --gpu sm_75
+      also show which kernels convolutions run on a T4, which need not be here
 """
 
 
 def add(subparsers: Any) -> None:
-    add_command(
+    command = add_command(
         subparsers,
         "doctor",
         "show what runs on this machine",
@@ -22,10 +24,13 @@ def add(subparsers: Any) -> None:
         EXAMPLES,
         run,
     )
+    command.add_argument(
+        "--gpu", metavar="SM", help="architecture of a GPU, such as sm_75, sm_80, sm_89 or sm_90: show which kernels convolutions run on it"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from ..doctor import doctor
 
-    print(doctor())
+    print(doctor(args.gpu))
     return 0

@@ -77,7 +77,7 @@ def test_the_command_writes_what_it_counted(tmp_path, capsys):
     if find_spec("cuda"):  # with NVRTC: the registers are those of the compile check
         table = json.loads((Path(__file__).parents[2] / "docs/benchmarks/compiled.json").read_text())["kernels"][
             "conv2d/ladder/rung2_tile.cu"
-        ]
+        ]["instances"]
         known = {(c["kernel"], c["architecture"]): c["registers"] for c in table}
         (kernel,) = count["kernels"]
         assert kernel["name"] == "conv2d_forward__tile<float>" and kernel["registers"] == known[kernel["name"], "sm_90"]

@@ -21,6 +21,12 @@ _ZEROS = "the step too many brings zeros, and adds them"
 _NOBODY = "a step too many is brought, of zeros, and nobody reads it"
 _FEW = "it is only compared with numbers r < OUTPUTS"
 _PIPELINE = {("tf32_pipeline.cuh", "step >= steps"): _NOBODY}
+_SPLIT = {
+    ("split_reduction.cuh", "m0 + DEPTH < end"): _NOBODY,
+    ("split_reduction.cuh", "min(q0 + q_piece * FOUR, terms - FOUR) [first]"): (
+        "a term past the last is not written, and of its cell it is asked as of any other whether it lies inside"
+    ),
+}
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "rung2_tile": {
         ("rung2_tile.cu", "c0 < C"): "the step too many has min(channels, 0) channels: nothing is staged, nothing is added",
@@ -33,12 +39,9 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "rung6_tf32": {("rung6_tf32.cu", "first < K"): _ZEROS},
     "rung7_tf32_tuned": {**_PIPELINE, ("statistics.cuh", "r < count [always]"): "in this rung the sums of pixels past the last are zeros"},
     "rung8_grad_input": {("rung5_asynchronous.cu", "q0 + SLICE < terms"): _NOBODY},
-    "rung8_grad_weight": {
-        ("rung8_grad_weight.cu", "m0 + DEPTH < end"): _NOBODY,
-        ("rung8_grad_weight.cu", "min(q0 + q_piece * FOUR, terms - FOUR) [first]"): (
-            "a term past the last is not written, and of its cell it is asked as of any other whether it lies inside"
-        ),
-    },
+    "rung8_grad_weight": _SPLIT,
+    "rung8_register_tile_grad_input": {("rung4_register_tile.cu", "q0 < terms"): _ZEROS},
+    "rung8_register_tile_grad_weight": _SPLIT,
     "rung8_tf32_grad_input": _PIPELINE,
     "rung8_tf32_grad_weight": {
         ("rung8_tf32_grad_weight.cu", "step >= steps"): _NOBODY,

@@ -135,10 +135,13 @@ def chosen(equation, **described):
     return choose(*examples.described(equation, **described)) if equation in examples.RUNGS_OF else None
 
 
-def routes(equation):
-    """Which rung typical layers go to on which GPU: {layer: {GPU: Rung}}; empty if the equation has one program."""
+def routes(equation, gpus=None):
+    """Which rung typical layers go to on which GPU: {layer: {GPU: Rung}}; empty if the equation has one program.
+
+    `gpus` is {name: (compute capability, whether TF32 is allowed)}, by default `examples.GPUS`.
+    """
     if equation not in examples.RUNGS_OF:
         return {}
     cases = {layer: examples.described(equation, **words)[0] for layer, words in examples.LAYERS.items()}
     rung = lambda case, capability, tf32: _by_rule(case, capability, tf32 and capability >= (8, 0))
-    return {layer: {gpu: rung(case, *needs) for gpu, needs in examples.GPUS.items()} for layer, case in cases.items()}
+    return {layer: {gpu: rung(case, *needs) for gpu, needs in (gpus or examples.GPUS).items()} for layer, case in cases.items()}

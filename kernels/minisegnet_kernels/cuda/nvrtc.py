@@ -4,22 +4,39 @@ NVRTC is NVIDIA's compiler as a library; it needs no driver. It compiles every t
 assembler reports registers, shared memory and two numbers that must be zero: spills (values that found no register) and
 the stack frame (an array indexed at run time).
 
+A kernel whose instructions a GPU does not have is not compiled for it; `least_capability` finds them in the source.
+
 Needs ``pip install cuda-bindings nvidia-cuda-nvrtc-cu12``, which the extra ``test`` brings.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from .source import Source, read
+from .gpu import OPTIONS
+from .source import Source, read, without_comments
 
-#: What must compile: Ampere and Hopper.
-ARCHITECTURES = ("sm_80", "sm_90")
+#: The GPUs that people have, by compute capability, and one of each.
+ARCHITECTURES = {
+    "sm_75": "T4",
+    "sm_80": "A100",
+    "sm_86": "RTX 3090",
+    "sm_89": "RTX 4090",
+    "sm_90": "H100",
+    "sm_100": "B200",
+    "sm_120": "RTX 5090",
+}
 ROOT = Path(__file__).parents[1]
+#: Instructions that not every GPU has, and the compute capability from which on there are any.
+_INSTRUCTIONS = {"cp.async": (8, 0), ".tf32": (8, 0)}
+#: What CuPy adds to the options of every kernel.
+_ADDED = "-ftz=true"
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,33 @@ def files() -> list[Path]:
     return sorted(ROOT.glob("*/**/*.cu"))
 
 
+def capability(architecture: str) -> tuple[int, int]:
+    """``"sm_75"`` → (7, 5).
+
+    Raises
+    ------
+    ValueError
+        If this is not the name of an architecture.
+    """
+    digits = re.fullmatch(r"sm_(\d+)(\d)", architecture)
+    if not digits:
+        raise ValueError(f"no architecture {architecture!r}: write sm_ and the compute capability without its point, such as sm_75 for 7.5")
+    return int(digits[1]), int(digits[2])
+
+
+def least_capability(source: Source) -> tuple[int, int]:
+    """The least compute capability of a GPU that has the instructions of a file; (0, 0) if every GPU has them."""
+    text = without_comments(source.whole())
+    return max((least for instruction, least in _INSTRUCTIONS.items() if instruction in text), default=(0, 0))
+
+
+def architectures(source: Source) -> list[str]:
+    """Those of `ARCHITECTURES` that a file is compiled for."""
+    return [a for a in ARCHITECTURES if capability(a) >= least_capability(source)]
+
+
 def compile_file(source: Source, architecture: str) -> list[Compiled]:
-    """Compile all instances of a file.
+    """Compile all instances of a file with the options that it runs with.
 
     Raises
     ------
@@ -72,7 +114,7 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
     try:
         for name in names:
             nvrtc.nvrtcAddNameExpression(program, name.encode())
-        options = [f"-arch={architecture}".encode(), b"-std=c++17", b"-ftz=true", b"--ptxas-options=-v"]
+        options = [o.encode() for o in (*OPTIONS, f"-arch={architecture}", _ADDED, "--ptxas-options=-v")]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         _, size = nvrtc.nvrtcGetProgramLogSize(program)
         text = b" " * size
@@ -102,31 +144,70 @@ def _read_log(log: str, name: str, lowered: str, architecture: str) -> Compiled:
     )
 
 
+# --- the committed table -------------------------------------------------------------------------------
+
+
+def name_of(path: Path) -> str:
+    """The name of a file in the table: ``conv2d/kernel.cu``."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def fingerprint(source: Source) -> str:
+    """A hash of what is compiled and how: the code without comments and blanks, the options, the architectures."""
+    # The instances are listed in comments.
+    instances = [kernel.expression(i) for kernel in source.kernels.values() for i in kernel.instances()]
+    code = "".join(re.sub(r"^#line.*$", "", without_comments(source.whole()), flags=re.M).split())
+    return hashlib.sha256(repr((code, instances, OPTIONS, _ADDED, architectures(source))).encode()).hexdigest()[:16]
+
+
+def table(paths: list[Path], known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What was compiled, by file: a fingerprint, and a row for each instance and architecture.
+
+    Parameters
+    ----------
+    paths : list of Path
+    known : dict, optional
+        An earlier table. Files with the same fingerprint, compiled by the same NVRTC, are taken from it.
+    """
+    version, found = _version(), {}
+    old = known["kernels"] if known and known["nvrtc"] == version else {}
+    for path in paths:
+        source, name = read(path), name_of(path)
+        entry = old.get(name, {})
+        if entry.get("fingerprint") != fingerprint(source):
+            rows = [asdict(c) for a in architectures(source) for c in compile_file(source, a)]
+            entry = {"fingerprint": fingerprint(source), "instances": rows}
+        found[name] = entry
+    return {"nvrtc": version, "kernels": found}
+
+
 def _version() -> str:
     from cuda.bindings import nvrtc
 
     return ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
 
 
-def table(paths: list[Path]) -> dict[str, list[dict]]:
-    """What was compiled, by file: one entry for each instance and architecture."""
-    return {str(path.relative_to(ROOT)): [asdict(c) for a in ARCHITECTURES for c in compile_file(read(path), a)] for path in paths}
+def _written(compiled: dict[str, Any]) -> str:
+    """As JSON, a line for each instance."""
+    files = []
+    for name, entry in compiled["kernels"].items():
+        rows = ",\n  ".join(map(json.dumps, entry["instances"]))
+        files.append(f' {json.dumps(name)}: {{"fingerprint": "{entry["fingerprint"]}", "instances": [\n  {rows}\n ]}}')
+    return f'{{"nvrtc": {json.dumps(compiled["nvrtc"])}, "kernels": {{\n' + ",\n".join(files) + "\n}}\n"
 
 
 def main(arguments: list[str]) -> int:
-    """``[--json FILE] [PATH...]``: print the table, and write it."""
-    target = arguments[arguments.index("--json") + 1] if "--json" in arguments else None
+    """``[--json FILE] [PATH...]``: print the table, and write it. What FILE already has of the same code is not compiled again."""
+    target = Path(arguments[arguments.index("--json") + 1]) if "--json" in arguments else None
     chosen = [Path(a).resolve() for a in arguments if a.endswith(".cu")] or files()
-    compiled = table(chosen)
+    compiled = table(chosen, json.loads(target.read_text()) if target and target.exists() else None)
+    rows = [row for entry in compiled["kernels"].values() for row in entry["instances"]]
     print(f"{'kernel':78} {'arch':6} {'registers':>9} {'shared':>7} {'stack':>6} {'spills':>6}")
-    for entries in compiled.values():
-        for c in entries:
-            print(f"{c['kernel']:78} {c['architecture']:6} {c['registers']:9} {c['shared']:7} {c['stack']:6} {c['spills']:6}")
+    for c in rows:
+        print(f"{c['kernel']:78} {c['architecture']:6} {c['registers']:9} {c['shared']:7} {c['stack']:6} {c['spills']:6}")
     if target:
-        rows = {name: "[\n  " + ",\n  ".join(map(json.dumps, entries)) + "\n ]" for name, entries in compiled.items()}
-        body = ",\n".join(f" {json.dumps(name)}: {text}" for name, text in rows.items())
-        Path(target).write_text(f'{{"nvrtc": {json.dumps(_version())}, "kernels": {{\n{body}\n}}}}\n')
-    return 1 if any(c["stack"] or c["spills"] for entries in compiled.values() for c in entries) else 0
+        target.write_text(_written(compiled))
+    return 1 if any(c["stack"] or c["spills"] for c in rows) else 0
 
 
 if __name__ == "__main__":

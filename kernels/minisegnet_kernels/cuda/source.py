@@ -113,7 +113,7 @@ class Source:
     @cached_property
     def constants(self) -> dict[str, int]:
         """Every ``constexpr int`` at the top level of the file and of its includes, by name."""
-        return _constants(_without_comments(self.whole()))
+        return _constants(without_comments(self.whole()))
 
 
 @cache
@@ -124,19 +124,19 @@ def read(path: Path) -> Source:
 
 def parse(path: Path, text: str) -> Source:
     """Find the kernels and structs of a text whose includes are relative to `path`."""
-    bare = _without_comments(text)
+    bare = without_comments(text)
     kernels = {}
     pattern = r"(?:template\s*<([^>]*)>\s*)?__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)"
     for match in re.finditer(pattern, bare):
         template, name, parameters = match.groups()
         comments = _comments_above(text, name)
         kernels[name] = Kernel(name, _template(template or "", comments, name), _parameters(parameters))
-    everything = _without_comments(_expanded(path, text, set()))
+    everything = without_comments(_expanded(path, text, set()))
     structs = {m[1]: _struct(m[2]) for m in re.finditer(r"(?<!>\n)struct (\w+) \{([^}]*)\};", everything)}
     return Source(path, text, kernels, structs)
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     return re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), text)
 
 

@@ -20,7 +20,7 @@ RUNGS_OF = {
 #: GPUs that differ for the rule: compute capability, and whether TF32 is allowed.
 GPUS = {
     "T4 (7.5)": ((7, 5), True),
-    "A100 and newer (8.0)": ((8, 0), True),
+    "A100 (8.0), RTX 4090 (8.9), H100 (9.0)": ((8, 0), True),
     "the same in float32": ((8, 0), False),
 }
 #: Layers that segmentation networks have.
