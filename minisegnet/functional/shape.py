@@ -242,7 +242,7 @@ def _move(a: Any, device: str) -> Any:
     except ImportError as error:
         from minisegnet_kernels.backends import BackendError
 
-        raise BackendError('device "cuda" needs CuPy: pip install "minisegnet[cuda12]"') from error
+        raise BackendError('device "cuda" needs CuPy: pip install ".[cuda12]" in the clone') from error
     return cupy.asarray(a)
 
 

@@ -1,4 +1,7 @@
-"""Whatever the rule sends to a GPU has been compiled for it: seven GPUs, many cases, both layouts, with TF32 and without."""
+"""Whatever the rule sends to a GPU has been compiled for it: seven GPUs, many cases, both layouts, with TF32 and without.
+
+``python tests/cuda/test_rule_compiled.py`` prints the table of docs/ladder.md.
+"""
 
 import json
 from functools import cache
@@ -11,7 +14,7 @@ from support.ladder import CASES
 from minisegnet import models, trace
 from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import RUNGS, Case
+from minisegnet_kernels.conv2d.ladder import RUNGS, Case, examples
 from minisegnet_kernels.cuda import nvrtc
 
 TABLE = json.loads((Path(__file__).parents[2] / "docs" / "benchmarks" / "compiled.json").read_text())["kernels"]
@@ -102,3 +105,24 @@ def test_the_gpus_of_a_column_of_the_tables_have_the_same_rungs():
                     with backends.allow_tf32(tf32):
                         found = {kernel.choose(case, nvrtc.capability(a)).name for a in nvrtc.ARCHITECTURES if a != "sm_75"}
                     assert len(found) == 1
+
+
+# --- the table in docs/ladder.md -------------------------------------------------------------------------
+
+
+def table():
+    """Which rung typical layers go to, forward, for the input gradient and for the weight gradient."""
+    by_equation = [kernel.routes(equation) for equation in EQUATIONS]
+    lines = [f"| layer | {' | '.join(examples.GPUS)} |", f"|---|{'---|' * len(examples.GPUS)}"]
+    for layer in examples.LAYERS:
+        cells = ("; ".join(f"{routes[layer][gpu].label} {routes[layer][gpu].name}" for routes in by_equation) for gpu in examples.GPUS)
+        lines.append(f"| {layer} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_page_of_the_ladder_shows_what_the_rule_says():
+    assert table() in (Path(__file__).parents[2] / "docs" / "ladder.md").read_text(encoding="utf-8"), "it is what this file prints"
+
+
+if __name__ == "__main__":
+    print(table())
