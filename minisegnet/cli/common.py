@@ -75,7 +75,9 @@ def require_gpu() -> None:
     try:
         import cupy  # noqa: F401
     except ImportError as error:
-        raise backends.BackendError(f'a GPU is here, but CuPy is not ({error}): pip install ".[cuda12]" in the clone, or ".[cuda13]"') from error
+        raise backends.BackendError(
+            f'a GPU is here, but CuPy is not ({error}): pip install ".[cuda12]" in the clone, or ".[cuda13]"'
+        ) from error
 
 
 def _read_classes(given: str) -> int | list[str]:
