@@ -132,12 +132,11 @@ def _gpu(devices: list[str]) -> list[tuple[str, str]]:
 
 def _convolutions(capability: tuple[int, int]) -> list[tuple[str, str]]:
     """The rung of the ladder that each typical layer goes to on a GPU, and the rungs that this GPU cannot run."""
-    from minisegnet_kernels import backends
     from minisegnet_kernels.conv2d import kernel
-    from minisegnet_kernels.conv2d.ladder import RUNGS
+    from minisegnet_kernels.conv2d.ladder import RUNGS, tf32_allowed
     from minisegnet_kernels.cuda.nvrtc import ARCHITECTURES
 
-    tf32 = backends.tf32_allowed()
+    tf32 = tf32_allowed()
     by_equation = {e: kernel.routes(e, {"this": (capability, tf32)}) for e in kernel.RULE}
     name = f"sm_{capability[0]}{capability[1]}"
     tested = f"the kernels are compiled for {name} by the tests" if name in ARCHITECTURES else f"no test compiles the kernels for {name}"
@@ -147,7 +146,7 @@ def _convolutions(capability: tuple[int, int]) -> list[tuple[str, str]]:
         names = sorted({f"{rung.label} {rung.name}" for rung in lacking if rung.capability == needed})
         rows.append(("passed over", f"{', '.join(names)}: their instructions need compute capability {needed[0]}.{needed[1]}"))
     if capability >= (8, 0):
-        rows.append(("TF32", "allowed; backend.allow_tf32(False) forbids it" if tf32 else "forbidden by backend.allow_tf32(False)"))
+        rows.append(("TF32", "allowed; ms.backend.allow_tf32(False) forbids it" if tf32 else "forbidden by ms.backend.allow_tf32(False)"))
     rows.append(("layer", "forward; input gradient; weight gradient"))
     for layer in next(iter(by_equation.values())):
         rungs = (routes[layer]["this"] for routes in by_equation.values())

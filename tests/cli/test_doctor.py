@@ -4,9 +4,8 @@ from importlib import import_module
 
 import pytest
 
-from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import RUNGS, examples
+from minisegnet_kernels.conv2d.ladder import RUNGS, allow_tf32, examples
 
 doctor = import_module("minisegnet.doctor")
 SECTION = "Convolutions on a GPU of compute capability {}"
@@ -22,7 +21,7 @@ def said(gpu):
 @pytest.mark.parametrize(("gpu", "capability"), [("sm_75", (7, 5)), ("sm_89", (8, 9)), ("sm_120", (12, 0))])
 @pytest.mark.parametrize("tf32", [False, True])
 def test_it_says_what_the_rule_says(gpu, capability, tf32):
-    with backends.allow_tf32(tf32):
+    with allow_tf32(tf32):
         title, rows, layers = said(gpu)
         for layer, text in layers:
             cases = (examples.described(equation, **examples.LAYERS[layer])[0] for equation in kernel.RULE)

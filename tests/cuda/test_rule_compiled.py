@@ -12,9 +12,8 @@ import pytest
 from support.ladder import CASES
 
 from minisegnet import models, trace
-from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import RUNGS, Case, examples
+from minisegnet_kernels.conv2d.ladder import RUNGS, Case, allow_tf32, examples
 from minisegnet_kernels.cuda import nvrtc
 
 TABLE = json.loads((Path(__file__).parents[2] / "docs" / "benchmarks" / "compiled.json").read_text())["kernels"]
@@ -61,7 +60,7 @@ def refused(geometries, architecture):
                 for last in (True, False):
                     for tf32 in (True, False):
                         case = Case(equation, tuple(x), tuple(w), **options, dtype=np.dtype(dtype), channels_last=last)
-                        with backends.allow_tf32(tf32):
+                        with allow_tf32(tf32):
                             rung = kernel.choose(case, nvrtc.capability(architecture))
                         rungs.add((rung.label, rung.name))
                         source = rung.module.source
@@ -102,7 +101,7 @@ def test_the_gpus_of_a_column_of_the_tables_have_the_same_rungs():
             for last in (True, False):
                 case = Case(equation, x, w, **options, dtype=np.dtype("float32"), channels_last=last)
                 for tf32 in (True, False):
-                    with backends.allow_tf32(tf32):
+                    with allow_tf32(tf32):
                         found = {kernel.choose(case, nvrtc.capability(a)).name for a in nvrtc.ARCHITECTURES if a != "sm_75"}
                     assert len(found) == 1
 
