@@ -145,7 +145,7 @@ def _bare(kind: Any) -> Any:
 
 
 def as_array(data: Any) -> Any:
-    """An array as it is; of anything else a NumPy array, in which Python floats are float32."""
+    """An array unchanged; anything else as a NumPy array, in which Python floats are float32."""
     if isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__"):
         return data
     array = np.asarray(data)

@@ -163,7 +163,7 @@ def norm(a, p="fro", dim=None, keepdim=False, dtype=None):
     ----------
     a : Tensor
     p : float, inf, -inf or "fro"
-        "fro" is 2; 0 counts what is not zero; inf and −inf are the largest and smallest absolute value.
+        "fro" is 2; 0 counts the elements that are not zero; inf and −inf are the largest and smallest absolute value.
     dim : int or tuple of int, optional
     keepdim : bool
     dtype : dtype, optional
@@ -172,7 +172,7 @@ def norm(a, p="fro", dim=None, keepdim=False, dtype=None):
     Raises
     ------
     ValueError
-        If `p` is no such number.
+        If `p` is none of these.
     """
     if not isinstance(p, int | float) and p not in ("fro", None):
         raise ValueError(f'norm: expected p = a number, inf, -inf or "fro", got {p!r}')

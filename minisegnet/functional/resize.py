@@ -41,7 +41,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         Bilinear only. True: the centres of the corner pixels stay where they are. False or None:
         the outer edges of the corner pixels stay where they are.
     recompute_scale_factor : bool, optional
-        Where H · scale_factor is no whole number, row i of the output lies at ``i / scale_factor``; with True it lies at
+        If H · scale_factor is not a whole number, row i of the output lies at ``i / scale_factor``; with True it lies at
         ``i · H / P``, computed from the two sizes.
 
     Returns

@@ -42,7 +42,7 @@ class Step:
         Floating-point operations of the equations that the step runs, as `minisegnet_kernels.cost` counts them; 0 for
         plain array arithmetic, such as an addition of two maps.
     multiply_adds : int
-        Those of convolutions, each of which is two of the operations.
+        The multiply-adds of convolutions. Each counts as two operations.
     bytes : int
         Memory of the output; 0 for a view.
     receptive_field : (rows, columns) or None

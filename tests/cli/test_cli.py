@@ -153,11 +153,11 @@ def test_options_that_a_layout_decides_are_refused(folder, tmp_path, capsys):
     for name, options, words in (
         ("voc", ["--classes", 3, "--ignore-index", 0], "--classes, --ignore-index: .*is Pascal VOC, whose layout decides this"),
         ("voc", ["--boundary"], "--boundary: .*Pascal VOC"),
-        ("voc", ["--split", "trainval"], "--split trainval: 1 of its images are in 'val', too, which is held out"),
+        ("voc", ["--split", "trainval"], "--split trainval: 1 of its images are also in 'val', which is held out"),
         ("voc", ["--split", "tset"], "no split 'tset' here; there are train, trainval, val"),
         ("dsb", ["--split", "all"], "--split: .*Data Science Bowl 2018"),
-        ("data", ["--split", "val"], "--split val: .*is no published data set"),
-        ("dsb/stage1_train/0000000000000000/masks", [], "no layout that is known"),
+        ("data", ["--split", "val"], "--split val: .*is not a published data set"),
+        ("dsb/stage1_train/0000000000000000/masks", [], "not a known layout"),
     ):
         message = refused(capsys, tmp_path, "train", "--data", tmp_path / name, *options, *TINY, "--out", tmp_path / "run")
         assert re.search(words, message), message
