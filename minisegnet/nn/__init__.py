@@ -10,7 +10,7 @@ from .convolution import Conv2d, ConvTranspose2d
 from .folding import fold
 from .geometry import Flatten, ReflectionPad2d, Upsample, ZeroPad2d
 from .linear import Linear
-from .loss import CrossEntropyLoss, MSELoss
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from .module import Module
 from .normalisation import BatchNorm2d, LocalResponseNorm
 from .parameter import Buffer, Parameter
@@ -19,6 +19,7 @@ from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d, Weigh
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm2d",
     "Buffer",
     "Conv2d",

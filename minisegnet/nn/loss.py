@@ -1,4 +1,4 @@
-"""The loss of a segmentation network, as a module."""
+"""The losses of PyTorch that a segmentation network uses, as modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import numpy as np
 from .. import functional as F
 from ..tensor import Tensor
 from .module import Module
+
+
+def _tensor(weight: Any) -> Tensor | None:
+    """A weight as a tensor; a list of numbers becomes float32."""
+    if weight is None or isinstance(weight, Tensor):
+        return weight
+    return Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
 
 
 class CrossEntropyLoss(Module):
@@ -38,10 +45,8 @@ class CrossEntropyLoss(Module):
             raise ValueError(f'reduction={reduction!r}: expected "mean", "sum" or "none"')
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing}")
-        if weight is not None and not isinstance(weight, Tensor):
-            weight = Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
         self.weight: Tensor | None
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", _tensor(weight))
         self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -57,6 +62,40 @@ class CrossEntropyLoss(Module):
 
     def extra_repr(self) -> str:
         return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, label_smoothing={self.label_smoothing}"
+
+
+class BCEWithLogitsLoss(Module):
+    """The binary cross-entropy of a score's sigmoid. See `functional.binary_cross_entropy_with_logits`.
+
+    Parameters
+    ----------
+    weight : Tensor or array, optional
+        The weight of each element; broadcast to the scores.
+    reduction : {"mean", "sum", "none"}
+    pos_weight : Tensor or array, optional
+        The weight of the positive class; broadcast to the scores: (C, 1, 1) for one weight a channel.
+
+    Raises
+    ------
+    ValueError
+        If the reduction is unknown, or scores and target differ in shape.
+    """
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f'reduction={reduction!r}: expected "mean", "sum" or "none"')
+        self.weight: Tensor | None
+        self.pos_weight: Tensor | None
+        self.register_buffer("weight", _tensor(weight))
+        self.register_buffer("pos_weight", _tensor(pos_weight))
+        self.reduction = reduction
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The loss of scores (logits) for a target of the same shape: probabilities of the positive class."""
+        return F.binary_cross_entropy_with_logits(scores, target, weight=self.weight, reduction=self.reduction, pos_weight=self.pos_weight)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"
 
 
 class MSELoss(Module):

@@ -242,6 +242,7 @@ def test_other_errors_pass_untouched():
         (lambda: nn.Conv2d(3, 4, 3, padding="full"), "padding='full'.*same"),
         (lambda: nn.Dropout(1.5), "between 0 and 1, got 1.5"),
         (lambda: nn.ZeroPad2d((1, 2)), "left, right, top, bottom"),
+        (lambda: nn.BCEWithLogitsLoss(reduction="average"), "reduction=.average.*mean"),
         (lambda: nn.CrossEntropyLoss(reduction="average"), "reduction='average'.*mean"),
         (lambda: nn.CrossEntropyLoss(label_smoothing=2), "label_smoothing"),
         (lambda: nn.init.fans(tensor([1.0])), "at least two axes"),

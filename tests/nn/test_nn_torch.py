@@ -179,3 +179,20 @@ def test_initial_values_have_pytorchs_spread(name, shape):
     getattr(torch.nn.init, name)(theirs)
     assert abs(ours.array.std() / theirs.numpy().std() - 1) < 0.06
     assert abs(np.abs(ours.array).max() / np.abs(theirs.numpy()).max() - 1) < 0.3
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_binary_loss_is_pytorchs(reduction, weighted):
+    rng = np.random.default_rng(5)
+    scores, target = rng.normal(size=(2, 3, 4, 5)), rng.random((2, 3, 4, 5))
+    weights = {"weight": rng.random((4, 5)), "pos_weight": rng.random((3, 1, 1))} if weighted else {}
+    ours = nn.BCEWithLogitsLoss(**weights, reduction=reduction)
+    theirs = torch.nn.BCEWithLogitsLoss(**{k: torch.from_numpy(w) for k, w in weights.items()}, reduction=reduction)
+    assert set(ours.state_dict()) == set(theirs.state_dict())
+    x, x_torch = Tensor(scores, requires_grad=True), torch.from_numpy(scores).requires_grad_()
+    loss, expected = ours(x, Tensor(target)), theirs(x_torch, torch.from_numpy(target))
+    np.testing.assert_allclose(loss.detach().numpy(), expected.detach().numpy(), rtol=1e-12)
+    loss.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), x_torch.grad.numpy(), rtol=1e-10, atol=1e-14)
