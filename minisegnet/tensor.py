@@ -52,7 +52,7 @@ class Node:
     def __init__(self, owner: Tensor, name: str = "leaf", inputs: tuple = (), pullback: Callable | None = None):
         self.owner = weakref.ref(owner)
         self.name, self.inputs, self.pullback = name, inputs, pullback
-        self.shape, self.dtype = owner.shape, owner.dtype
+        self.shape, self.dtype = owner.array.shape, owner.array.dtype
         self.serial = next(_serials)
         self.hooks: dict[int, Callable] = {}
         self.versions: list[tuple[Memory, int, tuple]] = []
@@ -308,14 +308,17 @@ def differentiable(function: Callable) -> Callable:
         if recording.ANOMALY.get() and has_nan(value):
             raise FloatingPointError(f"{function.__name__} made a NaN; it was called at {recording.caller()}")
         if recording.RECORDING.get() and result.dtype.kind == "f":
-            nodes = tuple(_node_of(a) if isinstance(a, Tensor) and a._requires_grad else None for a in args)
-            if any(nodes):
+            nodes = tuple([_node_of(a) if isinstance(a, Tensor) and a._requires_grad else None for a in args])
+            if nodes.count(None) < len(nodes):
                 result._requires_grad = True
                 result._node = Node(result, function.__name__, nodes, pullback)
-                result._node.versions = [(a._memory, a._memory.changes, a.shape) for a in tensors]
+                result._node.versions = [(a._memory, a._memory.changes, a.array.shape) for a in tensors]
                 result._node.where = recording.caller() if recording.ANOMALY.get() else ""
-        results = (result, *(_wrapped(constant, tensors) for constant in constants))
-        if observer := recording.OBSERVER.get():
+        observer = recording.OBSERVER.get()
+        if not constants and not observer:
+            return result
+        results = (result, *[_wrapped(constant, tensors) for constant in constants])
+        if observer:
             observer(function, args, options, results)
         return results if constants else result
 
@@ -325,11 +328,10 @@ def differentiable(function: Callable) -> Callable:
 def _wrapped(value: Any, arguments: list[Tensor]) -> Tensor:
     """A tensor of a result. If it is a view of an argument, changes of either count for both."""
     result = Tensor(value)
-    if getattr(value, "base", None) is not None or any(value is a.array for a in arguments):
-        memory = owner_of(value)
-        for a in arguments:
-            if owner_of(a.array) is memory:
-                a._memory.share(a, result)
+    base = getattr(value, "base", None)
+    for a in arguments:
+        if value is a.array or (base is not None and owner_of(base) is owner_of(a.array)):
+            a._memory.share(a, result)
     return result
 
 

@@ -22,18 +22,20 @@ class Memory:
 
     def __init__(self) -> None:
         self.changes = 0
-        self._sharers: weakref.WeakValueDictionary[int, Values] | None = None  # from the second tensor on
+        self._sharers: list[weakref.ref[Values]] = []  # from the second tensor on
 
-    def share(self, *tensors: Values) -> None:
-        """Note tensors that lie on this memory: a view and its origin, a tensor and its ``detach()`` or ``data``."""
-        self._sharers = weakref.WeakValueDictionary() if self._sharers is None else self._sharers
-        for tensor in tensors:
-            tensor._memory = self
-            self._sharers[id(tensor)] = tensor
+    def share(self, origin: Values, other: Values) -> None:
+        """Note that `other` lies on the memory of `origin`: a view, a ``detach()``, ``data``."""
+        if not self._sharers:
+            self._sharers.append(weakref.ref(origin))
+        other._memory = self
+        self._sharers.append(weakref.ref(other))
+        if len(self._sharers) % 64 == 0:  # a parameter may be viewed at every step: forget those that are gone
+            self._sharers = [r for r in self._sharers if r() is not None]
 
     def is_shared(self) -> bool:
         """Whether several living tensors lie on this memory."""
-        return self._sharers is not None and len(self._sharers) > 1
+        return len({id(tensor) for r in self._sharers if (tensor := r()) is not None}) > 1
 
 
 class Values:
