@@ -35,7 +35,7 @@ from minisegnet_kernels.arrays import alike
 from . import recording
 from .hooks import RemovableHandle
 from .recording import detect_anomaly, enable_grad, is_grad_enabled, no_grad, observed, set_grad_enabled  # noqa: F401
-from .values import Memory, Values, as_array, has_nan, owner_of
+from .values import Memory, Values, as_array, has_nan, owner_of, seed_of
 
 _serials = count()
 _first_use = threading.Lock()
@@ -185,12 +185,6 @@ class Tensor(Values):
         if self._node is not None and self.is_leaf:  # gradients arrive in the leaf's shape and dtype
             self._node.shape, self._node.dtype = self.shape, self.dtype
 
-    def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.array)
-        notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
-        notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
-        return f"tensor({', '.join([values, *notes])})"
-
     # --- gradients ---------------------------------------------------------------------
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
@@ -234,17 +228,9 @@ class Tensor(Values):
             raise RuntimeError(
                 "backward() needs a tensor that was computed from one with requires_grad=True; this one was not (or under no_grad)"
             )
-        if gradient is None and self.numel() != 1:
-            raise RuntimeError(
-                f"backward() starts at a scalar, and this tensor has shape {self.shape}: reduce it (.mean(), .sum()) or pass gradient="
-            )
-        seed = np.ones_like(self.array) if gradient is None else gradient.array if isinstance(gradient, Tensor) else gradient
-        if np.shape(seed) != self.shape:
-            raise ValueError(f"gradient must have the tensor's shape {self.shape}, not {np.shape(seed)}")
-
         root, wanted = _node_of(self), _nodes_of(inputs)
         oldest = min(node.serial for node in wanted) if wanted else 0
-        pending = {root: seed.astype(self.dtype, copy=False) if hasattr(seed, "astype") else np.asarray(seed, self.dtype)}
+        pending = {root: seed_of(self, gradient)}
         # A value is always made after the values that it is made from. Newest first, every node is therefore
         # reached only when all gradients that flow into it have been added. A heap instead of recursion: 50,000
         # nodes in a row are no deeper than one.
@@ -314,11 +300,8 @@ def differentiable(function: Callable) -> Callable:
                 result._node = Node(result, function.__name__, nodes, pullback)
                 result._node.versions = [(a._memory, a._memory.changes, a.array.shape) for a in tensors]
                 result._node.where = recording.caller() if recording.ANOMALY.get() else ""
-        observer = recording.OBSERVER.get()
-        if not constants and not observer:
-            return result
         results = (result, *[_wrapped(constant, tensors) for constant in constants])
-        if observer:
+        if observer := recording.OBSERVER.get():
             observer(function, args, options, results)
         return results if constants else result
 

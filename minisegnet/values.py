@@ -76,6 +76,12 @@ class Values:
     def __cuda_array_interface__(self) -> dict:
         return self.array.__cuda_array_interface__
 
+    def __repr__(self) -> str:
+        values = np.array2string(self.array, separator=", ", threshold=200, prefix="tensor(") if self.device == "cpu" else repr(self.array)
+        notes = [] if self.dtype in (np.float32, np.int64, np.bool_) else [f"dtype={self.dtype}"]
+        notes += [f"grad_fn={self._node}"] if not self.is_leaf else ["requires_grad=True"] * self._requires_grad
+        return f"tensor({', '.join([values, *notes])})"
+
     def __reduce__(self) -> tuple:
         """What pickle and ``copy.deepcopy`` keep: a leaf. History and gradient stay behind."""
         return _bare, (type(self),), {**vars(self), "grad": None, "_memory": Memory(), "_node": None, "_retains_grad": False}
@@ -176,6 +182,24 @@ def device_and_dtype(target: Any, device: str | None = None, dtype: Any = None) 
         hint = "; to use another GPU, start Python with CUDA_VISIBLE_DEVICES set to its number" if kind == "cuda" else ""
         raise ValueError(f'no device {device!r}: expected "cpu" or "cuda"{hint}')
     return kind or None, dtype
+
+
+def seed_of(tensor: Values, gradient: Any) -> Any:
+    """The gradient at which `backward` begins, as an array of the tensor's shape and dtype; 1 for a scalar.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        If several elements have no gradient, or one of another shape.
+    """
+    if gradient is None and tensor.array.size != 1:
+        raise RuntimeError(
+            f"backward() starts at a scalar, and this tensor has shape {tensor.shape}: reduce it (.mean(), .sum()) or pass gradient="
+        )
+    seed = np.ones_like(tensor.array) if gradient is None else gradient.array if isinstance(gradient, Values) else gradient
+    if np.shape(seed) != tensor.shape:
+        raise ValueError(f"gradient must have the tensor's shape {tensor.shape}, not {np.shape(seed)}")
+    return seed.astype(tensor.dtype, copy=False) if hasattr(seed, "astype") else np.asarray(seed, tensor.dtype)
 
 
 def owner_of(array: Any) -> Any:
