@@ -35,7 +35,7 @@ def softmax(input, dim):
 
 @differentiable
 def log_softmax(input, dim):
-    """``log(softmax(x))``, without the loss of precision of the two steps."""
+    """``log(softmax(x))``, computed in one step, which does not lose precision as the two steps do."""
     input = floating(input)
     shifted = input - _largest(input, dim)
     y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
@@ -47,5 +47,5 @@ for _function in (relu, softmax, log_softmax):
 
 
 def _largest(input, dim):
-    """Along an axis; of nothing, 0."""
+    """The maximum along an axis, which stays with length 1; 0 for an empty array."""
     return input.max(axis=dim, keepdims=True) if input.size else input.dtype.type(0)

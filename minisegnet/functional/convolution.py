@@ -85,8 +85,8 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     stride, padding, dilation, groups
         Those of the convolution whose gradient this is.
     output_padding : int or (int, int)
-        Rows and columns added at the bottom and right. Several sizes of input give a strided convolution the same
-        P, Q; this chooses among them. It has to be less than the stride or less than the dilation.
+        Rows and columns added at the bottom and right. A strided convolution maps several input sizes to the same
+        P, Q; this chooses one of them. It has to be less than the stride or less than the dilation.
 
     Returns
     -------
@@ -126,8 +126,8 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
             actual=f"{output_padding}, stride {s}, dilation {d}",
         )
     least = [(n - 1) * s[a] - 2 * p[a] + d[a] * (weight.shape[2 + a] - 1) + 1 for a, n in enumerate(input.shape[2:])]
-    # A convolution reaches P, Q from up to s − 1 more rows than the least. For more of them its padding at the end
-    # shrinks, and the rows after that are met by no element of the kernel.
+    # A convolution gives the same P, Q for up to s − 1 rows more than the least. For further rows its padding at the end
+    # shrinks. When that is used up, no element of the kernel reaches the remaining rows.
     met = [min(e, p[a] + s[a] - 1) for a, e in enumerate(extra)]
     size = tuple(n + e for n, e in zip(least, met, strict=True))
     options = {

@@ -21,15 +21,18 @@ def batch_norm(
     ----------
     input : Tensor, (N, C, H, W)
     running_mean, running_var : Tensor, (C,), or None in training
-        In training they move towards the batch's mean and unbiased variance, in place:
-        ``running ← (1 − momentum) · running + momentum · batch``. Otherwise they are used.
+        In training they are updated in place with the mean and unbiased variance of the batch:
+        ``running ← (1 − momentum) · running + momentum · batch``. Outside training the input is normalised with them.
     weight, bias : Tensor, (C,), optional
         Scale γ and shift β.
     training : bool
-        Whether to use the statistics of this batch (with the biased variance).
-    momentum, eps : float
+        Whether to normalise with the mean and biased variance of this batch.
+    momentum : float
+        Weight of this batch in the running statistics.
+    eps : float
+        Added to the variance.
     batch_mean, batch_var : Tensor, (C,), optional
-        Mean and biased variance of this batch, if they are known already (`conv2d_statistics`); used in training.
+        Mean and biased variance of this batch, if `conv2d_statistics` has computed them already; used in training only.
 
     Returns
     -------
@@ -38,7 +41,7 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If shapes or dtypes do not fit, or a batch has one value per channel.
+        If shapes or dtypes do not fit, or if a training batch has only one value per channel.
 
     Notes
     -----
@@ -71,7 +74,7 @@ def batch_norm(
 def batch_norm_relu(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
 ):
-    """``relu(batch_norm(...))``, with the ReLU in the same sweeps over memory; arguments as `batch_norm`."""
+    """``relu(batch_norm(...))``, without a pass over memory for the ReLU. The arguments are those of `batch_norm`."""
     weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
     if training and batch_mean is None:
         y, mu, rho = kernels.forward_relu(input, weight, bias, eps=eps)
@@ -93,7 +96,7 @@ def batch_norm_relu(
 
 
 def _affine(input, running_mean, running_var, weight, bias, training):
-    """Scale and shift (1 and 0 if not given), and whether the gradient of each is wanted."""
+    """Scale and shift (1 and 0 if not given), and a function that drops the gradient of whichever was not given."""
     checks.rank("batch_norm", "input", input, "N C H W")
     if not training and (running_mean is None or running_var is None):
         checks.fail("batch_norm", "no statistics", expected="running_mean and running_var, or training=True", actual="neither")
@@ -104,7 +107,7 @@ def _affine(input, running_mean, running_var, weight, bias, training):
 
 
 def _once(both):
-    """Two gradients that are computed together when the first of them is needed."""
+    """Two functions, one for each gradient. The first call of either computes both."""
     made: list = []
 
     def product(k):
@@ -120,7 +123,7 @@ def _rho(variance, eps):
 
 
 def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
-    """Move the running statistics; returns ρ, computed from the batch's variance where it is None, and the arrays that changed."""
+    """Update the running statistics. Return ρ, computed from the batch's variance if it is None, and the arrays that changed."""
     if running_mean is None or running_var is None or not backends.computes():
         return _rho(variance, eps) if rho is None else rho, ()
     options = {"count": input.size // input.shape[1], "momentum": momentum, "eps": eps}
@@ -135,7 +138,7 @@ def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """Divide by ``(k + α/size · Σ x²)^β`` over `size` neighbouring channels (equation ``lrn.forward``).
 
-    Krizhevsky, Sutskever & Hinton, NIPS 2012; in SegNet-Basic.
+    Krizhevsky, Sutskever & Hinton, NIPS 2012. SegNet-Basic uses it.
 
     Parameters
     ----------
@@ -152,15 +155,15 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Zero each element with probability p and scale the others by 1/(1 − p); outside training, nothing.
+    """In training, zero each element with probability p and scale the others by 1/(1 − p); otherwise return the input.
 
-    Srivastava et al., JMLR 2014. The draws come from the library's generator (`manual_seed`).
+    Srivastava et al., JMLR 2014. The random numbers come from the library's generator (`manual_seed`).
     """
     return _drop(input, input.shape, p, training)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """`dropout` of whole channels: one draw for each image and channel."""
+    """`dropout` of whole channels: one random number decides for each image and channel."""
     checks.rank("dropout2d", "input", input, "N C H W")
     return _drop(input, (*input.shape[:2], 1, 1), p, training)
 

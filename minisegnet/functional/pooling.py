@@ -50,11 +50,11 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     stride : int or (int, int), optional
         The size of the window if not given.
     padding, dilation : int or (int, int)
-        Padding takes no part in the maximum.
+        Padding cells never win the maximum.
     ceil_mode : bool
-        Whether a last window may hang over the end.
+        Whether to keep a last window that reaches beyond the padded input.
     return_indices : bool
-        Whether to return the winners too, as flat indices into the input's planes.
+        Whether to return the position of each maximum too, as a flat index into its H × W plane.
     weight : Tensor, (U, V) or (C, U, V), optional
         Without it, all weights are 1: ordinary max pooling.
     bias : Tensor, () or (C,), optional
@@ -77,7 +77,8 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
         pooled = _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
         if bias is None:
             return pooled
-        bias = bias if bias.ndim == 0 else bias[:, None, None]  # the same for all cells of a window: it may be added behind the maximum
+        # The bias is the same for all cells of a window, so it can be added after the maximum.
+        bias = bias if bias.ndim == 0 else bias[:, None, None]
         return (pooled[0] + bias, pooled[1]) if return_indices else pooled + bias
     size = checks.pair("max_pool2d", "kernel_size", kernel_size, least=1)
     if tuple(weight.shape[-2:]) != size:
@@ -96,7 +97,7 @@ def _unpool(input, indices, output_size):
 
 
 def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
-    """Put pooled values back to where they were found; zeros elsewhere (equation ``pool2d.unpool``).
+    """Put each pooled value back at the position of its maximum, with zeros elsewhere (equation ``pool2d.unpool``).
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     indices : int64 Tensor, (N, C, P, Q)
         From ``max_pool2d(..., return_indices=True)``.
     kernel_size, stride, padding : int or (int, int)
-        Those of the pooling; they give the output size if it is not given.
+        Those of the pooling. They determine the output size if `output_size` is not given.
     output_size : (int, int) or (int, int, int, int), optional
         H, W: the size before pooling, since several sizes pool to the same P, Q.
 
@@ -140,7 +141,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     count_include_pad : bool
         Whether the padding counts, as zeros.
     divisor_override : int, optional
-        What the sum of a window is divided by, instead of the number of its cells.
+        Divide the sum of each window by this number instead of the number of its cells.
 
     Returns
     -------
@@ -160,7 +161,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     size = checks.pair(name, "kernel_size", kernel_size, least=1)
     step = size if stride is None else checks.pair(name, "stride", stride, least=1)
     border = checks.pair(name, "padding", padding, least=0)
-    # With the padding as real zeros, also where the last window hangs over, every window has all of its cells.
+    # The padding, and what the last window reaches beyond it, become real zeros. Then every window has the same number of cells.
     windows = [pooled_size(*axis, 1, ceil_mode) for axis in zip(input.shape[2:], size, step, [(b, b) for b in border], strict=True)]
     behind = [max((p - 1) * step[a] + size[a] - input.shape[2 + a] - border[a], 0) for a, p in enumerate(windows)]
     padded = pad(input, (border[1], behind[1], border[0], behind[0])) if any((*border, *behind)) else input

@@ -129,11 +129,11 @@ def _constant_pad(input, before, size, value):
 
 @differentiable
 def _mirrored_pad(input, places):
-    """Along each axis k the elements at ``places[k]``, some of them several times."""
+    """Take the elements at ``places[k]`` along each axis k; an element may be taken several times."""
     shape = input.shape
 
     def grad(g):
-        """What comes back for an element that was used several times adds up, one axis after the other."""
+        """Add up the gradients of all copies of an element, one axis after the other."""
         for axis, (index, length) in enumerate(zip(places, shape, strict=True)):
             if index is not None:
                 back = np.zeros_like(g, shape=(length, *g.shape[:axis], *g.shape[axis + 1 :]))
@@ -160,7 +160,7 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float | None =
         "reflect" mirrors at the border element, which is not repeated; "replicate" repeats the border element;
         "circular" continues at the other end.
     value : float, optional
-        Of the border, for "constant"; 0 if not given.
+        Value of a "constant" border; 0 if not given.
 
     Returns
     -------
@@ -207,5 +207,5 @@ def _places(length: int, pair: tuple[int, int], mode: str) -> np.ndarray:
         return length - 1 - np.abs(length - 1 - np.abs(place))
     if mode == "replicate":
         return np.clip(place, 0, length - 1)
-    first = max(-before, 0)  # of the elements that are left after cropping, which are what repeats
+    first = max(-before, 0)  # the first element that is left after cropping; only the remaining ones repeat
     return first + (place - first) % (length - first + min(after, 0))

@@ -20,7 +20,7 @@ from .arithmetic import floating
 
 @dataclass(frozen=True)
 class ArgmaxRegions:
-    """R_k: all score vectors whose largest element is the k-th. The network's case."""
+    """R_k: all score vectors whose largest element is the k-th. A network's output is labelled this way."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def label(scores: Any, regions: Any = None, labels: Any = None, default: int | N
     labels : integers, (K,), optional
         l_k; 0 … K − 1 if not given.
     default : int, optional
-        Label of a point in no region; without it such a point is an error.
+        Label of a point that lies in no region. Without it such a point is an error.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def cross_entropy(
     weight : Tensor or array, (C,), optional
         How much a pixel of each class counts.
     ignore_index : int
-        Pixels with this target count nowhere. Not for probabilities.
+        Pixels with this target are left out of every sum and have gradient 0. It does not apply to probabilities.
     reduction : {"mean", "sum", "none"}
         For classes "mean" is Σ w·loss / Σ w over the pixels that are not ignored, and 0 if there are none (PyTorch: NaN).
         For probabilities it is the sum divided by the number of pixels.
@@ -131,7 +131,7 @@ def cross_entropy(
     if input.ndim == 1:  # one row of scores is a batch of one
         loss = cross_entropy(input[None], target.reshape(1, *target.shape), weight, **options)
         return loss[0] if reduction == "none" else loss
-    if input.ndim != 4 and input.ndim > 1:  # what lies behind the channels is a column of pixels
+    if input.ndim != 4 and input.ndim > 1:  # the axes after the channels become one column of pixels
         if tuple(target.shape) != (input.shape[0], *input.shape[2:]):
             checks.fail(
                 "cross_entropy",
@@ -194,7 +194,7 @@ def _check_reduction(name, reduction):
 
 
 def _reduced(loss, reduction):
-    """The loss, and by how much one element of it counts."""
+    """The reduced loss, and the factor on each of its elements."""
     if reduction == "none":
         return loss, 1
     total = loss.sum()
@@ -213,7 +213,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     target : Tensor, the shape of the scores
         Probabilities of the positive class, 0 to 1.
     weight : Tensor, optional
-        Of each element; broadcast to the scores.
+        The weight of each element; broadcast to the scores.
     reduction : {"mean", "sum", "none"}
     pos_weight : Tensor, optional
         p, the weight of the positive class; broadcast to the scores: (C, 1, 1) for one weight a channel.

@@ -45,20 +45,20 @@ def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    end = end_dim % max(a.ndim, 1) + 1  # of a number, one axis is made
+    end = end_dim % max(a.ndim, 1) + 1  # a tensor without axes becomes one with a single axis
     return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
 
 
 @numpy_names
 def squeeze(a: Tensor, dim: Any = None) -> Tensor:
-    """Without the axes `dim` (one or several) whose length is 1; by default without all such axes."""
+    """Remove the axes `dim` (one or several) whose length is 1; by default all axes of length 1."""
     gone = [axis for axis in axes("squeeze", dim, a.ndim) if a.shape[axis] == 1] if dim != () else []
     return _reshape(a, tuple(size for axis, size in enumerate(a.shape) if axis not in gone)) if gone or dim is None else a
 
 
 @numpy_names
 def unsqueeze(a: Tensor, dim: int) -> Tensor:
-    """With a new axis of length 1 before axis `dim`; −1 puts it last."""
+    """Insert an axis of length 1 before axis `dim`; −1 puts it last."""
     (place,) = axes("unsqueeze", dim, a.ndim + 1)
     return _reshape(a, (*a.shape[:place], 1, *a.shape[place:]))
 
@@ -166,7 +166,7 @@ def index(a, key):
 
 
 def array_key(key: Any) -> Any:
-    """An index on arrays; a tensor, or each of several, becomes its array."""
+    """The same index with each tensor in it replaced by its array."""
     plain = lambda k: k.array if isinstance(k, Tensor) else k
     return tuple(map(plain, key)) if isinstance(key, tuple) else plain(key)
 
@@ -189,7 +189,7 @@ def _cat(*arrays, dim):
 
 
 def _without_gaps(part, whole):
-    """Some channels of a channels-last image have gaps between them, and the fast convolutions take none: a copy without them."""
+    """The part, copied if it has gaps: a range of channels of a channels-last image does, and the fast convolutions need none."""
     if not is_channels_last(whole) or is_channels_last(part):
         return part
     copied = uninitialised(whole, part.shape)
@@ -252,12 +252,12 @@ def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
     Parameters
     ----------
     target : dtype or {"cpu", "cuda"}, optional
-        A dtype or a device, whichever it is.
+        A dtype or a device.
     dtype, device : optional
         The same by name.
     memory_format : {"contiguous", "channels_last"}, optional
-        How an (N, C, H, W) tensor lies in memory. The shape stays (N, C, H, W); what convolutions,
-        normalisation, pooling and resizing compute from it on a GPU lies as it does.
+        How an (N, C, H, W) tensor lies in memory. The shape stays (N, C, H, W). On a GPU the results of
+        convolution, normalisation, pooling and resizing have the layout of their input.
     """
     if memory_format not in (None, *LAYOUTS):
         raise ValueError(f"no memory_format {memory_format!r}: choose one of {', '.join(LAYOUTS)}")

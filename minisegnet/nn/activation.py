@@ -10,7 +10,7 @@ from .module import Module
 
 
 class ReLU(Module):
-    """``max(0, x)``. `inplace` is accepted for PyTorch's sake and has no effect: no input is ever changed."""
+    """``max(0, x)``. `inplace` is accepted for compatibility with PyTorch and has no effect: no input is ever changed."""
 
     def __init__(self, inplace: bool = False):
         self.inplace = inplace
@@ -87,7 +87,7 @@ class Dropout2d(_Dropout):
 
 
 class Identity(Module):
-    """Its input. Arguments are ignored, so that it can stand in for any layer."""
+    """Return the input unchanged. Arguments are ignored, so that it can replace any layer."""
 
     def __init__(self, *args: Any, **options: Any):
         pass

@@ -1,4 +1,4 @@
-"""Layers that change the grid and not the values: resize, pad, flatten."""
+"""Layers that change the size or shape of the grid: resize, pad, flatten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Upsample(Module):
     ----------
     size : (rows, columns), optional
     scale_factor : float or (rows, columns), optional
-        One of the two is needed.
+        Exactly one of `size` and `scale_factor` is needed.
     mode : {"nearest", "bilinear"}
     align_corners : bool, optional
         For bilinear: whether the corners' centres (True) or the corners (False) coincide.
@@ -59,7 +59,7 @@ class ReflectionPad2d(_Pad):
 
 
 class Flatten(Module):
-    """Make one axis of the axes from `start_dim` to `end_dim`."""
+    """Merge the axes from `start_dim` to `end_dim` into one."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         self.start_dim, self.end_dim = start_dim, end_dim

@@ -22,8 +22,8 @@ _drawing: Mode[bool] = Mode("drawing", True)
 def skip() -> Here:
     """Leave random fills out, in this thread and task: ``with init.skip(): model = UNet(...)``.
 
-    Parameters that would be random stay zero. It is for a model whose weights are loaded next, or whose parameters are
-    only counted: zeros that nobody has touched take no memory.
+    Parameters that would be random stay zero. Use it for a model whose weights are loaded next, or whose parameters are
+    only counted: an array of zeros takes no memory until it is written to.
     """
     return _drawing.here(False)
 
@@ -70,8 +70,7 @@ def normal_(parameter: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def fans(parameter: Tensor) -> tuple[int, int]:
     """``(fan_in, fan_out)`` of a weight (O, I, ...): I and O times the size of the kernel.
 
-    PyTorch applies the same rule to a transposed convolution, whose weight is (I, O, ...), and so swaps the two. So does
-    this function.
+    As in PyTorch, the rule is the same for a transposed convolution. Its weight is (I, O, ...), so there the two are swapped.
     """
     if parameter.ndim < 2:
         raise ValueError(f"fan in and fan out need a weight with at least two axes (O, I, ...), got shape {parameter.shape}")
@@ -128,7 +127,7 @@ def bilinear_(weight: Tensor) -> Tensor:
     Parameters
     ----------
     weight : Tensor, (I, O/G, U, V)
-        With I = O/G (one group), or O/G = 1 (as many groups as channels).
+        I = O/G (one group), or O/G = 1 (as many groups as channels).
     """
     channels, outputs, *sizes = weight.shape
     if weight.ndim != 4 or outputs not in (1, channels):

@@ -21,15 +21,15 @@ def _tensor(weight: Any) -> Tensor | None:
 class CrossEntropyLoss(Module):
     """Minus the logarithm of the probability of the true class, averaged over the pixels.
 
-    With weights the mean is weighted: Σ w·loss / Σ w. Ignored pixels count neither above nor
-    below. See `functional.cross_entropy`.
+    With weights the mean is weighted: Σ w·loss / Σ w. Ignored pixels are left out of both sums.
+    See `functional.cross_entropy`.
 
     Parameters
     ----------
     weight : Tensor or array, (C,), optional
         How much a pixel of each class counts.
     ignore_index : int
-        A target that is left out.
+        Pixels with this target are ignored.
     reduction : {"mean", "sum", "none"}
     label_smoothing : float
         Share of the target that is spread evenly over all classes, 0 to 1.
@@ -99,7 +99,7 @@ class BCEWithLogitsLoss(Module):
 
 
 class MSELoss(Module):
-    """The squared difference of two tensors of one shape; their mean, their sum, or each ("none").
+    """The squared differences of two tensors of the same shape: their mean, their sum, or one by one ("none").
 
     Parameters
     ----------

@@ -17,9 +17,9 @@ from .parameter import Buffer, Parameter
 class BatchNorm2d(Module):
     """Normalise each channel of (N, C, H, W) over N, H and W; then scale and shift it.
 
-    In training the statistics are the batch's and running averages are kept:
+    In training it normalises with the statistics of the batch and updates running averages:
     ``running ← (1 − momentum)·running + momentum·batch``, with the unbiased variance. In
-    evaluation the running averages are used. (Keras' momentum is one minus this one.)
+    evaluation it normalises with the running averages. (Keras' momentum is one minus this one.)
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class BatchNorm2d(Module):
     momentum : float or None
         None averages over all batches with equal weight.
     affine : bool
-        Whether there are a learnable `weight` and `bias`, (C,).
+        Whether the layer has a learnable `weight` and `bias`, (C,).
     track_running_stats : bool
-        If not, the batch's statistics are used in evaluation too.
+        Whether running averages are kept. If not, the statistics of the batch are used in evaluation too.
 
     References
     ----------
@@ -70,7 +70,7 @@ class BatchNorm2d(Module):
 
     @property
     def uses_batch(self) -> bool:
-        """Whether the statistics are those of the batch, and not the running ones."""
+        """Whether the layer now normalises with the batch's statistics rather than the running ones."""
         return self.training or self.running_mean is None
 
     def extra_repr(self) -> str:
@@ -78,7 +78,7 @@ class BatchNorm2d(Module):
 
 
 class LocalResponseNorm(Module):
-    """Divide each value by the power of its neighbours in the channel axis; see `functional.local_response_norm`.
+    """Divide each value by a function of its neighbours' squares along the channel axis; see `functional.local_response_norm`.
 
     Parameters
     ----------

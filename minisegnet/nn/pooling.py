@@ -1,4 +1,4 @@
-"""Pooling, with the documented weighted form beside the ordinary ones."""
+"""Pooling layers: the documented weighted maximum, ordinary maximum and average, and unpooling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MaxPool2d(Module):
     return_indices : bool
         Also return the position of each maximum, for `MaxUnpool2d`.
     ceil_mode : bool
-        Keep a last window that reaches over the border.
+        Whether to keep a last window that reaches beyond the padded input.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class MaxPool2d(Module):
 class WeightedMaxPool2d(Module):
     """The documented pooling, ``P(x,y) = max_{i,j} { W(i,j)·F(x+i,y+j) + B }``, with learnable W and B.
 
-    W starts at 1 and B at 0, which is `MaxPool2d`.
+    W starts at 1 and B at 0, so the layer starts as `MaxPool2d`.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class MaxUnpool2d(Module):
         self.kernel_size, self.stride, self.padding = pair(kernel_size), pair(kernel_size if stride is None else stride), pair(padding)
 
     def forward(self, x: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
-        """`indices` come from a `MaxPool2d` with ``return_indices=True``; `output_size` is its input's."""
+        """`indices` come from a `MaxPool2d` with ``return_indices=True``; `output_size` is the size of that layer's input."""
         return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
@@ -140,7 +140,7 @@ class AdaptiveAvgPool2d(Module):
     Parameters
     ----------
     output_size : int or (rows, columns)
-        None for an axis keeps its size.
+        None for an axis keeps the size of the input.
     """
 
     def __init__(self, output_size: Any):
