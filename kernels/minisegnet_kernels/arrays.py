@@ -1,8 +1,8 @@
-"""Array arithmetic that has to come out the same from NumPy and from CuPy.
+"""Array arithmetic that has to give the same results in NumPy and in CuPy.
 
 CuPy differs from NumPy in two ways that matter here. Its element-wise functions always write rows first, whatever the
-layout of their operands, so that a network in channels last would lose its layout at the first ``+``. And its
-``add.at`` adds with atomics, in an order that changes from run to run, and takes no tuple of indices.
+layout of their operands, so a channels-last network would lose its layout at the first ``+``. And its ``add.at``
+adds with atomics, in an order that changes from run to run, and does not accept a tuple of indices.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def alike(function: Callable, *operands: Any) -> Any:
 def elementwise(function: Callable) -> Callable:
     """Decorate a value-and-pullback function that works element by element: its results have the layout of its operands.
 
-    An element-wise function does not care about the order of the axes. So where an operand is an image batch in
-    channels last, the function gets every operand with the axes (N, H, W, C), writes rows first, and the results
-    are turned back to (N, C, H, W).
+    The order of the axes does not matter to an element-wise function. If an operand is an image batch in channels
+    last, the function therefore gets every operand with the axes (N, H, W, C) and writes rows first, and the results
+    are transposed back to (N, C, H, W).
     """
 
     @wraps(function)
@@ -70,7 +70,7 @@ def _flows_channels_last(operands: tuple) -> bool:
 
 
 def _turned(a: Any) -> Any:
-    """(N, C, H, W) → (N, H, W, C), after the axes of 1 that broadcasting would put in front; numbers stay."""
+    """(N, C, H, W) → (N, H, W, C). Missing axes are first added in front with length 1, as in broadcasting; numbers stay."""
     if getattr(a, "ndim", 0) == 0:
         return a
     return a.reshape((1,) * (4 - a.ndim) + a.shape).transpose(_TO_ROWS)
@@ -98,11 +98,11 @@ def scatter(combine: np.ufunc, into: Any, index: Any, values: Any) -> None:
 
 
 def _scatter_in_pairs(combine: np.ufunc, into: Any, index: Any, values: Any) -> None:
-    """`scatter` without atomics: values for one row are combined in pairs, the results in pairs again, and so on."""
-    order = np.argsort(index, kind="stable")  # the values for a row, next to each other
+    """`scatter` without atomics: the values for a row are combined in pairs, then the results in pairs again, and so on."""
+    order = np.argsort(index, kind="stable")  # brings the values for a row next to each other
     index, values = index[order], values[order]
     while len(index):
-        first = np.ones_like(index, dtype=bool)  # of the values for its row
+        first = np.ones_like(index, dtype=bool)  # whether a value is the first one for its row
         first[1:] = index[1:] != index[:-1]
         if bool(first.all()):
             break

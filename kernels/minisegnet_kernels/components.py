@@ -16,7 +16,7 @@ from . import threads
 from .jit import inline, kernel, prange
 
 _FAR = np.iinfo(np.int64).max // 4  # the squared distance if there is no object: a square can be added without overflow
-_NOBODY = 0  # the label of the background, which is not an object
+_NOBODY = 0  # the label of the background: no object
 
 
 def connected_components(labels: Any, connectivity: int = 4) -> np.ndarray:

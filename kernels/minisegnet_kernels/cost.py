@@ -1,8 +1,8 @@
 """What an equation costs at least, whatever program computes it: operations, and bytes of memory.
 
 *Operations* are the floating-point operations of the formula; a multiply-add is two, a comparison or an
-exponential is one. Each equation counts its own, beside its LaTeX. A product with a padding cell counts too, as
-is the custom for convolutions.
+exponential is one. Each equation's count is written beside its LaTeX. A product with a padding cell counts too, as
+is usual for convolutions.
 
 *Bytes* are the least that has to pass between memory and a processor whose caches are empty at the start and
 smaller than an image: each argument is read once and each result written once. Two kinds of argument count
@@ -78,7 +78,7 @@ class Roof:
         return max(cost.operations / self.peak, cost.bytes / self.bandwidth)
 
     def bound(self, cost: Cost) -> str:
-        """``"arithmetic"`` or ``"memory"``: which of the two limits holds."""
+        """``"arithmetic"`` or ``"memory"``: the limit that is reached first."""
         return "arithmetic" if cost.intensity >= self.ridge else "memory"
 
 

@@ -10,24 +10,25 @@ import numba
 import numpy as np
 
 # Threads that wait for work sleep. If they spin, they take the cores from whatever else runs: beside two busy processes a
-# training step took 4.3 s, and takes 0.7 s now; on an idle machine it takes 0.37 s either way. OpenMP's library reads the
-# variable when it is loaded, which is here, with Numba's pool. If PyTorch was imported before, its own copy is loaded
-# already and would serve Numba's pool too; RTLD_DEEPBIND gives the pool the copy that it is linked with.
+# training step takes 0.7 s with sleeping threads and 4.3 s with spinning ones; on an idle machine it takes 0.37 s either way.
+# OpenMP's library reads the variable when it is loaded, which happens here, with Numba's pool. If PyTorch was imported
+# before, its own copy is loaded already and would serve Numba's pool too; RTLD_DEEPBIND gives the pool the copy that it is
+# linked with.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if hasattr(os, "RTLD_DEEPBIND"):
     _flags = sys.getdlopenflags()
     sys.setdlopenflags(_flags | os.RTLD_DEEPBIND)
-    with contextlib.suppress(ImportError):  # Numba stands on another pool here
+    with contextlib.suppress(ImportError):  # Numba uses another pool here
         import numba.np.ufunc.omppool
     sys.setdlopenflags(_flags)
 
 # "nnan" and "ninf" are left out: tests for NaN, infinite values and the anomaly mode must keep their meaning.
-# "reassoc" is left out: it lets the compiler choose the order of a sum, and the process that compiles a kernel
-# chooses another order than one that loads it from the cache (tests/kernels/test_reproducible.py).
+# "reassoc" is left out: it lets the compiler choose the order of a sum. The process that compiles a kernel would then
+# use a different order from one that loads it from the cache (tests/kernels/test_reproducible.py).
 # `total` is the fast sum: many partial sums side by side, in an order that is fixed here.
 _FASTMATH = {"contract", "arcp", "nsz"}
 
-_LANES = 64  # partial sums of `total`: a few registers of any processor
+_LANES = 64  # the number of partial sums in `total`; they fit in a few registers of any processor
 
 #: ``@kernel``: a parallel, cached program. One thread pool, ``numba.prange`` over tasks
 #: that never share an output, so that the result does not depend on the number of threads.
@@ -43,8 +44,8 @@ prange = numba.prange
 def total(a):
     """Σ a of a one-dimensional array, in an order that never changes; a float64.
 
-    Element i goes to partial sum i mod 64, in the dtype of a: neighbours are added side by side,
-    as vector instructions can, and the partial sums one after another at the end, in float64.
+    Element i goes to partial sum i mod 64, in the dtype of a, so that vector instructions can add
+    neighbouring elements side by side. At the end the partial sums are added one after another in float64.
     """
     sums = np.zeros(_LANES, a.dtype)
     whole = a.size - a.size % _LANES

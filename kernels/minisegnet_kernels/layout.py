@@ -46,19 +46,19 @@ def channels_last(a: Any) -> Any:
 
 
 def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """A new array with undefined values, as ``numpy.empty`` gives: on the device of `like`, in its dtype and its layout.
+    """A new array with undefined values, as from ``numpy.empty``: on the device of `like`, in its dtype and its layout.
 
     Parameters
     ----------
     like : array
-        It gives the device, the dtype unless `dtype` is given, and for four axes the layout.
+        It determines the device, the dtype (unless `dtype` is given), and for four axes the layout.
     shape : tuple of int
     dtype : dtype, optional
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     last = len(shape) == 4 and _has_channels_side_by_side(like)
     lying = (shape[0], *shape[2:], shape[1]) if last else shape
-    made = np.empty_like(like, shape=lying or 1, dtype=dtype, order="C")  # CuPy takes the shape () for no shape
+    made = np.empty_like(like, shape=lying or 1, dtype=dtype, order="C")  # CuPy reads shape=() as "no shape given"
     if last:
         return made.transpose(0, 3, 1, 2)
     return made if shape else made.reshape(())

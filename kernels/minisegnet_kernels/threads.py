@@ -11,17 +11,17 @@ from typing import Any
 _SAFE = ("omp", "tbb")  # layers into which several threads may call at once; "workqueue" would end the process
 
 _lock = threading.RLock()
-_layer: str | None = None  # on which layer the pool stands; None until a program has started it
-_lost = False  # whether this process is the fork of one in which GNU OpenMP's threads ran
+_layer: str | None = None  # the threading layer that the pool uses; None until a program has started it
+_lost = False  # whether this process was forked from one in which GNU OpenMP's threads ran
 
 
 def run(program: Callable, *arrays: Any, **options: Any) -> Any:
-    """Call a compiled program; where the layer does not take several threads at once, they take turns.
+    """Call a compiled program. If the threading layer does not allow calls from several threads at once, they take turns.
 
     Raises
     ------
     RuntimeError
-        If this process is the fork of one that had used the pool of GNU OpenMP, which would end the process.
+        If this process was forked from one that had used GNU OpenMP's pool: a call would end the process.
     """
     global _layer
     if _lost:

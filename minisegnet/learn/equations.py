@@ -30,7 +30,7 @@ class EquationPage:
     ----------
     equation : minisegnet_kernels.registry.Equation
     rung : Rung or None
-        The program of the operation's ladder that the case goes to; None without a case.
+        The program of the operation's ladder that runs the case; None without a case.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ class EquationPage:
 
     @property
     def routes(self) -> dict[str, dict[str, Any]]:
-        """Which program of the operation's ladder typical layers go to: {layer: {GPU: rung}}; empty if there is no ladder."""
+        """The program of the operation's ladder that runs each typical layer: {layer: {GPU: rung}}; empty if it has no ladder."""
         routes = self._offered("routes")
         return routes(self.equation.id) if routes else {}
 
     def _offered(self, name: str) -> Any:
-        """A function that the operation's ``kernel.py`` offers to pages beside its programs; None if it does not."""
+        """The function of this name in the operation's ``kernel.py``; None if it has none."""
         if self.equation.source("cuda") is None:
             return None
         return getattr(import_module(f"{registry.__package__}.{self.equation.operation}.kernel"), name, None)
@@ -103,7 +103,7 @@ class EquationPage:
         Parameters
         ----------
         folded : bool
-            Whether every program but the literal loops is folded, as in a notebook: a reader opens the one that they want.
+            Whether to fold every program except the literal loops, as in a notebook, so that readers open the ones they want.
         """
         e = self.equation
         parts = [f"### `{e.id}`", f"$$\n{e.tex}\n$$"]
@@ -160,7 +160,7 @@ def _file(rung: Any) -> str:
 
 
 def _table(routes: dict[str, dict[str, Any]]) -> str:
-    """Which rung each layer goes to on each GPU, and the files of these rungs."""
+    """A table of the rung that runs each layer on each GPU, and the files of these rungs."""
     gpus = list(next(iter(routes.values())))
     rows = [f"| {layer} | {' | '.join(f'{rung.label} {rung.name}' for rung in by_gpu.values())} |" for layer, by_gpu in routes.items()]
     rungs = {rung.path: rung for by_gpu in routes.values() for rung in by_gpu.values()}
@@ -194,13 +194,13 @@ def equation(id: str, case: dict[str, Any] | None = None, views: Sequence[str] |
     id : str
         Such as ``"conv2d.forward"``; `minisegnet equation` lists all.
     case : dict, optional
-        A case of an operation whose CUDA programs are a ladder, as convolution's are. The page then shows the program that the
-        case really runs. Keys: the shapes ``x`` and ``w``; optionally ``stride``, ``padding``, ``dilation``, ``groups``, ``dtype``,
-        ``layout`` ("channels last", the default, or "rows first") and ``gpu``, a compute capability, (9, 0) unless given.
+        A case of an operation that has a ladder of CUDA programs, such as convolution. The page then shows the program that
+        runs this case. Keys: the shapes ``x`` and ``w``; optionally ``stride``, ``padding``, ``dilation``, ``groups``, ``dtype``,
+        ``layout`` ("channels last", the default, or "rows first") and ``gpu``, a compute capability, by default (9, 0).
 
     views : sequence of str, optional
-        The programs to show: some of "formula", "numpy", "numba", "numba_cuda", "cuda". All unless given; a notebook folds them, except
-        the literal loops.
+        The programs to show: some of "formula", "numpy", "numba", "numba_cuda", "cuda"; by default all. A notebook folds them,
+        except the literal loops.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def equation(id: str, case: dict[str, Any] | None = None, views: Sequence[str] |
 
 
 def listing(operation: str | None = None) -> str:
-    """All equations, or those of one operation, with the views that they have, as a table."""
+    """A table of all equations, or those of one operation, and the views that each has."""
     rows = [(e.id, ["●" if e.source(view) else "·" for view in registry.VIEWS]) for e in registry.equations(operation)]
     width = max(len(id) for id, _ in rows)
     head = f"{'equation'.ljust(width)}  {'  '.join(registry.VIEWS)}"

@@ -11,8 +11,8 @@ from minisegnet_kernels import registry
 
 _PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 
-# What an exercise asks for: the axes of the result, in the equation's letters; sizes that grow, so
-# that the first failure is the smallest; arguments and options for a size.
+# An exercise: the axes of the result, in the equation's letters; growing sizes, so that
+# the first failure is the smallest; the arguments and options for a size.
 _EXERCISES: dict[str, tuple[str, Callable[..., tuple[list, dict]]]] = {
     "conv2d.forward": ("n o i j", lambda a: ([a("x"), a("w"), a("b")], _PLAIN)),
     "conv2d.grad_weight": ("o c u v", lambda a: ([a("g"), a("x")], {"kernel_size": (3, 3), **_PLAIN})),
@@ -36,14 +36,14 @@ class _Arguments:
 
 
 def check(id: str, function: Callable[..., Any]) -> bool:
-    """Compare a function with the oracle of an equation, on shapes that grow; print what was found.
+    """Compare a function with the oracle of an equation, on shapes of growing size, and print the result.
 
     Parameters
     ----------
     id : str
         An equation that has an exercise: ``conv2d.forward``, ``conv2d.grad_weight``, ...
     function : callable
-        Takes the equation's arrays, in order; stride 1, no padding. Returning None means "not yet".
+        Takes the equation's arrays, in order, and computes it for stride 1 without padding. Returning None means "not written yet".
 
     Returns
     -------

@@ -1,8 +1,8 @@
 r"""Formulas run: the LaTeX of an equation is itself a program, and this file computes it.
 
-The registry prints a formula; the literal loops beside it compute one. That the two say the same used to be
-a matter of reading. Here the printed formula is parsed and evaluated index by index, so a test can compare it with the
-loops: stride and dilation swapped, a wrong sign of the padding, a forgotten term are failing tests.
+The registry prints a formula; the literal loops beside it compute one. Here the printed formula is parsed and evaluated
+index by index, so that a test can compare it with the loops. A formula with stride and dilation swapped, a wrong sign of the
+padding or a forgotten term then fails a test.
 
 >>> f = Formula(r"y_i = \sum_u w_u\; x_{i + u},\quad x = 0 \text{ outside}", {"x": "input, (H,)", "w": "kernel, (U,)", "y": "output, (P,)"})
 >>> f({"x": [1.0, 2.0, 3.0], "w": [1.0, 10.0]}, {}, {"y": (3,)})["y"]
@@ -12,7 +12,7 @@ array([21., 32.,  3.])
 
 What the notation means
 -----------------------
-A formula is a list of statements with commas between.
+A formula is a list of statements, separated by commas.
 
 =====================================  =====================================================================================
 ``y_{n,i} = expression``               the value for each n and i; the right-hand side may use statements that come later
@@ -23,10 +23,11 @@ A formula is a list of statements with commas between.
 ``\Lambda(t) = expression``            a function of one argument
 =====================================  =====================================================================================
 
-An *index letter* runs over the axis at which it stands: in ``w_{o,c}`` with w of shape (O, C) the letter o takes the values
-0 to O − 1. ``\sum`` and ``\max`` run over the letters under them; if only conditions stand there, over the letters of
-the conditions that have no value yet. A set ``\{iQ + j : ...\}`` binds the letters of its head. ``[...]`` is 1 if the condition
-holds and 0 if not. ``\text{mean}`` in a condition asks whether an option is on or has that value, elsewhere it is the option's value.
+An *index letter* runs over the axis that it indexes: in ``w_{o,c}`` with w of shape (O, C) the letter o takes the values
+0 to O − 1. ``\sum`` and ``\max`` run over the letters under them. If there are only conditions under them, they run over the
+letters of the conditions that have no value yet. A set ``\{iQ + j : ...\}`` binds the letters of its head. ``[...]`` is 1 if the
+condition holds and 0 if not. ``\text{mean}`` in a condition is true if an option is on or has that value; elsewhere it is the
+option's value.
 """
 
 from __future__ import annotations
@@ -93,32 +94,33 @@ class Formula:
         arrays : mapping of str to array, or to list of arrays
             The values of the symbols that are given.
         options : mapping of str to object
-            Those of the equation, such as ``stride=(1, 1)``, by the names of its signature.
+            The options of the equation by name, such as ``stride=(1, 1)``.
         shapes : mapping of str to tuple of int
-            The symbols that are asked for, and their shapes. Updates in place need none.
+            The shape of each symbol to compute. Symbols that are updated in place need no entry.
 
         Returns
         -------
         dict of str to array
-            What was asked for, and the arrays that were updated, as float64.
+            The symbols of `shapes`, and the arrays that were updated, as float64.
 
         Raises
         ------
         FormulaError
-            If a symbol has no value, an index letter two different ranges, or an index lies outside an array that is not 0 there.
+            If a symbol has no value, if an index letter has two different ranges, or if an index lies outside an array for which
+            the formula does not say that it is 0 outside.
         """
         return _Run(self, arrays, options, shapes).results()
 
 
 @cache
 def formula(id: str) -> Formula:
-    """The formula of an equation, read."""
+    """The parsed formula of an equation."""
     entry = registry.get(id)
     return Formula(entry.tex, entry.symbols)
 
 
 def compute(id: str, *arrays: Any, **options: Any) -> tuple:
-    """What an equation's LaTeX gives; to be called like its literal loops (``registry.get(id).oracle``).
+    """Compute an equation from its LaTeX. It is called like the literal loops (``registry.get(id).oracle``).
 
     Parameters
     ----------
@@ -132,8 +134,8 @@ def compute(id: str, *arrays: Any, **options: Any) -> tuple:
     Returns
     -------
     tuple of array
-        The results, in float64. If the equation updates its arguments, these stay as they are, and their new values are returned in
-        the order of the arguments.
+        The results, in float64. An equation that updates arguments in place leaves them unchanged here; their new values are
+        returned in the order of the arguments.
 
     Raises
     ------
@@ -190,7 +192,7 @@ class _Run:
         return new
 
     def option(self, text: str) -> Any:
-        """``otherwise``; whether an option is on or has the value `text`; the option's value (0 if it is None)."""
+        """``\\text{...}``: True for ``otherwise``; the value of an option (0 for None); or whether an option has the value `text`."""
         key = text.strip().lower().replace(" ", "_")
         if key == "otherwise":
             return True
@@ -202,7 +204,7 @@ class _Run:
         return key in choices
 
     def symbol(self, name: str, at: dict[str, int]) -> Any:
-        """A value that is given, or that a statement defines for the letters bound in `at`."""
+        """The value of a symbol: given, or computed from the statement that defines it, with the letters bound in `at`."""
         if name in at:
             return at[name]
         if name in self.values:
@@ -220,7 +222,7 @@ class _Run:
         return self.known[key]
 
     def closure(self, name: str) -> tuple[str, ...]:
-        """The letters on which a definition depends, through other definitions too."""
+        """The letters on which a definition depends, directly or through other definitions."""
         if name not in self.closures:
             seen, queue = {name}, [name]
             letters: set[str] = set()
@@ -235,7 +237,7 @@ class _Run:
             self.closures[name] = tuple(sorted(letters))
         return self.closures[name]
 
-    # --- a node of the tree, with the letters that are bound
+    # --- the value of a node of the tree, given the bound letters
 
     def value(self, node: Expression, at: dict[str, int]) -> Any:
         return getattr(self, _METHODS[node.kind])(*node.parts, at)
@@ -340,7 +342,7 @@ class _Run:
                 yield from self.bound(tuple(others), later, inner) if others else (inner,)
 
     def free(self, expression: Expression) -> dict[str, None]:
-        """The index letters in an expression, in order, those behind abbreviations included."""
+        """The index letters in an expression, in order, including those inside abbreviations."""
         if expression not in self.letters:
             names = [node.parts[0] for node in walk(expression) if node.kind in ("name", "at")]
             found = [[n] if n not in self.formula.definitions else self.closure(n) for n in names]
@@ -389,5 +391,5 @@ _METHODS = {
 
 
 def _own(array: Any) -> Any:
-    """A copy in float64 or integers; of a list, of each array in it."""
+    """A copy in float64 or integers. For a list, a list of such copies."""
     return [np.array(a) for a in array] if isinstance(array, list) and array and hasattr(array[0], "shape") else np.array(array)

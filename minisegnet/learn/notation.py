@@ -22,7 +22,7 @@ RELATIONS = {"=", "<", ">", r"\le", r"\ge", r"\ne", r"\in"}
 FUNCTIONS = {r"\exp", r"\log", r"\sqrt"}
 _IF, _OUTSIDE = r"\text{ if }", r"\text{ outside}"
 _CLOSING = {")", "]", "}", r"\}", r"\rfloor", r"\rceil", r"\end{cases}"}
-_ENDS = {"", "+", "-", ",", ":", "&", r"\\", r"\leftarrow", _IF, _OUTSIDE, *_CLOSING, *RELATIONS}  # of a product
+_ENDS = {"", "+", "-", ",", ":", "&", r"\\", r"\leftarrow", _IF, _OUTSIDE, *_CLOSING, *RELATIONS}  # tokens that end a product
 
 
 class FormulaError(ValueError):
@@ -30,14 +30,14 @@ class FormulaError(ValueError):
 
 
 class Expression(NamedTuple):
-    """A node of the tree: what it is, and its parts."""
+    """A node of the tree: its kind, and its parts."""
 
     kind: str
     parts: tuple
 
 
 class Statement(NamedTuple):
-    """``name_{letters} = value``; with `updates` an arrow, which acts if the conditions `only_if` hold."""
+    """``name_{letters} = value``; or, with `updates`, ``\\leftarrow``: an update that happens if the conditions `only_if` hold."""
 
     name: str
     letters: tuple[str, ...]
@@ -117,7 +117,7 @@ class Reader:
         return statements, outside, empty, functions
 
     def zeros(self) -> set[str]:
-        """The names in ``g = x = 0 \\text{ outside}``; none, and nothing is read, if something else stands here."""
+        """The names in ``g = x = 0 \\text{ outside}``. If something else follows, no names, and nothing is consumed."""
         end = self.place
         while self.tokens[end + 1 : end + 2] == ["="]:
             end += 2
@@ -227,7 +227,7 @@ class Reader:
         return result
 
     def at_end(self) -> bool:
-        """Whether a product ends here. A bar opens an absolute value, unless one is open."""
+        """Whether a product ends here. A bar ends it if it closes an absolute value; otherwise it opens one."""
         token = self.peek() or ""
         return token in _ENDS or (token == "|" and self.bars > 0)
 

@@ -15,7 +15,7 @@ _SHAPE = re.compile(r"\(((?:[^(),]+,)+[^(),]*)\)")
 
 
 def axes(meaning: str) -> tuple[str, ...]:
-    """The axes that a symbol's description names: ``("O", "C/G", "U", "V")``; none if it names no shape."""
+    """The axes that a symbol's description names: ``("O", "C/G", "U", "V")``; empty if it names no shape."""
     match = _SHAPE.search(meaning)
     return tuple(axis.strip() for axis in match[1].split(",") if axis.strip()) if match else ()
 
@@ -26,10 +26,11 @@ def letters(symbols: Mapping[str, str], statements: Sequence[Statement], arrays:
     Parameters
     ----------
     symbols : mapping of str to str
+        What each symbol of the formula means.
     statements : sequence of Statement
-        What the symbols of a formula mean, and its statements.
+        The statements of the formula.
     arrays : iterable of str
-        The arrays that are given, and those that are asked for.
+        The arrays that are given, and those to compute.
     """
     shapes = {name: axes(symbols.get(name, "")) for name in arrays}
     named = {axis: axis for shape in shapes.values() for axis in shape if axis.isalpha()} | {"U": "U", "V": "V"}
@@ -65,7 +66,7 @@ def sizes(symbols: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> 
 
 
 def ranges(statements: Sequence[Statement], shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> dict[str, int]:
-    """How far each index letter runs: the size of the axis at which it stands alone, also through definitions."""
+    """How far each index letter runs: the size of an axis that it alone indexes, directly or through a definition."""
     definitions = {s.name: s for s in statements if not s.updates}
     runs: dict[str, int] = {}
     nodes = [node("at", s.name, tuple(node("name", letter) for letter in s.letters)) for s in statements if s.letters]

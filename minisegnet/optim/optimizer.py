@@ -1,7 +1,7 @@
 """Optimisers; names, arguments and defaults are PyTorch's.
 
-An optimiser collects the parameters that have a gradient and hands them to one kernel, all
-at once: equations ``optimiser.sgd``, ``optimiser.adam`` and ``optimiser.rmsprop``.
+An optimiser updates all parameters that have a gradient in one launch of a kernel: equations
+``optimiser.sgd``, ``optimiser.adam`` and ``optimiser.rmsprop``.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "parameter_groups"]
 
 
 def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]], lr: float, factors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Groups for an optimiser, in which some parts of a network have a rate of their own.
+    """Parameter groups for an optimiser that give some parts of a network their own learning rate.
 
     Parameters
     ----------
     named_parameters : iterable of (str, Tensor)
         ``model.named_parameters()``
     lr : float
-        The rate of all the others.
+        The rate of all other parameters.
     factors : mapping of str to float
-        What the rate is multiplied by, for the parameters under a name: ``{"outc": 10}`` lets a U-Net's head learn ten times
-        as fast. The longest name that fits decides.
+        A factor on the rate for the parameters under a name: with ``{"outc": 10}`` a U-Net's head learns ten times as fast.
+        If several names fit, the longest one applies.
 
     Returns
     -------
     list of dict
-        First the others, if there are any, then a group for each factor.
+        First the group of the other parameters, if there are any, then a group for each factor.
 
     Raises
     ------
     ValueError
-        If no parameter has such a name, or a factor is negative.
+        If no parameter lies under one of the names, or a factor is negative.
     """
     named = list(named_parameters)
     groups: dict[str, list[Tensor]] = {"": [], **{part: [] for part in factors}}
@@ -114,7 +114,7 @@ class Optimizer:
                 parameter.grad.zero_()
 
     def step(self) -> None:
-        """Update every parameter that has a gradient, in place; inside ``backend.use("shapes")`` nothing changes, the state included."""
+        """Update every parameter that has a gradient, in place. Inside ``backend.use("shapes")`` neither parameters nor state change."""
         if not backend.computes():
             return
         for group in self.param_groups:
@@ -142,7 +142,7 @@ class Optimizer:
         raise NotImplementedError
 
     def _remembered(self, name: str, params: list[Tensor]) -> list:
-        """The arrays of this name in the parameters' state; zeros in the parameters' shapes before the first step."""
+        """The arrays of this name in the state, one for each parameter. Before the first step they are created as zeros."""
         for p in params:
             state = self.state.setdefault(p, {})
             if name not in state:  # not setdefault, which would make and fill new arrays in every step
@@ -200,7 +200,7 @@ class SGD(Optimizer):
         ``model.parameters()``, or groups ``{"params": ..., "lr": ...}``.
     lr : float
     momentum, dampening : float
-        ``v ← momentum·v + (1 − dampening)·g``, and the step goes along v.
+        The velocity is ``v ← momentum·v + (1 − dampening)·g``, and the step follows v.
     weight_decay : float
         Adds ``weight_decay·θ`` to the gradient.
     nesterov : bool
@@ -239,7 +239,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps of a size that adapts to each parameter (equation ``optimiser.adam``).
+    """Gradient descent whose step size adapts to each element of a parameter (equation ``optimiser.adam``).
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ class Adam(Optimizer):
         ``model.parameters()``, or groups ``{"params": ..., "lr": ...}``.
     lr : float
     betas : (float, float)
-        How much of the old averages of gradient and squared gradient is kept.
+        The shares of the old averages (of the gradient, and of its square) that are kept in each step.
     eps : float
         Added to the root of the second average.
     weight_decay : float

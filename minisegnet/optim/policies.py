@@ -1,4 +1,4 @@
-"""Schedules that are more than a function of the step: the one-cycle policy, and one that listens to a score."""
+"""Schedules that are more than a function of the step: the one-cycle policy, and one that reacts to a score."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _for_each_group(name: str, value: Any, optimizer: Optimizer) -> list:
 
 
 class OneCycleLR(LRScheduler):
-    """Up to `max_lr` and down again, far below the start, in one cycle; the momentum moves the other way.
+    """Raise the rate to `max_lr` and lower it far below its start, in one cycle; the momentum moves the other way.
 
-    It sets rates and momenta and does not chain with other schedules.
+    It overwrites rates and momenta, so it does not chain with other schedules.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class OneCycleLR(LRScheduler):
     div_factor : float
         The first rate is ``max_lr / div_factor``.
     final_div_factor : float
-        The last rate is the first one divided by this.
+        The last rate is the first one divided by this number.
     three_phase : bool
-        Whether the rate comes back to the first one, symmetrically, before it falls to the last.
+        Whether the rate returns to the first one, as slowly as it grew, before it falls to the last.
     last_epoch : int
 
     Raises
@@ -139,14 +139,14 @@ class ReduceLROnPlateau(LRScheduler):
     patience : int
         How many scores without an improvement are allowed.
     threshold : float
-        What counts as an improvement: a share of the best score ("rel") or a difference ("abs").
+        The least change that counts as an improvement: a share of the best score ("rel") or a difference ("abs").
     threshold_mode : {"rel", "abs"}
     cooldown : int
-        How many scores after a reduction are not counted.
+        After a reduction this number of scores is not counted against `patience`.
     min_lr : float or list of float
         The rate does not fall below it.
     eps : float
-        A smaller change of the rate is not made.
+        The rate stays if it would change by no more than this.
 
     Raises
     ------
@@ -178,7 +178,7 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = [group["lr"] for group in optimizer.param_groups]
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Take note of a score, a number or a tensor with one element."""
+        """Record a score, a number or a tensor with one element, and reduce the rate if it is time."""
         score = float(metrics)
         self.last_epoch += 1
         if self._is_better(score):

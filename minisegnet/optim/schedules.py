@@ -24,7 +24,7 @@ class LRScheduler:
     optimizer : Optimizer
         The base rate of a group is the rate it had when its first schedule was created (``initial_lr``).
     last_epoch : int
-        The step to go on from, for an optimiser whose state was loaded; −1 starts.
+        The step to continue from, for an optimiser whose state was loaded; −1 starts anew.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class LRScheduler:
         If `last_epoch` is given and the optimiser's groups have no ``initial_lr``.
     """
 
-    floor = 0.0  # what a rate approaches: the part above it is what is multiplied
+    floor = 0.0  # only the part of a rate above this is multiplied
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         for k, group in enumerate(optimizer.param_groups):
@@ -79,12 +79,12 @@ class LRScheduler:
         self._last_lr = rates
 
     def _start_anew(self) -> None:
-        """Be at step 0 with the rates of step 0, whatever they are now."""
+        """Return to step 0 and its rates, whatever they are now."""
         self.last_epoch = 0
         self._set([self.rate(base, 0) for base in self.base_lrs])
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers, and for schedules inside their own dicts. The optimiser's state has the rates themselves."""
+        """The schedule's numbers, and the state of each schedule inside it. The rates themselves are in the optimiser's state."""
         own = {name: value for name, value in vars(self).items() if name != "optimizer" and not callable(value)}
         return {name: _state_of(value) for name, value in own.items()}
 
@@ -135,7 +135,7 @@ class MultiStepLR(LRScheduler):
         return base * self.gamma ** bisect_right(self.milestones, t)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """As `LRScheduler.load_state_dict`; PyTorch counts the milestones in a dict."""
+        """As `LRScheduler.load_state_dict`; PyTorch's milestones are a ``Counter``, which is accepted too."""
         milestones = state_dict.get("milestones", self.milestones)
         if isinstance(milestones, Mapping):
             milestones = sorted(int(step) for step, times in milestones.items() for _ in range(times))
@@ -154,7 +154,7 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the base rate to `eta_min` in `T_max` steps, then back (Loshchilov & Hutter, ICLR 2017)."""
+    """Follow half a cosine from the base rate to `eta_min` in `T_max` steps, then back (Loshchilov & Hutter, ICLR 2017)."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         self.T_max, self.eta_min = T_max, eta_min
@@ -199,7 +199,7 @@ class LambdaLR(LRScheduler):
     ----------
     optimizer : Optimizer
     lr_lambda : callable, or list of callables
-        A factor for a number of steps; one function for all groups or one for each. A `state_dict` does not hold them.
+        Maps the number of steps to a factor; one function for all groups or one for each. A `state_dict` does not hold them.
     last_epoch : int
     """
 
@@ -220,7 +220,7 @@ class LambdaLR(LRScheduler):
         self.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers only; the functions are the caller's to keep."""
+        """The schedule's numbers. It does not hold the functions, which the caller has to keep."""
         return {name: value for name, value in super().state_dict().items() if name != "lr_lambdas"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -238,7 +238,7 @@ class LinearWarmup(LRScheduler):
     optimizer : Optimizer
     total_iters : int
     then : LRScheduler, optional
-        Of the same optimiser; its step 0 comes when the warm-up is over. Do not call its ``step()``.
+        A schedule of the same optimiser; its step 0 comes when the warm-up is over. Do not call its ``step()``.
     start_factor : float
     """
 
@@ -264,9 +264,9 @@ class SequentialLR(LRScheduler):
     ----------
     optimizer : Optimizer
     schedulers : list of LRScheduler
-        Of the same optimiser. Do not call their ``step()``.
+        Schedules of the same optimiser. Do not call their ``step()``.
     milestones : list of int
-        After how many steps the second one begins, the third, ...; each begins at its step 0.
+        The numbers of steps after which the second schedule begins, the third, ...; each begins at its step 0.
     last_epoch : int
 
     Raises
@@ -282,7 +282,7 @@ class SequentialLR(LRScheduler):
         self.optimizer, self.last_epoch = optimizer, last_epoch + 1
         self._schedulers, self._milestones = list(schedulers), list(milestones)
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self._schedulers[0]._start_anew()  # what the others did to the rates when they were created is undone
+        self._schedulers[0]._start_anew()  # undo what the others did to the rates when they were created
         self._last_lr = self._schedulers[0].get_last_lr()
 
     def step(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .source import Source, read
 
-#: The same for every kernel. CuPy adds the architecture of the device.
+#: Compiler options, the same for every kernel. CuPy adds the architecture of the device.
 OPTIONS = ("--std=c++17", "--fmad=true")
 
 
@@ -32,7 +32,7 @@ def check_device(kernel: str, arrays: Sequence[Any]) -> None:
     Raises
     ------
     ValueError
-        If one is not; a GPU answers such an access with an error that ends the process.
+        If one is on another device. The kernel's access to it would be an error that ends the process.
     """
     import cupy
 

@@ -21,9 +21,9 @@ if "NUMBA_ENABLE_CUDASIM" not in os.environ and device_count() == 0:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
     numba.config.reload_config()
 
-os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")  # small images have few blocks, and nothing is wrong with that
+os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")  # small images have few blocks, which is not a fault
 if not hasattr(np, "row_stack"):
-    # numba-cuda 0.30 asks for it at the first compilation, and NumPy 2.5 does not have it.
+    # numba-cuda 0.30 reads np.row_stack at the first compilation, and NumPy 2.5 has removed it.
     setattr(np, "row_stack", np.vstack)  # noqa: B010 - a plain assignment is "mended" to np.vstack = np.vstack
 
 from numba import cuda
@@ -31,10 +31,10 @@ from numba import cuda
 _config: Any = numba.config
 SIMULATED = bool(_config.ENABLE_CUDASIM)
 
-#: Threads of a block. In the simulator a thread costs far more than an operation.
+#: Threads of a block: fewer in the simulator, where a thread costs far more than an operation.
 THREADS = 32 if SIMULATED else 256
 
-#: ``@kernel`` for what is launched, ``@device`` for what kernels call.
+#: ``@kernel`` decorates a function that is launched, ``@device`` one that kernels call.
 kernel = cuda.jit
 device = cuda.jit(device=True)
 
@@ -64,7 +64,7 @@ def _stream() -> Any:
 
 
 def over(program: Any, count: int, *arguments: Any) -> None:
-    """One thread for each of `count` elements. The last block may have more threads, so a kernel must check its number."""
+    """Launch one thread for each of `count` elements. The last block may have more, so each thread must check its number."""
     if count:
         launch(program, -(-count // THREADS), THREADS, *arguments)
 
@@ -72,7 +72,7 @@ def over(program: Any, count: int, *arguments: Any) -> None:
 if SIMULATED:
 
     def at(address, size, like):
-        """The `size` values at an address as a vector of the dtype of the number `like`: how a kernel reads arrays from a table."""
+        """The `size` values at an address, as a vector with the dtype of the number `like`. Kernels read arrays from a table with it."""
         return np.frombuffer((ctypes.c_char * int(size * like.itemsize)).from_address(int(address)), like.dtype)
 
 else:
@@ -81,7 +81,7 @@ else:
 
     @intrinsic
     def at(typing, address, size, like):
-        """Code for the compiler: it makes an array of an address in global memory and moves nothing."""
+        """Code for the compiler: view an address in global memory as an array, without a copy."""
         vector = types.Array(like, 1, "C")
 
         def generate(context, builder, signature, arguments):
@@ -97,7 +97,7 @@ else:
 
 @device
 def place(number, C, H, W):
-    """n, c, i, j of an element of a C-contiguous (N, C, H, W) array."""
+    """The indices n, c, i, j of element `number` of a C-contiguous (N, C, H, W) array."""
     j = number % W
     number //= W
     i = number % H
@@ -109,8 +109,8 @@ def place(number, C, H, W):
 def block_sum(value):
     """Σ over the THREADS threads of a block, in float64 and in an order that never changes: a tree over the thread numbers.
 
-    Every thread of the block must call it; every thread gets the sum. A kernel calls it in one place or in one
-    helper: where two helpers of a kernel call it, numba-cuda 0.30 defines its memory twice and does not link.
+    Every thread of the block must call it, and every thread gets the sum. A kernel may call it in one place or in one
+    helper only: if two helpers of a kernel call it, numba-cuda 0.30 defines its memory twice and fails to link.
     """
     partial = cuda.shared.array(THREADS, numba.float64)
     t = cuda.threadIdx.x
@@ -123,5 +123,5 @@ def block_sum(value):
         half //= 2
     cuda.syncthreads()
     total = partial[0]
-    cuda.syncthreads()  # the memory may be used again by a second sum
+    cuda.syncthreads()  # a second sum may overwrite the memory
     return total

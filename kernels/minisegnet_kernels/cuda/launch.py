@@ -12,8 +12,8 @@ import numpy as np
 from . import gpu
 from .source import DTYPES, Kernel, Parameter, Source, read
 
-#: Threads of a block unless a kernel needs another number: a multiple of the warp (32), enough warps to hide latency, and
-#: few enough that several blocks fit on a multiprocessor.
+#: Threads of a block unless a kernel needs another number: a multiple of the warp (32), large enough to hide latency, and
+#: small enough that several blocks fit on a multiprocessor.
 THREADS = 256
 
 _CPP = {dtype: name for name, dtype in DTYPES.items()}
@@ -21,12 +21,12 @@ _LIMIT = 2**31 - 1  # kernels count elements with 32-bit integers, which a GPU d
 
 
 def blocks(count: int, threads: int = THREADS) -> int:
-    """How many blocks of `threads` threads have at least `count` threads in all; at least 1."""
+    """The number of blocks of `threads` threads that `count` threads need; at least 1."""
     return max(-(-count // threads), 1)
 
 
 class Emulator(Protocol):
-    """What runs kernels on NumPy arrays: the package ``emulator``, which stands above this one."""
+    """The interface that runs kernels on NumPy arrays. The package ``emulator`` implements it; this package does not import it."""
 
     def launch(
         self,
@@ -47,7 +47,7 @@ _registered: list[Emulator] = []
 
 
 def emulate_with(emulator: Emulator) -> None:
-    """Register what runs kernels on NumPy arrays. The emulator calls this when it is imported."""
+    """Register the emulator, which runs kernels on NumPy arrays. It calls this function when it is imported."""
     _registered[:] = [emulator]
 
 
@@ -60,7 +60,7 @@ def _emulator() -> Emulator:
 def capability_of(array: Any) -> tuple[int, int]:
     """Compute capability of the GPU that runs kernels on an array: (9, 0) for an H100.
 
-    On a NumPy array it is that of the GPU which the emulator stands for: ``emulator.options(capability=...)``.
+    For a NumPy array it is the capability of the GPU that the emulator imitates: ``emulator.options(capability=...)``.
     """
     return gpu.capability() if _is_on_gpu(array) else _emulator().capability()
 
@@ -91,14 +91,14 @@ class Module:
         Raises
         ------
         KeyError
-            If there is none of that name.
+            If there is no constant of this name.
         """
         if name not in self.source.constants:
             raise KeyError(f"{self.path.name} has no constexpr int {name}; it has {', '.join(self.source.constants) or 'none'}")
         return self.source.constants[name]
 
     def over(self, kernel: str, count: int, *arguments: Any, threads: int = THREADS, **template: Any) -> None:
-        """One thread for each of `count` elements. The last block may have more threads, so a kernel must check its number."""
+        """Launch one thread for each of `count` elements. The last block may have more, so each thread must check its number."""
         if count:
             self.launch(kernel, (blocks(count, threads),), (threads,), *arguments, **template)
 
@@ -133,10 +133,10 @@ class Module:
         TypeError
             If the arguments do not fit the kernel's signature.
         ValueError
-            If an array reaches further than 32-bit offsets, is read-only and written to, or is on another GPU than the current one.
+            If an array is too large for 32-bit offsets, is read-only although the kernel writes to it, or is not on the current GPU.
         """
         if 0 in grid:
-            return  # no block, no work; CuPy would launch one
+            return  # without a block there is no work, but CuPy would launch one
         declared = self.source.kernels[kernel]
         if len(arguments) != len(declared.parameters):
             raise TypeError(f"{kernel} takes {', '.join(p.name for p in declared.parameters)}; got {len(arguments)} arguments")
@@ -203,7 +203,7 @@ def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[
 def _reach(array: Any) -> int:
     """How many elements of memory lie between the first and the last one that the array addresses, both included.
 
-    A slice of a large array has few elements and far offsets, and it is the offsets that kernels compute in 32 bits.
+    A slice of a large array has few elements but large offsets, and kernels compute offsets in 32 bits.
     """
     if array.size == 0:
         return 0

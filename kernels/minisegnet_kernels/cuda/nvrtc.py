@@ -4,7 +4,7 @@ NVRTC is NVIDIA's compiler as a library; it needs no driver. It compiles every t
 assembler reports registers, shared memory and two numbers that must be zero: spills (values that found no register) and
 the stack frame (an array indexed at run time).
 
-A kernel whose instructions a GPU does not have is not compiled for it; `least_capability` finds them in the source.
+A kernel is not compiled for GPUs that lack its instructions; `least_capability` finds these in the source.
 
 Needs ``pip install cuda-bindings nvidia-cuda-nvrtc-cu12``, which the extra ``test`` brings.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from .gpu import OPTIONS
 from .source import Source, read, without_comments
 
-#: The GPUs that people have, by compute capability, and one of each.
+#: The architectures in common use, by compute capability, with a GPU of each.
 ARCHITECTURES = {
     "sm_75": "T4",
     "sm_80": "A100",
@@ -33,9 +33,9 @@ ARCHITECTURES = {
     "sm_120": "RTX 5090",
 }
 ROOT = Path(__file__).parents[1]
-#: Instructions that not every GPU has, and the compute capability from which on there are any.
+#: Instructions that not every GPU has, and the first compute capability that has them.
 _INSTRUCTIONS = {"cp.async": (8, 0), ".tf32": (8, 0)}
-#: What CuPy adds to the options of every kernel.
+#: The options that CuPy adds for every kernel.
 _ADDED = "-ftz=true"
 
 
@@ -48,11 +48,11 @@ class Compiled:
     kernel : str
         The instance, as C++ writes it.
     registers : int
-        Of a thread; up to 255.
+        Registers of a thread; at most 255.
     shared : int
-        Bytes a block, without dynamic shared memory.
+        Bytes of static shared memory per block.
     stack, spills : int
-        Bytes a thread; both mean memory traffic that is not in the source.
+        Bytes per thread; both mean memory traffic that is not in the source.
     """
 
     kernel: str
@@ -103,7 +103,7 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
     Raises
     ------
     CompileError
-        With the compiler's log, if it does not compile.
+        If a kernel does not compile; the message is the compiler's log.
     ImportError
         If NVRTC is not installed.
     """
@@ -161,7 +161,7 @@ def fingerprint(source: Source) -> str:
 
 
 def table(paths: list[Path], known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What was compiled, by file: a fingerprint, and a row for each instance and architecture.
+    """Compile the files; return for each its fingerprint, and a row for each instance and architecture.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _version() -> str:
 
 
 def _written(compiled: dict[str, Any]) -> str:
-    """As JSON, a line for each instance."""
+    """The table as JSON, with a line for each instance."""
     files = []
     for name, entry in compiled["kernels"].items():
         rows = ",\n  ".join(map(json.dumps, entry["instances"]))
@@ -197,7 +197,7 @@ def _written(compiled: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """``[--json FILE] [PATH...]``: print the table, and write it. What FILE already has of the same code is not compiled again."""
+    """``[--json FILE] [PATH...]``: print the table, and write it to FILE. Code that is unchanged since FILE was written is not compiled."""
     target = Path(arguments[arguments.index("--json") + 1]) if "--json" in arguments else None
     chosen = [Path(a).resolve() for a in arguments if a.endswith(".cu")] or files()
     compiled = table(chosen, json.loads(target.read_text()) if target and target.exists() else None)

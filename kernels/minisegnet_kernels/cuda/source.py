@@ -1,8 +1,8 @@
 """What a ``.cu`` file says about itself: its kernels, their parameters, their template instances.
 
 The signature in the file is the only declaration of a kernel. How arguments are packed, which instances are compiled and
-the emulator's entry points all follow from what is read here, so nothing is written twice. The part of C++ that is
-understood is small on purpose::
+the emulator's entry points all follow from what is read here, so nothing is written twice. Only a small part of C++ is
+understood, on purpose::
 
     // RELU = false, true                              the values of a template parameter that is not a type
     template <typename T, bool RELU>                   T is float or double; `TYPES` lists the other types
@@ -37,7 +37,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "unsigned int": np.dtype(np.uint32),
     "unsigned long long": np.dtype(np.uint64),
 }
-#: Values of the template parameters whose name says what they are: L a label, M a position in a window, K a true class.
+#: The types of template parameters that are known by name: L of a label, M of a position in a window, K of a true class.
 TYPES = {
     "T": ("float", "double"),
     "L": tuple(name for name, dtype in DTYPES.items() if dtype.kind in "iu"),
@@ -45,7 +45,7 @@ TYPES = {
     "K": ("unsigned char", "int", "long long"),
 }
 
-#: Of the expressions that a constant may be; as in C++, a quotient of integers is an integer.
+#: The operators that the expression of a constant may have; as in C++, a quotient of integers is an integer.
 _OPERATORS: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -88,7 +88,7 @@ class Kernel:
     parameters: tuple[Parameter, ...]
 
     def instances(self) -> Iterator[dict[str, str]]:
-        """Every choice of the template parameters."""
+        """Every combination of values of the template parameters."""
         for values in itertools.product(*self.template.values()):
             yield dict(zip(self.template, values, strict=True))
 
@@ -99,7 +99,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Source:
-    """A ``.cu`` file, read."""
+    """A ``.cu`` file, parsed."""
 
     path: Path
     text: str
@@ -118,7 +118,7 @@ class Source:
 
 @cache
 def read(path: Path) -> Source:
-    """Read a file once."""
+    """Read and parse a file; the result is cached."""
     return parse(path, path.read_text(encoding="utf-8"))
 
 
@@ -175,7 +175,7 @@ def _parameters(text: str) -> tuple[Parameter, ...]:
 
 
 def _struct(body: str) -> np.dtype | None:
-    """The dtype of a struct of plain numbers, aligned as C++ does; None for any other."""
+    """The dtype of a struct of plain numbers, aligned as in C++; None for any other struct."""
     fields: list[tuple[str, np.dtype]] = []
     for line in filter(None, (statement.strip() for statement in body.split(";"))):
         match = re.fullmatch(rf"({'|'.join(DTYPES)}) (\w+(?:, \w+)*)", " ".join(line.split()))
@@ -186,7 +186,7 @@ def _struct(body: str) -> np.dtype | None:
 
 
 def _constants(bare: str) -> dict[str, int]:
-    """Numbers, and sums, differences, products and quotients of numbers and earlier constants."""
+    """The constants that are numbers, or sums, differences, products and quotients of numbers and earlier constants."""
     found: dict[str, int] = {}
     for line in re.findall(r"^constexpr int ([^;]*);", bare, re.M):
         for name, value in re.findall(r"(\w+) = ([^,]+)", line):

@@ -1,8 +1,8 @@
-"""Runs the ``.cu`` files on the CPU: a GPU to read, to step through and to catch mistakes with.
+"""Run the ``.cu`` files on the CPU, in order to read them, step through them and find mistakes.
 
-Each CUDA thread is a fiber, and one block runs at a time (``emulator.cpp``). A kernel can rely on nothing that a GPU does not
-guarantee: a schedule decides the order of the threads, shared memory starts as NaN, asynchronous copies arrive only when the
-kernel waits for them, and a barrier that not every thread reaches is an error that names its line. A *watched* run
+Each CUDA thread is a fiber, and one block runs at a time (``emulator.cpp``). The emulator gives a kernel only what a GPU
+guarantees: threads run in an order that a schedule chooses, shared memory starts as NaN, asynchronous copies arrive only when
+the kernel waits for them, and a barrier that not every thread reaches is an error that names its line. A *watched* run
 (``watch.cpp``) sees every access to memory and finds races and accesses out of bounds.
 
 ``backend.use("cuda")`` runs it on NumPy arrays. It checks that a kernel is correct and counts what the kernel does; it says

@@ -15,12 +15,12 @@ from pathlib import Path
 from ..cuda.source import TYPES, Kernel, Source, parse
 
 HERE = Path(__file__).parent
-#: How the kernel's own file is compiled in each flavour.
+#: The compiler options for the kernel's own file, in each flavour.
 FLAVOURS = {
     "plain": ["-O1"],
     "watched": ["-O1", "-fsanitize=thread", "-DWATCHED"],
 }
-#: How a program that replays launches is compiled, the kernel's file first, then the emulator.
+#: The compiler options for a program that replays launches: those for the kernel's file, then those for the emulator.
 SANITIZERS = {
     "address": (["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],) * 2,
     "thread": (["-fsanitize=thread", "-DSANITIZED_THREAD"], ["-DSANITIZED_THREAD"]),
@@ -29,7 +29,7 @@ _COMMON = ["-std=c++20", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unkn
 
 
 class CompilerError(RuntimeError):
-    """There is no C++ compiler, or it refuses a kernel."""
+    """No C++ compiler was found, or it rejects a kernel."""
 
 
 @cache

@@ -1,8 +1,8 @@
 """Run recorded launches again under the compiler's sanitizers, in a program of their own.
 
-A second opinion beside the watch: AddressSanitizer and UndefinedBehaviorSanitizer (``"address"``), which also catch an access
-to a wrong array, and ThreadSanitizer (``"thread"``), for which each CUDA thread is a thread and only a barrier orders two
-of them.
+This is a second opinion beside the emulator's own watch. ``"address"`` is AddressSanitizer with UndefinedBehaviorSanitizer, which
+also catch an access to the wrong array. ``"thread"`` is ThreadSanitizer, which treats each CUDA thread as a thread of its own;
+only barriers order their accesses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def replay(source: Source, launches: Sequence[Recorded], sanitizer: str) -> str:
     Raises
     ------
     RuntimeError
-        If the program could not be run at all.
+        If the program cannot be run at all.
     """
     program = build.program(source, sanitizer)
     with tempfile.TemporaryDirectory() as folder:

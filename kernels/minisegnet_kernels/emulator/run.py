@@ -34,13 +34,13 @@ class Options:
     schedule : {"forward", "reverse", "random"}
         The order in which the threads of a block run between two barriers.
     seed : int
-        Of the random order.
+        Seed of the random order.
     watched : bool
-        Whether every access to memory is examined, which finds races and accesses out of bounds, and counts. Slow.
+        Whether to examine and count every access to memory, which finds races and accesses out of bounds. Slow.
     skip : (str, int), optional
         File and line of a barrier, wait or commit to leave out, so that a test can check that its absence is noticed.
     capability : (int, int)
-        Compute capability of the GPU that the emulator stands for, (7, 5) for a T4: rungs are chosen by it.
+        Compute capability of the GPU that the emulator imitates, such as (7, 5) for a T4. The choice of rungs depends on it.
     """
 
     schedule: str = "forward"
@@ -55,7 +55,7 @@ class Options:
 
 
 _options = Options()
-_lock = threading.RLock()  # one machine: its state is global
+_lock = threading.RLock()  # launches take turns, because the emulator's state is global
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def options(**changes: Any) -> Iterator[Options]:
 
 
 def capability() -> tuple[int, int]:
-    """Compute capability of the GPU that the emulator stands for."""
+    """Compute capability of the GPU that the emulator imitates."""
     return _options.capability
 
 
@@ -106,9 +106,9 @@ class Launched:
     sites : tuple of (file, line, kind)
         Barriers, waits and commits that the launch reached.
     counters : dict
-        For a watched launch: accesses to global memory, their bytes, and how many of the bytes are distinct (a byte counts once
-        however often it is read, and once more if it is written: what a launch moves if a cache keeps everything); 32-byte
-        sectors of global memory and wavefronts of shared memory that warps needed, and the least that they could have needed.
+        For a watched launch: the accesses to global memory, their bytes, and the distinct bytes; the 32-byte sectors of global
+        memory and the wavefronts of shared memory that warps needed, and the least that they could have needed. A distinct byte
+        counts once if it is read, however often, and again if it is written: what a launch moves if a cache keeps everything.
     """
 
     kernel: str
@@ -150,11 +150,11 @@ class Access:
     block, thread : int
         Number of the block in its grid, and of the thread in its block.
     interval : int
-        How many barriers of its block came before it: two accesses of one block are ordered if their intervals differ.
+        The number of barriers that its block passed before it. Two accesses of one block are ordered if their intervals differ.
     array : str
         The kernel's parameter, or "shared 0", "shared 1", … for arrays in shared memory, in the order of their first access.
     offset, size : int
-        Place in the array, and length, in bytes.
+        Position in the array, and length, both in bytes.
     write : bool
         Whether it writes; otherwise it reads.
     line : str

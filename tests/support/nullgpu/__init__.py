@@ -1,9 +1,9 @@
-"""The real CuPy and the real numba-cuda on a GPU that is not there.
+"""The real CuPy and the real numba-cuda on a machine without a GPU.
 
-`install` puts a driver of our own (`driver.c`, compiled on first use) under the packages from PyPI: in a process
-where neither was imported yet, and for the rest of that process. From then on ``import cupy`` finds a GPU. NVRTC
-really compiles for its compute capability; shapes, strides, dtypes, streams, argument packing, caching and
-capture are those of the real packages. "Device" memory is the host's.
+`install` replaces the CUDA driver under the two packages by our own (`driver.c`, compiled on first use). It has to be
+called before either package is imported, and holds for the rest of the process. From then on ``import cupy`` finds a
+GPU. NVRTC really compiles for its compute capability; shapes, strides, dtypes, streams, argument packing, caching and
+capture are those of the real packages. "Device" memory is the host's memory.
 
 What it does
     - Launches of the library's CUDA C++ kernels run in the emulator: values are right.
@@ -16,8 +16,8 @@ What it does
 What it does not do
     - Kernels of numba-cuda are recorded and write nothing: what they should have written stays NaN.
     - Kernels compiled into CuPy's wheel (Thrust's sorting, CUB's reductions) raise "not supported". CUB is switched
-      off, so reductions take CuPy's own kernels, as many as on a GPU but others.
-    - Nothing runs at the same time as anything else, so nothing is learnt of races between streams, or of speed.
+      off, so reductions use CuPy's own kernels: as many launches as on a GPU, but of other kernels.
+    - Nothing runs at the same time as anything else, so it shows neither races between streams nor speed.
     - Subnormal float32 numbers are kept; on a GPU CuPy's options make them zero. Products are not fused with sums.
     - No complex numbers, no float16 or bfloat16, no random numbers on the device, no FFT, no cuSOLVER, no textures.
 """
@@ -64,7 +64,7 @@ def install(capability: int = 90, count: int = 1) -> NullGPU:
     Raises
     ------
     RuntimeError
-        If CuPy or Numba's CUDA was imported before: they have looked for a driver already.
+        If CuPy or Numba's CUDA was imported before: they have loaded a driver already.
     """
     global _installed
     early = [name for name in ("cupy", "numba.cuda") if name in sys.modules]
@@ -157,7 +157,7 @@ def _follow_sources() -> None:
 
 
 def _poison_what_is_handed_out_again() -> None:
-    """CuPy's pools keep what is freed, and old values could pass for new ones."""
+    """Fill memory that CuPy's pools hand out again, because old values in it could be mistaken for new results."""
     from cupy.cuda.memory_hook import MemoryHook
 
     class Poison(MemoryHook):

@@ -1,4 +1,4 @@
-"""Compiles the null GPU's libraries with the host's compiler: once for each text, into the user's cache folder."""
+"""Compile the null GPU's libraries with the host's compiler, once for each version of their text, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def driver() -> Path:
 
 
 def cublas() -> Path:
-    """``libcublas.so.12``, with every name that CuPy's module wants: what `cublas.c` does not have is not supported."""
+    """``libcublas.so.12``, with every symbol that CuPy's module needs. Functions that are not in `cublas.c` are not supported."""
     spec = find_spec("cupy_backends.cuda.libs")
     assert spec is not None and spec.submodule_search_locations
     (module,) = Path(spec.submodule_search_locations[0]).glob("cublas.*.so")
@@ -33,7 +33,7 @@ def cublas() -> Path:
 
 
 def cublas_lt() -> Path:
-    """``libcublasLt.so.12``: CuPy wants it to be there, and calls nothing in it."""
+    """``libcublasLt.so.12``: CuPy has to find it, but calls nothing in it."""
     return _compiled("libcublasLt.so.12", "int cublasLtGetVersion(void) { return 120900; }\n", [])
 
 

@@ -1,4 +1,4 @@
-"""What a cubin, the machine code that NVRTC makes, says of a kernel. It is an ELF file."""
+"""Read the resources of a kernel from a cubin, the ELF file of machine code that NVRTC makes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resources(cubin: bytes, kernel: str) -> Resources:
         _, ordinal, _, flags = struct.unpack("<IHHI", value)
         found[ordinal] = flags >> 18
     memory = sections.get(f".nv.shared.{kernel}")
-    reserved = 1024 if ".nv.shared.reserved.0" in sections else 0  # from sm_90 on, the system's part of each block
+    reserved = 1024 if ".nv.shared.reserved.0" in sections else 0  # from sm_90 on, the system reserves these bytes for each block
     return Resources(registers, max(memory[5] - reserved, 0) if memory else 0, tuple(found[k] for k in sorted(found)))
 
 

@@ -1,7 +1,7 @@
 """The machine behind `driver.c`: memory, launches, copies, waits, streams and graphs, all on the host.
 
-Work is done when it is asked for, in the order in which it is asked for. Between a stream's ``begin_capture``
-and ``end_capture`` nothing is done: the work is kept, and done at every replay of the graph.
+Each request is carried out at once, in the order of the calls. Between a stream's ``begin_capture`` and
+``end_capture`` requests are only recorded; every replay of the graph carries them out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from .programs import Function, Image
 
-#: Compute capability → multiprocessors, KiB of shared memory that a block may ask for, MiB of L2 cache, resident threads.
+#: Compute capability → multiprocessors, largest shared memory of a block (KiB), L2 cache (MiB), resident threads.
 GPUS = {
     75: (40, 64, 4, 1024),
     80: (108, 163, 40, 2048),
@@ -45,7 +45,7 @@ DIRECTIONS = {0: "host to host", 1: "host to device", 2: "device to host", 3: "d
 
 
 class Refused(Exception):
-    """What a driver answers with an error; the status and, for the message, why."""
+    """A call that the driver answers with an error: the status, and the reason for the message."""
 
     def __init__(self, status: int, why: str):
         super().__init__(why)
@@ -54,28 +54,28 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that was asked of the GPU.
+    """One request to the GPU.
 
     Attributes
     ----------
     kind : {"launch", "copy", "fill", "wait", "replay"}
     name : str
-        Of a launch the kernel, as C++ writes it; of a copy its direction; of a wait what is waited for.
+        For a launch the kernel, as C++ writes it; for a copy its direction; for a wait what the host waits for.
     bytes : int
-        Of a copy or a fill.
+        The size of a copy or a fill.
     stream, device : int
         The stream's handle (0 is the default stream) and the number of the current device.
     blocking : bool
         Whether the host waits until it is done.
     captured : bool
-        Whether it went into a graph, and was not done.
+        Whether it was recorded into a graph instead of being carried out.
     grid, block : three int each
     shared : int
         Bytes of dynamic shared memory.
     computed : bool
         Whether the null GPU knows what the kernel does; if not, nothing was written.
     arguments : dict
-        Of the library's own CUDA C++ kernels: what each parameter was given, as a NumPy scalar or struct.
+        For the library's own CUDA C++ kernels: the value of each parameter, as a NumPy scalar or struct.
     """
 
     kind: str
@@ -96,7 +96,7 @@ class Call:
 class Memory:
     first: int
     size: int
-    device: int  # −1: memory of the host, pinned
+    device: int  # −1 for pinned memory of the host
 
 
 class NullGPU:
@@ -111,9 +111,9 @@ class NullGPU:
     Attributes
     ----------
     log : list of Call
-        Everything that was asked for, in order.
+        All requests, in order.
     computes : bool
-        Whether kernels run. If not, they are recorded only, which is quick at any size: for what does not depend on values.
+        Whether kernels run. If not, they are only recorded, which is quick at any size; for tests that do not depend on values.
     """
 
     def __init__(self, capability: int = 90, count: int = 1):
@@ -130,17 +130,17 @@ class NullGPU:
         self._names: list[bytes] = []
         self._streams = 0
         self._graphs: list[list[Callable[[], None]]] = []
-        self._capturing: dict[int, list[Callable[[], None]] | None] = {}  # None: what was recorded is of no use any more
+        self._capturing: dict[int, list[Callable[[], None]] | None] = {}  # None: the recording has become invalid
         self._libc = ctypes.CDLL(None)
         self.current_device: Callable[[], int] = lambda: 0
 
-    # --- what tests ask
+    # --- for tests
 
     def launches(self) -> list[Call]:
         return [c for c in self.log if c.kind == "launch"]
 
     def waits(self) -> list[Call]:
-        """All that made the host wait."""
+        """All requests that made the host wait."""
         return [c for c in self.log if c.blocking]
 
     def memory_at(self, address: int) -> Memory | None:
@@ -306,7 +306,7 @@ class NullGPU:
         stream[0] = 0x10000 + 16 * self._streams  # 1 and 2 are the names of default streams
 
     def event(self, event: int, stream: int | None) -> None:
-        """An event is recorded: nothing to do, since what was asked for before it is done."""
+        """Record an event. There is nothing to do, since all earlier requests have been carried out."""
 
     def wait(self, what: bytes, handle: int | None) -> None:
         self._log("wait", what.decode(), stream=handle or 0, blocking=True)
@@ -352,7 +352,7 @@ class NullGPU:
         return (why or NAMES.get(status, f"cudaError{status}")).encode()
 
     def answered(self, function: Callable) -> Callable:
-        """A function of this machine as the driver calls it: it returns a status."""
+        """Wrap a function of this machine for the driver, so that it returns a status instead of raising."""
 
         def answer(*arguments: Any) -> int:
             try:

@@ -1,7 +1,7 @@
-"""Tests in a process of their own: the null GPU is for a whole process, and must not be seen by the other tests.
+"""Run tests in a separate process: the null GPU changes a whole process, and other tests must not see it.
 
-`Process` is what the ordinary pytest holds; `serve` is what runs in the other one, which is a pytest too. It
-collects the same tests, and runs those that it is asked for, one by one.
+`Process` belongs to the ordinary pytest. `serve` runs in the other process, which is a pytest too: it collects the
+same tests and runs those that the first one names, one by one.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 import pytest
 
-#: Set in the other process: compute capability and number of devices.
+#: An environment variable of the other process: compute capability and number of devices.
 VARIABLE = "MINISEGNET_NULLGPU"
 
 
 class Process:
-    """A pytest with a null GPU.
+    """A pytest process with a null GPU.
 
     Parameters
     ----------
     config : pytest.Config
-        Of the pytest that starts it: it gives the profile and the root.
+        The configuration of the pytest that starts it, for the profile and the root folder.
     folder : str
-        With the tests.
+        The folder of the tests.
     capability, count : int
-        Of the null GPU.
+        Compute capability of the null GPU, and number of devices.
     """
 
     def __init__(self, config: pytest.Config, folder: str, capability: int, count: int):
@@ -69,7 +69,7 @@ class Process:
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """Let it end: there are no more tests."""
+        """End the process, when there are no more tests."""
         os.close(self._ask)
         self._process.wait(60)
 

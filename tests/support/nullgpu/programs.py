@@ -1,7 +1,7 @@
-"""What kernels do: CUDA source is compiled by NVRTC as for a GPU, and by the host's compiler to be run here.
+"""Run kernels: CUDA source is compiled by NVRTC as for a GPU, and by the host's compiler in order to run here.
 
 CuPy hands its source to NVRTC and gets machine code (a cubin), which it gives to the driver. `install` puts a
-note in front of the machine code: the source. So the driver's side knows, of each kernel,
+note with the source in front of the machine code. So the null GPU's driver knows for each kernel,
 
 - one of the library's own: the ``.cu`` file, and the emulator runs it as it does everywhere;
 - one that CuPy generated (ufuncs, reductions, copies, indexing): its source, which is CUDA C++ too. It is compiled
@@ -41,7 +41,7 @@ def note(source: str, options: tuple[str, ...], names: dict[str, str] | None, cu
 
 
 class Function:
-    """A kernel that nobody can run here: it is recorded, and writes nothing."""
+    """A kernel that cannot run here: it is recorded, and writes nothing."""
 
     computed = False
 
@@ -49,15 +49,15 @@ class Function:
         self.name, self.needs, self.dynamic_limit = name, needs, 48 << 10
 
     def packed(self, arguments: Any) -> list[np.ndarray]:
-        """Copies of the arguments' bytes, since the caller's are gone when a graph is replayed."""
+        """Copies of the arguments' bytes, because the caller's no longer exist when a graph is replayed."""
         return [np.frombuffer(ctypes.string_at(arguments[k], size), np.uint8).copy() for k, size in enumerate(self.needs.parameters)]
 
     def described(self, packed: list[np.ndarray]) -> dict[str, Any]:
-        """The arguments by their names, as far as that is known."""
+        """The arguments by name, as far as the names are known."""
         return {}
 
     def touched(self, packed: list[np.ndarray]) -> Iterator[tuple[str, int, int]]:
-        """Parameter, first byte and length of the memory that arrays say they have."""
+        """Parameter, first byte and length of the memory that each array argument spans."""
         yield from ()
 
     def run(self, grid: tuple, block: tuple, shared: int, packed: list[np.ndarray]) -> None:
@@ -136,7 +136,7 @@ def _compiled(source: str, includes: tuple[str, ...], expression: str) -> ctypes
 extern void (*const kernels[])(void**);
 void (*const kernels[])(void**) = {{nullgpu::Entry<{expression}>::run}};
 """
-    # Kernels of one name come from many sources: without -fno-gnu-unique the first one's constants would be every one's.
+    # Different sources contain kernels of the same name. Without -fno-gnu-unique they would all share the constants of the first.
     options = [*build._COMMON, "-O1", "-w", "-fno-gnu-unique", f"-I{INCLUDE}", *includes]
     headers = "".join(path.read_text() for path in sorted(INCLUDE.rglob("*.*")))
     machine = build._object("emulator.cpp", ["-DFOREIGN_KERNELS"])
@@ -162,7 +162,7 @@ def _digest(text: str) -> str:
 
 
 class Image:
-    """What was loaded as a module: a cubin of NVRTC with its source, or anything else."""
+    """A loaded module: a cubin of NVRTC with its source, or anything else."""
 
     def __init__(self, source: str = "", options: tuple[str, ...] = (), names: dict[str, str] | None = None, cubin: bytes = b""):
         self.source, self.names, self.cubin = source, {lowered: name for name, lowered in (names or {}).items()}, cubin
