@@ -54,7 +54,7 @@ class Option:
     Attributes
     ----------
     name : str
-        Of the field.
+        Name of the field.
     key : str
         How a user types it: ``--key`` on the command line, ``key =`` in a TOML file.
     help, section : str
@@ -67,7 +67,7 @@ class Option:
     in_file : bool
         Whether a TOML file may hold it.
     typed : bool
-        Whether it is on the command line.
+        Whether it can be given on the command line.
     """
 
     help: str

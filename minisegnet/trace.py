@@ -1,7 +1,7 @@
 """Run a network and write down what happened: which functions were applied to what, and which layers returned what.
 
-Three readers stand on this page. The ONNX export wants every function with its arguments, `models.summary` and
-the receptive fields want the graph and the layers that made it, and `diagnostics` wants the outputs of layers.
+Three parts of the library use it. The ONNX export needs every function with its arguments, `models.summary` and
+the receptive fields need the graph and the layers that made it, and `diagnostics` needs the outputs of layers.
 
 `functions_recorded` and `layers_recorded` watch whatever runs inside them. `dry_run` runs the network itself,
 with both of them, on an image of zeros and without computing anything: the backend "shapes" only derives the

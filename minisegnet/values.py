@@ -161,7 +161,7 @@ def as_array(data: Any) -> Any:
 
 
 def device_and_dtype(target: Any, device: str | None = None, dtype: Any = None) -> tuple[str | None, np.dtype | None]:
-    """What ``x.to(target, device=device, dtype=dtype)`` asks for: "cpu", "cuda" or None, and a dtype or None.
+    """The device and dtype that ``x.to(target, device=device, dtype=dtype)`` means: "cpu", "cuda" or None, and a dtype or None.
 
     Raises
     ------

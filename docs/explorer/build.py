@@ -143,7 +143,7 @@ def traces(scene: Scene, setting: dict[str, int]) -> list[list[dict[str, Any]]]:
 
 
 def _plain_cuda(operation: str, name: str) -> Any:
-    """The host side of the kernel that the page shows; of convolution that is the first rung of a ladder, whatever the case."""
+    """The host side of the kernel that the page shows. For convolution this is always the first rung of a ladder."""
     if operation == "conv2d":
         from minisegnet_kernels.conv2d.ladder import rung1_direct
 

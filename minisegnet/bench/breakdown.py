@@ -26,9 +26,9 @@ class Share:
     calls : int
         Calls per step.
     seconds : float
-        Of all calls of a step; the mean over the steps.
+        Time of all calls of a step; the mean over the steps.
     cost : Cost
-        Of all calls of a step.
+        Cost of all calls of a step.
     """
 
     equation: str

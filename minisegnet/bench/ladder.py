@@ -61,12 +61,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Counted:
-    """One rung on one layer, as the emulator saw it.
+    """What the emulator counted for one rung on one layer.
 
     Attributes
     ----------
     label, name, title, equation
-        Of the rung.
+        The rung's label, name, title and equation.
     layout : str
         ``"rows first"`` (NCHW) or ``"channels last"`` (NHWC in memory).
     operations, least_bytes : int

@@ -24,11 +24,11 @@ class Result:
     peak_mib : float
         Largest memory of the worker so far, in MiB.
     operations, bytes : int
-        Of the phase, from the cost model. They are the same for all libraries, whatever a library really does.
+        Cost of the phase by the cost model. It is the same for all libraries, whatever a library really does.
     roof_seconds : float
         The least time that the measured roof allows for these operations and bytes.
     precision : {"float32", "tf32"}
-        Of the library's matrix products; the roof is that of the same precision.
+        Precision of the library's matrix products; `roof_seconds` assumes the same precision.
     error : float
         The largest difference of any result from the first library's, over two seeds, relative to the largest value of that
         result.

@@ -70,7 +70,7 @@ def sub(a, b, *, alpha=1):
 @elementwise
 def mul(a, b):
     a, b = promoted(a, b)
-    if not _is_array(b):  # then nobody asks for its gradient, which is all that `a` would be kept for
+    if not _is_array(b):  # a number has no gradient, and `a` would be kept only to compute it
         return a * b, lambda g: (lambda: g * b,)
     return a * b, lambda g: (lambda: g * b, lambda: g * a)
 

@@ -26,7 +26,7 @@ _ENDS = {"", "+", "-", ",", ":", "&", r"\\", r"\leftarrow", _IF, _OUTSIDE, *_CLO
 
 
 class FormulaError(ValueError):
-    """A formula that cannot be read, or that asks for a value that does not exist."""
+    """A formula that cannot be parsed, or that uses a value that does not exist."""
 
 
 class Expression(NamedTuple):

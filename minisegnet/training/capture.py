@@ -72,7 +72,7 @@ class CapturedStep:
         self._images, self._labels = (Tensor(batch.array.copy(order="K")) for batch in (images, labels))
         self._rates = HeldRates()
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        # Memory of its own: nobody else may get what the graph writes to, for as long as the graph lives.
+        # A separate memory pool: as long as the graph lives, the memory that it writes to must not be handed to others.
         self._pool = cupy.cuda.MemoryPool()
         before = _State(model, optimizer)
         cupy.cuda.get_current_stream().synchronize()

@@ -19,7 +19,7 @@ class History:
         One for each step: ``step``, ``loss``, ``lr``, ``seconds``; with clipping ``grad_norm``, the norm before it; after an
         evaluation ``val_loss``, the means ``val_iou`` and ``val_dice``, and ``val_iou_CLASS``.
     confusion : ConfusionMatrix or None
-        That of the last evaluation.
+        The confusion matrix of the last evaluation.
     score_name : str
         Name of the figure by which checkpoints are compared.
     best_score, best_step : float, int

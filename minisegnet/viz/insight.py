@@ -1,4 +1,4 @@
-"""Pictures of what goes on in a network: how sure it is, feature maps, filters."""
+"""Pictures of the inside of a network: its confidence, feature maps, filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of a GPU as far as it needs none: what a record says of a row, and pictures of records from both devices."""
+"""The parts of the GPU benchmark that need no GPU: what a record says about a row, and pictures of records from both devices."""
 
 import json
 from contextlib import nullcontext

@@ -88,7 +88,7 @@ def test_both_forms_compute_the_equation(equation, sizes):
 @emulated
 @pytest.mark.parametrize("form", ["direct", "tile"])
 def test_a_slab_may_have_many_shares(form, monkeypatch):
-    """As on a large image: a block walks over several tiles, which take each other's place in shared memory."""
+    """As on a large image, a block walks over several tiles, each of which replaces the previous one in shared memory."""
     monkeypatch.setattr(rung1_direct, "BUSY", 1)
     sizes = (2, 3, 33, 70, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     for schedule, watched in (("forward", False), ("reverse", False), ("random", True)):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++
 
 
 def losses(backend, size, batch, steps, dtype="float64", memory_format=None):
-    """Of a U-Net with 4 channels at the top, and its weights at the end."""
+    """The losses of a U-Net with 4 channels at the top, and its weights at the end."""
     ms.manual_seed(0)
     model = ms.models.create("unet", in_channels=1, num_classes=2, width=1 / 16).to(dtype)
     optimizer = ms.optim.Adam(model.parameters(), lr=1e-3)

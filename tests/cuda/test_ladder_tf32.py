@@ -66,7 +66,7 @@ def test_errors_are_those_of_rounded_factors(rung, sizes):
 
 @each_rung
 def test_factors_that_are_cut_off_give_larger_errors(rung):
-    """Of positive numbers all errors have one sign then, and add up."""
+    """With positive numbers all errors then have the same sign, and add up."""
     assert errors(rung, LONG, np.abs).max() < 4
     with changed(rung, ("inline float to_tf32(float a) {", "inline float to_tf32(float a) {\n return a;")):
         assert errors(rung, LONG, np.abs).max() > 8
@@ -108,7 +108,7 @@ def test_slabs_are_as_many_as_are_useful_and_add_up():
 
 
 def test_weights_at_any_address_are_taken():
-    """Copies of 16 bytes want multiples of 16, and a slice of a larger array may lie anywhere."""
+    """Copies of 16 bytes need addresses that are multiples of 16, but a slice of a larger array may start anywhere."""
     rung = next(r for r in TF32 if r.number == 7)
     (x, w, b), options = case(rung, CASES["narrow"])
     unaligned = np.empty(w.size + 1, np.float32)[1:].reshape(w.transpose(0, 2, 3, 1).shape)

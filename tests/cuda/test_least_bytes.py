@@ -56,13 +56,13 @@ def test_no_byte_beyond_the_least(function, arrays, options, each, layout):
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, channels_last], ids=["rows first", "channels last"])
 def test_max_pooling_asks_for_no_byte_twice(layout):
-    """Back, a g is asked for once, by the cell that won it, and a winner by each of the four cells of its window."""
+    """In the backward pass each g is read once, by the cell that won, and each winner by the four cells of its window."""
     options = {"kernel_size": (2, 2)}
     (_, winner), (forward,), _ = watched(pool2d.max, [layout(IMAGE)], options)
     _, (back,), _ = watched(pool2d.grad_max, [layout(HALF), winner], options | {"input_size": (12, 16)})
     assert forward["global_bytes"] == 21 * HALF.size
     assert back["global_bytes"] == (21 + 3) * HALF.size
-    if layout is channels_last:  # rows first, the two columns of a window are asked for one after the other
+    if layout is channels_last:  # rows first, the two columns of a window are read one after the other
         assert forward["sectors"] == forward["least_sectors"]
         assert winner.strides[1] == 1
 
@@ -70,7 +70,7 @@ def test_max_pooling_asks_for_no_byte_twice(layout):
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_cross_entropy_reads_scores_once_and_labels_as_they_are(reduction, dtype):
-    """Loss and gradient: 8 K bytes a pixel and its label, which the mean reads once more, for the sum that divides every gradient."""
+    """Loss and gradient move 8 K bytes per pixel, and its label; twice for the mean, which first needs the sum of the weights."""
     t = RNG.integers(0, 8, (2, 12, 16)).astype(dtype)
     (loss, gradient), seen, _ = watched(cross_entropy.forward_and_grad, [IMAGE, t], {"reduction": reduction})
     weights, number, slabs = 4 * 8, 4, 8 * 2 * 2  # of the classes; one float32; losses and weights of two blocks

@@ -1,7 +1,7 @@
-"""The checks of the CUDA kernels are checked: every barrier and every bound that is taken away must be missed.
+"""The tests of the CUDA kernels are tested: if any barrier or any check of a bound is removed, a test must fail.
 
-What may survive stands in `EQUIVALENT`, with a proof that nothing changes without it. At the end of the run a table says how
-many faults were planted, and how many rejected.
+`EQUIVALENT` lists the removals that no test can notice, with a proof that they change nothing. At the end of the run a table
+says how many faults were planted, and how many were rejected.
 """
 
 import pytest

@@ -54,7 +54,7 @@ def _type_on_device(argument):
 
 
 def compiled(dtype, architectures, *others):
-    """What the compiler says of every kernel, and of others."""
+    """The compiler's report on every kernel, and on others."""
     requests = [(*launch, architectures) for operation in OPERATIONS for launch in launches(operation, dtype)]
     results = compile_all([*requests, *others])
     missing = [r["error"] for r in results if "nvvm" in r.get("error", "").lower()]

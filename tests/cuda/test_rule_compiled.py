@@ -1,4 +1,4 @@
-"""Whatever the rule sends to a GPU has been compiled for it: seven GPUs, many cases, both layouts, with TF32 and without.
+"""Every kernel that the rule selects for a GPU has been compiled for it: seven GPUs, many cases, both layouts, with TF32 and without.
 
 ``python tests/cuda/test_rule_compiled.py`` prints the table of docs/ladder.md.
 """
@@ -30,7 +30,7 @@ def geometry_of_cases():
 
 
 def geometry_of_network(name):
-    """The same of the convolutions of a network, which runs without computing anything."""
+    """The same for the convolutions of a network, which runs without computing anything."""
     model = models.create(name, in_channels=3, num_classes=21, width=0.5)
     for call in trace.dry_run(model, (2, 3, 96, 96)).calls:
         if call.function.startswith("conv"):
@@ -89,7 +89,7 @@ def test_every_layer_of_a_network_goes_to_a_rung_that_is_compiled_for_its_gpu(ne
 
 
 def test_a_rung_that_a_gpu_cannot_run_would_be_found(monkeypatch):
-    """As if the rule did not ask: on a T4 it then sends wide layers to cp.async."""
+    """If the rule ignored the capability, it would send wide layers to cp.async on a T4."""
     monkeypatch.setattr(nvrtc, "capability", lambda architecture: (8, 0))
     wrong, _ = refused(geometry_of_cases(), "sm_75")
     assert {"asynchronous", "tf32_tuned"} <= {name for name, _ in wrong}

@@ -80,6 +80,6 @@ def test_each_switch_turns_one_fault_on():
         library.set_mutant(0)
         library.reached_mutants.restype = ctypes.c_void_p
         reached = ctypes.string_at(library.reached_mutants(), len(found) + 1)
-    # Of the bounds of the loop each is enough without the other; no index is below 0. The kernel has checks that it does not need.
+    # Each bound of the loop is enough without the other, and no index is below 0: the kernel has checks that it does not need.
     assert missed == ["i >= 0 (2)", "k < x.shape[0]", "i >= 0", "min(x.shape[0], y.shape[0]) [second]"]
     assert {m.file for m in found if reached[m.number]} == {"planted.cu"}

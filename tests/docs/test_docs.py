@@ -1,4 +1,4 @@
-"""The pages of the mapping are what the registry says now."""
+"""The pages of the mapping agree with the current registry."""
 
 import importlib.util
 from pathlib import Path

@@ -15,7 +15,7 @@ IMAGE = (2, 4, 7, 6)
 
 
 def array(functions, values, like=None):
-    """A constant for either library: PyTorch wants its own tensors."""
+    """A constant for either library: PyTorch needs its own tensors."""
     values = np.asarray(values) if like is None else np.asarray(values, str(like.dtype).removeprefix("torch."))
     if functions is F:
         return Tensor(values)

@@ -201,7 +201,7 @@ def test_inference_equals_pytorch(backend, shape, seed, eps):
 
 @pytest.mark.parametrize("emulated", [False, pytest.param(True, marks=[cuda.marks[0]])])
 def test_running_statistics_from_a_known_variance(emulated):
-    """As `update_running` from ρ does it; the launch for a GPU runs in the emulator."""
+    """The result equals that of `update_running`, which starts from ρ; the launch for a GPU runs in the emulator."""
     rng = np.random.default_rng(0)
     mu, nu = rng.normal(size=300), rng.uniform(0.5, 2, 300)
     running = [rng.normal(size=300), rng.uniform(0.5, 2, 300)]

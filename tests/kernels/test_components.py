@@ -14,7 +14,7 @@ maps = arrays.arrays(
 
 
 def distances_by_definition(instances, count):
-    """The smallest distance to each object, of all pairs of pixels; then the smallest of these."""
+    """The smallest distance to each object, over all pairs of pixels; then the `count` smallest of these."""
     places = np.stack(np.meshgrid(*map(np.arange, instances.shape), indexing="ij"), -1).reshape(-1, 2)
     pairs = np.sqrt(((places[:, None] - places[None]) ** 2).sum(-1))
     to_each = [pairs[:, instances.ravel() == k].min(1) for k in np.unique(instances[instances != 0])]

@@ -96,7 +96,7 @@ def test_where_the_rung_has_no_epilogue_a_pass_over_the_output_follows(channels,
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_a_convolution_with_its_normalisation_reads_its_output_once(tf32, monkeypatch):
-    """Forwards, float32: y is written, read, and written normalised: 12 bytes a value; apart 16, since y is read twice."""
+    """Forwards in float32, y is written, read, and written normalised: 12 bytes per value. Separate passes read y twice: 16 bytes."""
     block = models.create("unet", 16, 2, 5 / 8).inc.double_conv[:3]  # 40 channels
     x = tensor(channels_last(np.random.default_rng(0).normal(size=(2, 16, 24, 20)).astype("float32")))
     values = 2 * 24 * 20 * 40

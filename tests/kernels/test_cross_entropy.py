@@ -85,7 +85,7 @@ def test_all_pixels_ignored_is_zero_and_so_is_the_gradient(backend, ignored, red
 @on_each_backend
 @given(seed=seeds, options=options)
 def test_ignored_pixels_are_as_good_as_absent(backend, seed, options):
-    """Their scores, NaN included, reach neither loss nor gradient."""
+    """The scores of ignored pixels, NaN included, affect neither loss nor gradient."""
     x, t, w = drawn(seed, ignored=options["ignore_index"])
     ignored = t == options["ignore_index"]
     other = np.where(ignored[:, None], np.nan, x)
@@ -140,7 +140,7 @@ SCORES = [[-np.inf, -np.inf, 2.0], [2.0, -np.inf, -np.inf], [-np.inf] * 3, [1.0,
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.25, 1.0])
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
 def test_one_sweep_treats_infinite_scores_as_the_formula_does(backend, label_smoothing):
-    """Whatever the order in which they come: the maximum is found while the exponentials are added up."""
+    """The order of the scores does not matter, although the maximum is found while the exponentials are added up."""
     x = np.array(SCORES).T.reshape(1, 3, 1, len(SCORES))
     for target in (0, 2):
         arguments = {"label_smoothing": label_smoothing, "reduction": "none"}
@@ -155,7 +155,7 @@ def test_one_sweep_treats_infinite_scores_as_the_formula_does(backend, label_smo
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize(("wrong", "dtype"), [(3, "uint8"), (-1, "int32"), (2**40, "int64")])
 def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(program, wrong, dtype):
-    """As on a GPU, where the front door does not look: no access out of bounds, no number that seems right."""
+    """On a GPU the front door does not check targets. A wrong one causes no access out of bounds and no number that seems right."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
     view = import_module(f"minisegnet_kernels.cross_entropy.{program}")
@@ -176,7 +176,7 @@ def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(progr
 
 
 def test_the_exponential_of_the_kernel_has_all_its_digits():
-    """Through the loss: with two classes and target 0, e^d = exp(loss) − 1."""
+    """The exponential is measured through the loss: with two classes and target 0, e^d = exp(loss) − 1."""
     d = -np.linspace(0, 36, 2001)
     x = np.stack([np.zeros_like(d), d])[None, :, None]
     _, xbar = cross_entropy.forward_and_grad(x, np.zeros((1, 1, d.size), int), reduction="sum")
@@ -187,7 +187,7 @@ def test_the_exponential_of_the_kernel_has_all_its_digits():
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", ">i4"])
 @pytest.mark.parametrize("ignored", [1, 127, -100, 2**40])
 def test_targets_of_every_integer_dtype(backend, dtype, ignored):
-    """Also where the number of the ignored pixels does not fit in it: then no pixel is ignored, whatever its last bits."""
+    """If `ignore_index` does not fit in the dtype, no pixel is ignored, even if the last bits agree."""
     info = np.iinfo(dtype)
     x, t, w = drawn(0, ignored=ignored if info.min <= ignored <= info.max else 1)
     g = gradient_seed(np.zeros(t.shape), 0)
@@ -203,7 +203,7 @@ def test_targets_of_every_integer_dtype(backend, dtype, ignored):
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", cuda])
 def test_bytes_as_targets_of_more_classes_than_a_byte_counts(backend):
-    """156 are the bits of −100 in a byte, and no pixel is ignored."""
+    """As a byte −100 has the bits of 156, but no pixel of class 156 is ignored."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(1, 300, 3, 4)), rng.integers(0, 256, (1, 3, 4))
     t[0, 0, 0] = 156

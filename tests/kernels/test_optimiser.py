@@ -194,7 +194,7 @@ def test_ten_steps_of_rmsprop_equal_pytorch(backend, seed, **options):
 
 @pytest.mark.parametrize("backend", ["formula", "numpy", "numba", "numba_cuda", "cuda"])
 def test_a_variance_that_rounding_makes_negative_is_zero(backend):
-    """Of a constant gradient the variance is 0, and in float32 v − m² is below it for some gradients: no step becomes NaN."""
+    """A constant gradient has variance 0. In float32 v − m² is negative for some such gradients, but no step becomes NaN."""
     theta, g = [np.zeros(40, "float32")], [np.linspace(0.1, 3, 40, dtype="float32")]
     m = [g[0].copy()]
     v = [np.nextafter(g[0] * g[0], np.float32(0))]

@@ -32,7 +32,7 @@ def test_documented_formula_by_hand(backend):
     w, b = np.array([[1, 2], [-1, 1]], "float32"), np.float32(10)
     with backends.use(backend):
         y, winner = pool2d.forward(x, w, b, stride=1)
-    # top left: 1·1, 2·2, −1·3, 1·(−1): the largest is 4, at x[0, 1]
+    # top left window: 1·1, 2·2, −1·3, 1·(−1); the largest is 4, at x[0, 1]
     np.testing.assert_array_equal(y, plane([4 + 10, 4 + 10], [5 + 10, 8 + 10]))
     np.testing.assert_array_equal(winner, [[[[1, 3], [3, 1]]]])
     np.testing.assert_array_equal(pool2d.flat_indices(winner, input_size=(3, 3), kernel_size=2, stride=1), [[[[1, 5], [7, 5]]]])
@@ -332,7 +332,7 @@ def test_a_dilated_window_gives_nothing_to_a_cell_that_it_steps_over(backend, pl
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize("wrong", [-1, 12, 2**40])
 def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, wrong):
-    """As on a GPU, where the front door does not look: no access out of bounds, and the other values are right."""
+    """On a GPU the front door does not check indices. A wrong one causes no access out of bounds, and the other values are right."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
     view = import_module(f"minisegnet_kernels.pool2d.{program}")
@@ -348,7 +348,7 @@ def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, w
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize("wrong", [np.uint8(4), np.uint8(255), np.int32(-1), np.int32(4), np.int32(2**31 - 1)], ids=repr)
 def test_winners_that_nobody_looked_at_and_are_in_no_window_reach_nothing(program, wrong):
-    """The same of places, in both dtypes that they come in."""
+    """The same for the positions in a window that `max` returns, in both of their dtypes."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
     view = import_module(f"minisegnet_kernels.pool2d.{program}")
@@ -392,7 +392,7 @@ def test_a_window_of_more_cells_than_a_byte_counts(backend):
 
 @pytest.mark.parametrize("return_indices", [False, True])
 def test_pytorchs_indices_are_made_where_they_are_asked_for(return_indices):
-    """Flat, int64; the gradient keeps the byte."""
+    """The indices are flat and int64; the gradient keeps the position in the window, one byte."""
     x = ms.tensor(np.arange(20, dtype="float32").reshape(1, 1, 4, 5), requires_grad=True)
     for weight in (None, ms.tensor(np.ones((2, 2), "float32"))):
         x.grad = None

@@ -46,7 +46,7 @@ def test_by_hand(backend):
 @example(size=(1, 2), target=(1, 4), mode="bilinear", value=5e-324)
 @example(size=(3, 3), target=(7, 7), mode="bilinear, align_corners", value=-2e-308)
 def test_a_constant_stays_constant(backend, size, target, mode, value):
-    """Up to rounding. Numbers below 2e-308 (subnormal) are multiples of 5e-324, and each of the four products rounds to one."""
+    """It holds up to rounding. Subnormal numbers (below 2e-308) are multiples of 5e-324, to which each of the four products rounds."""
     with backends.use(backend):
         y = resized(np.full((1, 2, *size), value), target, mode)
     assert y.shape == (1, 2, *target)

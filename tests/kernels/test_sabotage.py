@@ -1,7 +1,7 @@
 """The tests are tested: each planted fault must be rejected by the parity or the gradient check.
 
-A fault is planted at the dispatch, around the NumPy view of one equation: what would happen if
-somebody wrote it that way. Patching a helper of a compiled kernel would change nothing.
+A fault is planted at the dispatch, around the NumPy view of one equation, as if that view had been
+written with the fault. Patching a helper of a compiled kernel would change nothing.
 """
 
 from dataclasses import replace
@@ -70,7 +70,7 @@ def stride_for_dilation(options):
 
 
 def without(*positions):
-    """A term of a sum dropped: these arguments count as zero."""
+    """A fault that drops a term of a sum: the arguments at these positions count as zero."""
     return lambda program: (
         lambda *arrays, **options: program(*(np.zeros_like(a) if k in positions else a for k, a in enumerate(arrays)), **options)
     )
@@ -109,7 +109,7 @@ SPECIAL = {
 
 
 def _padding_wins(program):
-    """The usual mistake: pad with zeros, and pool those too."""
+    """The usual mistake: the input is padded with zeros, and these take part in the maximum."""
 
     def faulty(x, w, b, *, padding, **options):
         padded = np.pad(x, ((0, 0), (0, 0), *padding))

@@ -40,7 +40,7 @@ def test_every_equation_leaves_its_arguments_alone_the_updating_ones_too(operati
 
 
 def test_a_model_in_training_mode_is_left_as_it_was():
-    """Running statistics, their counter, parameters, and the random generator."""
+    """Running statistics, their counter, parameters and the random generator do not change."""
     random.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 2, 1))
     optimiser = optim.Adam(model.parameters())
@@ -65,7 +65,7 @@ OPTIMISERS = {
 
 @pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
 def test_an_optimiser_takes_no_step(make):
-    """It makes no moments and counts no step, so that the next step is the first one."""
+    """It creates no moments and counts no step, so the next step is the first one."""
     stepped, fresh = (nn.Parameter(np.ones(3, np.float32)) for _ in range(2))
     optimisers = make([stepped]), make([fresh])
     for parameter in (stepped, fresh):
@@ -96,7 +96,7 @@ def test_a_point_in_no_region_is_not_looked_for():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX reports the memory that a process has touched")
 def test_what_it_returns_takes_no_memory():
-    """Four gigabytes of zeros that nobody touches."""
+    """The result is four gigabytes of zeros, which take no memory until they are written to."""
     import resource
 
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

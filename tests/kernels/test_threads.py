@@ -1,4 +1,4 @@
-"""Threads that wait for work sleep, whatever was imported first; and a user who wants them to spin gets that."""
+"""Threads that wait for work sleep, whatever was imported first, unless a user chooses that they spin."""
 
 import os
 import re
@@ -89,7 +89,7 @@ print(numba.threading_layer(), wrong)
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_several_threads_may_compute_on_every_layer(layer):
-    """Two at once in Numba's workqueue would end the process."""
+    """Two simultaneous calls of Numba's workqueue would end the process, so they take turns."""
     said, _ = fresh(MANY, NUMBA_THREADING_LAYER=layer)
     assert said.split() == [layer, "[]"]
 

@@ -183,7 +183,7 @@ def test_the_picture_shows_the_shares_of_the_rows(tmp_path):
     for of in ("truth", "prediction", "all"):
         with Image.open(viz.confusion(cm, tmp_path / f"{of}.png", of=of)) as picture:
             areas[of] = int((np.array(picture.convert("RGB")) == dark).all(-1).sum()) / cell
-    # Of the truth: all ground was found, so one cell is dark. Of the prediction: all predicted cells are cells, so another one is.
+    # As shares of the truth one cell is dark: all ground was found. As shares of the prediction another is: all predicted cells are cells.
     assert 0.85 < areas["truth"] < 1.1 and 0.85 < areas["prediction"] < 1.1
     assert 0.85 < areas["all"] < 1.1  # here the darkest cell is the largest share
 

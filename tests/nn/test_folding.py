@@ -73,7 +73,7 @@ def test_the_convolution_meets_its_relu(monkeypatch):
 
 
 class Block(nn.Module):
-    """As in residual networks: attributes, not a Sequential; `forward` says who follows whom."""
+    """As in residual networks, the layers are attributes, not a Sequential; `forward` determines their order."""
 
     def __init__(self, forward):
         self.conv1, self.bn1, self.bn2 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)

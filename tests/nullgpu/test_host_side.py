@@ -64,7 +64,7 @@ def test_kernels_keep_their_place_in_cupys_stream(gpu, backend):
 
 
 def test_numba_cuda_runs_with_a_numpy_that_has_no_row_stack():
-    """NumPy 2.5 has none. There is no NumPy 2.5 for this Python: the name is removed, which is all that numba-cuda asks for."""
+    """NumPy 2.5 has removed `row_stack`. It does not support this Python version, so the test removes the name instead."""
     code = """
 import numpy as np
 np.__dict__.pop("row_stack", None)

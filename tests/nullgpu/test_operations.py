@@ -23,7 +23,7 @@ def test_the_values_are_right(operation, backend, data):
 @few(2)
 @given(data=st.data())
 def test_numba_cuda_gets_as_far_as_its_launches(operation, data):
-    """Its kernels are compiled and launched; nobody computes them here, so their results are known by shape, dtype and layout only."""
+    """Its kernels are compiled and launched, but nothing computes them here, so only shape, dtype and layout of the results are tested."""
     from support.nullgpu import installed
 
     case = data.draw(operation.cases).cast("float32")

@@ -1,6 +1,6 @@
 """The one table of operations that the tests are parametrised with.
 
-A row says how to draw inputs of one equation and what may be asked of it. Adding a row
+A row says how to draw inputs of one equation and which properties it has. Adding a row
 adds its tests: parity of every backend with the oracle, gradients against
 differentiation of the oracle, exactness, immutability, non-contiguous inputs.
 
@@ -107,7 +107,7 @@ def as_tuple(value: Any) -> tuple:
 def unchecked(equation: str, cases: SearchStrategy[Case], expected: Callable[[Case], tuple], **more: Any) -> Operation:
     """A row whose cases go past the front door, straight to the selected program.
 
-    For values that the front door refuses on a CPU, and that nobody looks at on a GPU, where it would have to wait for them.
+    For values that the front door rejects on a CPU, but does not check on a GPU, where it would have to wait for them.
     A NaN is a result like any other here: where they are is an output of its own.
     """
     program = lambda case: backends.run(equation, *case.arrays.values(), **case.options)

@@ -1,8 +1,8 @@
 """Batch normalisation for a GPU in Numba: the kernels of ``kernel.cu`` for one layout, rows first.
 
 Thread map of every sweep: block (slab, c) has 16 values for each of its threads, in the order of the channel's
-plane; neighbouring threads are neighbours in memory. Sums are merged in a tree in shared memory, the results
-of the slabs in a tree once more; the order never changes. ``floor`` is 0 with a ReLU and −∞ without.
+plane; neighbouring threads are neighbours in memory. Sums are merged in a tree in shared memory, and the results
+of the slabs in a second tree; the order never changes. ``floor`` is 0 with a ReLU and −∞ without.
 """
 
 import math

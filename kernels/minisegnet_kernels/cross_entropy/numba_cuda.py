@@ -1,9 +1,9 @@
 """Cross-entropy for a GPU in Numba.
 
-Thread map: one thread = one pixel n, i, j, which sweeps over its C scores, once for the loss and once more
-for the gradient. Losses, and the weights that make up Z, are added in float64: a block leaves the sums of its
-pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device:
-for it the labels are read once more, before the scores. Labels of each dtype are a program of their own.
+Thread map: one thread = one pixel n, i, j, which sweeps over its C scores, once for the loss and again
+for the gradient. Losses, and the weights whose sum is Z, are added in float64: a block leaves the sums of its
+pixels in a slab, and one block adds the slabs, always in the same order. 1/Z stays on the device: to compute
+it, the labels are read a first time before the scores. Each dtype of labels has its own compiled program.
 """
 
 import math

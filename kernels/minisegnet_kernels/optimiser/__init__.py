@@ -30,7 +30,7 @@ def sgd(theta, g, v=None, *, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, 
     nesterov : bool
         Look one step ahead along the velocity. Needs a momentum and no dampening.
     first : bool
-        The first step of these parameters: the velocity becomes the gradient, whatever it was.
+        Whether this is the first step of these parameters: the velocity becomes the gradient, whatever it was before.
 
     Raises
     ------

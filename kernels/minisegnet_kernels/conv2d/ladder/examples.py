@@ -62,7 +62,7 @@ def described(
         As in ``conv2d.forward``.
     dtype : dtype
     layout : {"channels last", "rows first"}
-        Of the images.
+        The layout of the images.
     gpu : (int, int)
         Compute capability: (7, 5) is a T4, (8, 0) an A100, (9, 0) an H100.
 

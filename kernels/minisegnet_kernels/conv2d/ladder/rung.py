@@ -129,7 +129,7 @@ class Rung:
     tf32 : bool
         Whether products are rounded to TF32, so that ``allow_tf32`` must be on.
     side : bool
-        Whether it stands beside the rung of its number, and no other rung is built on it.
+        Whether it is a side branch of the rung with the same number: no other rung is built on it.
     best_last : bool
         Whether it serves any layout and is fastest with channels last.
     with_statistics : callable, optional
