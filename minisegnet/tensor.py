@@ -367,7 +367,7 @@ def _deposit(node: Node, g: Any, wanted: set[Node]) -> None:
     if owner is None or owner._node is not node or not (node in wanted if wanted else owner.is_leaf or owner._retains_grad):
         return
     if owner.grad is None:
-        # Only `backward` and this function hold the array: nobody could notice that it was not copied.
+        # Only `backward` and this function hold the array: leaving out the copy cannot be noticed.
         alone = g.base is None and sys.getrefcount(g) == 3
         owner.grad = Tensor(g if alone else g.copy())
     else:

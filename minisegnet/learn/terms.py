@@ -36,7 +36,7 @@ class Line:
     terms : tuple of str
         The terms of the formula that the line names.
     step : bool
-        Whether it computes one term of the sum, or one candidate of the maximum: all arrays that meet there are indexed in it.
+        Whether it computes one term of the sum, or one candidate of the maximum. It indexes all arrays that take part.
     signature : bool
         Whether it declares the function.
     """

@@ -1,4 +1,4 @@
-"""The backend ``shapes``: every equation returns what it declares, nothing is computed, and nothing is changed."""
+"""The backend ``shapes``: every equation returns arrays of the declared shape; nothing is computed or changed."""
 
 import os
 import sys

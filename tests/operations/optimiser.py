@@ -50,7 +50,7 @@ def _drawn(draw, names, options, size=4):
 
 
 def _stepped(function):
-    """Call it on copies; its results are what the copies hold afterwards."""
+    """Call it on copies of the arguments; the results are the contents of the copies afterwards."""
 
     def run(case):
         lists = [map_arrays(np.copy, arrays) for arrays in case.arrays.values()]
