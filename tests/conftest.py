@@ -105,20 +105,33 @@ def pytest_xdist_auto_num_workers(config):
     return min(os.cpu_count() or 1, 4)
 
 
+#: Where a single test takes long.
+LONG = ("tests/training/", "tests/learn/test_tutorials", "tests/nullgpu/", "tests/cuda/test_on_gpu", "tests/engine/test_opinfo")
+
+
+def operation_of(nodeid: str) -> str | None:
+    """The operation whose kernels a test uses, if its name tells it."""
+    from minisegnet_kernels import registry
+
+    found = re.search(rf"(?:/test_|[\[-])({'|'.join(registry.OPERATIONS)})(?![a-z])", nodeid)
+    return found and found.group(1)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long comes first: a process that began it last would keep the others waiting."""
+    items.sort(key=lambda item: 0 if item.nodeid.startswith(LONG) else 1 if operation_of(item.nodeid) else 2)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Tests of one operation run in one process, which compiles its kernels once; other tests go file by file."""
     from xdist.scheduler import LoadScopeScheduling
 
-    from minisegnet_kernels import registry
-
-    operation = re.compile(rf"(?:/test_|[\[-])({'|'.join(registry.OPERATIONS)})(?![a-z])")
-
     class ByOperation(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            found = operation.search(nodeid)
-            return found.group(1) if found else nodeid.partition("::")[0]
+            return operation_of(nodeid) or nodeid.partition("::")[0]
 
+    config.option.loadscopereorder = False  # they stay in the order of collection
     return ByOperation(config, log)
 
 

@@ -33,9 +33,8 @@ def gpu(test):
 # --- CUDA C++ in the emulator ------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 @table
-@dtypes
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.quick), "float64"])
 @given(data=st.data())
 def test_emulated_equals_oracle(operation, dtype, data):
     check_parity(operation, EMULATED, data.draw(operation.cases), dtype)
@@ -107,7 +106,6 @@ def channels_last_if_image(a):
 # --- Numba CUDA in the simulator ---------------------------------------------------------------------
 
 
-@pytest.mark.quick
 @table
 @dtypes
 @few(3)

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from operations import TABLE
 from support.checks import check_gradients, directional
 
-pytestmark = pytest.mark.quick
-
 DIFFERENTIABLE = [o for o in TABLE if o.differentiable]
 table = pytest.mark.parametrize("operation", DIFFERENTIABLE, ids=str)
 views = pytest.mark.parametrize("backend", ["formula", "numpy", "numba"])
 
 
+@pytest.mark.quick
 @table
 @views
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))

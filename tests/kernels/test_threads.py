@@ -8,7 +8,6 @@ import sys
 import pytest
 
 pytestmark = [
-    pytest.mark.quick,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the states of threads from /proc"),
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one core OpenMP lets threads sleep by itself"),
 ]
@@ -48,6 +47,7 @@ def fresh(code, **variables):
     return done.stdout, done.stderr
 
 
+@pytest.mark.quick
 def test_threads_do_not_spin_before_they_sleep():
     _, said = fresh("from minisegnet_kernels import jit", OMP_DISPLAY_ENV="verbose")
     spins = re.findall(r"GOMP_SPINCOUNT = '(.*)'", said)
