@@ -84,5 +84,5 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
 def test_an_image_that_is_too_large_is_named(tmp_path, monkeypatch):
     Image.fromarray(grey(64, 64)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(OSError, match=r"a\.png: .*4096 pixels.*cut it into tiles"):
+    with pytest.raises(OSError, match=r"a\.png: .*4096 pixels.*cut the image into tiles"):
         read_image(tmp_path / "a.png")

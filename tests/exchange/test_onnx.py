@@ -329,7 +329,7 @@ def pooled_and_indices(x):
     [
         (nn.WeightedMaxPool2d(2), "the function weighted_max_pool has no ONNX form"),
         (Function(lambda x: F.where(x.detach().array > 0, x, 0)), r"where is given an array \(1, 3, 8, 8\) that"),
-        (Function(lambda x: x.max(dim=1).values), "max_along"),
+        (Function(lambda x: x.max(dim=1).values), "along"),
         (Function(lambda x: Tensor(x.array * 2)), "the output of the network is given a tensor"),
         (Function(lambda x: Tensor(x.array * 2) + 1), "add is given a tensor"),
         (Function(lambda x: F.label(x)), "the output of the network is given a tensor"),

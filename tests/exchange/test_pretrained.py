@@ -1,5 +1,7 @@
 """Weights of other libraries: recognising their names, converting them, and accounting for every tensor."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from minisegnet import models, nn
 from minisegnet.exchange import checkpoint
 from minisegnet.exchange.weights import LAYOUTS, NUCLEI, load_pretrained
 from minisegnet.exchange.weights.layouts import find, without_wrappers
+
+ROOT = Path(__file__).parents[2]
 
 
 def values(model, seed=0):
@@ -305,7 +309,7 @@ def test_the_network_that_comes_along_finds_nuclei_that_it_never_saw():
 def test_it_says_where_it_comes_from_and_names_no_folder_of_its_maker():
     run = checkpoint.read_about(NUCLEI).run
     assert {"what", "data", "held_out", "options", "transform", "script"} <= set(run)
-    assert (NUCLEI.parents[2] / run["script"]).exists()
+    assert (ROOT / run["script"]).exists()
     assert "/" not in str({**run, "script": ""})
 
 

@@ -56,7 +56,7 @@ def test_valid_network_its_border_is_reflected_and_cut_off():
 
 def test_an_output_that_does_not_cover_the_image_is_an_error():
     model = models.create("article2", 1, 2, width=1 / 64, as_printed=True)
-    with pytest.raises(ValueError, match=r"64 × 64 pixels is 2 × 2: it does not cover"):
+    with pytest.raises(ValueError, match=r"64 × 64 pixels is 2 × 2: too small to cover"):
         inference.segment_image(model, np.random.default_rng(0).random((64, 64)))
 
 

@@ -204,7 +204,7 @@ def test_only_cityscapes_knows_a_prediction_of_no_class():
     assert found.abstained.tolist() == [0, 10, 0, 0, 0] and found.support.tolist() == [40, 20, 0, 5, 0]
     assert found.pixel_accuracy == 50 / 65 and found.pixels == 65
     assert found.to_dict()["abstained"] == [0, 10, 0, 0, 0]
-    with pytest.raises(ValueError, match="'voc' does not say what they are; 'cityscapes' does"):
+    with pytest.raises(ValueError, match="'voc' does not allow them; 'cityscapes' does"):
         found.under("voc")
 
 

@@ -173,20 +173,17 @@ def _normalised_constant_pad(arguments: dict, shapes: dict) -> dict:
     return {"input": arguments["input"], "mode": "constant", "before": before, "after": after, "value": float(arguments["value"])}
 
 
-def _normalised_take_pad(arguments: dict, shapes: dict) -> dict:
-    """The row and column indices of a reflection or replication → its mode and widths."""
-    wanted = (arguments["rows"], arguments["columns"])
+def _normalised_mirrored_pad(arguments: dict, shapes: dict) -> dict:
+    """The place of each element of a reflection or replication, or None for an axis as it is → its mode and widths."""
     for mode in ("reflect", "edge"):
-        found = [_padding(np.asarray(index), n, mode) for index, n in zip(wanted, shapes["input"][2:], strict=True)]
-        if None not in found:
-            pairs: list[Any] = [(0, 0), (0, 0), *found]
-            return {
-                "input": arguments["input"],
-                "mode": mode,
-                "before": tuple(b for b, _ in pairs),
-                "after": tuple(a for _, a in pairs),
-                "value": 0.0,
-            }
+        pairs = [
+            (0, 0) if places is None else _padding(np.asarray(places), n, mode)
+            for places, n in zip(arguments["places"], shapes["input"], strict=True)
+        ]
+        found = [pair for pair in pairs if pair is not None]
+        if len(found) == len(pairs):
+            before, after = zip(*found, strict=True)
+            return {"input": arguments["input"], "mode": mode, "before": before, "after": after, "value": 0.0}
     raise ExportError("this padding is neither reflection nor replication")
 
 
@@ -199,7 +196,7 @@ def _padding(index: np.ndarray, size: int, mode: Any) -> tuple[int, int] | None:
 _NORMALISED: dict[str, Callable[[dict, dict], dict]] = {
     "index": _normalised_index,
     "_constant_pad": _normalised_constant_pad,
-    "_take_pad": _normalised_take_pad,
+    "_mirrored_pad": _normalised_mirrored_pad,
 }
 
 # --- several sizes ------------------------------------------------------------------------
