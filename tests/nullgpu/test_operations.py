@@ -10,6 +10,8 @@ from support.targets import Target, few
 
 from minisegnet_kernels import backends
 
+pytestmark = pytest.mark.slow  # a hundred of CuPy's kernels are compiled by the emulator
+
 
 @pytest.mark.parametrize("operation", TABLE, ids=str)
 @pytest.mark.parametrize("backend", ["cuda", "numpy"])
