@@ -92,8 +92,8 @@ def pytest_terminal_summary(terminalreporter, config):
         folders = ", ".join(f"{name} {count}" for name, count in sorted(left_out.items()))
         terminalreporter.section("the quick profile")
         terminalreporter.write_line(f"{sum(left_out.values())} tests were left out: {folders}.")
-        terminalreporter.write_line("All of them but the slow ones: python -m pytest -n auto --profile ci (about 20 minutes on 2 cores).")
-        terminalreporter.write_line("Everything, with new random cases: python -m pytest -n auto --profile thorough (hours).")
+        terminalreporter.write_line("All of them but the slow ones: python -m pytest -n auto --profile ci")
+        terminalreporter.write_line("Everything, with new random cases: python -m pytest -n auto --profile thorough")
 
 
 # --- processes and threads ----------------------------------------------------------------------------
