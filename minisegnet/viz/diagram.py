@@ -42,7 +42,7 @@ def graph(
     names : dict or pairs of name and Tensor, optional
         Names for the leaves, for example ``dict(model.named_parameters())``.
     max_nodes : int
-        Of a larger graph only the nodes made last are drawn. "⋯" stands for the rest, and a note says how many nodes there are.
+        The largest number of nodes that are drawn. Of a larger graph only the newest nodes are drawn. "⋯" stands for the rest, and a note says how many nodes there are.
     title : str
 
     Returns
@@ -54,7 +54,7 @@ def graph(
     ValueError
         If the tensor has no graph, or `max_nodes` is not positive.
     ImportError
-        If igraph, which computes the layout, is not installed: ``pip install 'minisegnet[graph]'``.
+        If fast-sugiyama, which computes the layout, is not installed: ``pip install fast-sugiyama``.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""Positions for the nodes of a layered graph, by igraph (extra ``graph``)."""
+"""Positions for the nodes of a layered graph, by fast-sugiyama (extra ``graph``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from itertools import pairwise
 from typing import Any
 
-_HINT = "pip install 'minisegnet[graph]'; without it, viz.graph_dot returns the graph as text for Graphviz"
+_HINT = "pip install fast-sugiyama; without it, viz.graph_dot returns the graph as text for Graphviz"
 
 
 def layered(
@@ -21,6 +21,7 @@ def layered(
     ----------
     layer : dict, node → layer
     edges : list of (upper, lower) with ``layer[upper] > layer[lower]``
+        They connect all nodes.
     distance : float
         The smallest distance between the centres of neighbours in a layer.
 
@@ -34,22 +35,19 @@ def layered(
     Raises
     ------
     ImportError
-        If igraph is not installed.
+        If fast-sugiyama is not installed.
     """
     try:
-        import igraph
+        from fast_sugiyama import from_edges
     except ImportError as error:
-        raise ImportError(f"the layout of a graph needs igraph: {_HINT}") from error
-    levels: dict[Any, int] = dict(layer)
-    chains = []
-    for number, (upper, lower) in enumerate(edges):
-        points = {(number, level): level for level in range(layer[upper] - 1, layer[lower], -1)}
-        levels.update(points)
-        chains.append([upper, *points, lower])
-    index = {node: k for k, node in enumerate(levels)}
-    links = [(index[a], index[b]) for chain in chains for a, b in pairwise(chain)]
-    graph = igraph.Graph(len(index), links, directed=True)
-    placed = graph.layout_sugiyama(layers=list(levels.values()), hgap=distance, maxiter=1000)
-    leftmost = min(x for x, _ in placed)
-    at = {node: x - leftmost for node, (x, _) in zip(index, placed, strict=True)}
-    return {node: at[node] for node in layer}, [[at[node] for node in chain] for chain in chains]
+        raise ImportError(f"the layout of a graph needs fast-sugiyama: {_HINT}") from error
+    if not edges:
+        return dict.fromkeys(layer, 0.0), []
+    points = iter(range(len(layer), 2**63))  # numbers of the invisible points, behind those of the nodes
+    number: dict[Any, int] = {node: k for k, node in enumerate(layer)}
+    chains = [[number[a], *(next(points) for _ in range(layer[b] + 1, layer[a])), number[b]] for a, b in edges]
+    # All links are one layer long, so that the shortest ones, which fast-sugiyama looks for, are in the given layers.
+    ((placed, *_),) = from_edges([link for chain in chains for link in pairwise(chain)], vertex_spacing=distance, dummy_vertices=False)
+    leftmost = min(x for _, (x, _) in placed)
+    at = {k: x - leftmost for k, (x, _) in placed}
+    return {node: at[k] for node, k in number.items()}, [[at[k] for k in chain] for chain in chains]

@@ -15,7 +15,7 @@ from minisegnet.tensor import no_grad, tensor
 from minisegnet.viz.diagram import _layers, _walk
 from minisegnet.viz.layout import layered
 
-pytest.importorskip("igraph", reason="igraph is not installed (extra graph)")
+pytest.importorskip("fast_sugiyama", reason="fast-sugiyama is not installed (extra graph)")
 
 
 def pixels(path):
@@ -65,6 +65,11 @@ def test_a_long_graph_is_cut_and_a_deep_one_does_not_overflow():
     assert "the last 10 of 3001 nodes" in text and text.count("->") == 9
     assert viz.graph_dot(x).count("->") == 3000
     assert viz.graph(x, max_nodes=12).size[1] < 12 * 150
+
+
+def test_a_graph_of_one_node_is_drawn():
+    assert layered({"only": 0}, [], 1.5) == ({"only": 0.0}, [])
+    assert isinstance(viz.graph(tensor([1.0], requires_grad=True)), Image.Image)
 
 
 def test_edges_that_pass_outside_all_boxes_stay_in_the_picture():
@@ -124,9 +129,9 @@ def test_no_two_nodes_of_a_layout_are_too_near_and_no_edge_runs_through_one(node
                 assert abs(at - x[other]) >= 1.5 - 1e-6, "an edge runs through a node"
 
 
-def test_without_igraph_the_error_says_what_to_install_and_what_works_without_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "igraph", None)
+def test_without_the_library_of_the_layout_the_error_says_what_to_install_and_what_works_without_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fast_sugiyama", None)
     loss, _ = small_graph()
-    with pytest.raises(ImportError, match=r"pip install 'minisegnet\[graph\]'.*graph_dot"):
+    with pytest.raises(ImportError, match=r"pip install fast-sugiyama; .*graph_dot"):
         viz.graph(loss)
     assert viz.graph_dot(loss).startswith("digraph")
