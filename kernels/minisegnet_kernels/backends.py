@@ -69,7 +69,7 @@ class use(Switch):
     Raises
     ------
     ValueError
-        If there is no backend of that name.
+        If no backend has that name.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def available() -> dict[str, Availability]:
         return Availability(True, "emulated on the CPU: slow, to learn and to test")
 
     def simulator() -> Availability:
-        found = installed("numba_cuda", "pip install numba-cuda")
+        found = installed("numba_cuda", 'pip install "numba-cuda>=0.30,<0.31"')
         return Availability(True, "simulated on the CPU: very slow, to learn and to test") if found and not gpu_count() else found
 
     return {
@@ -120,7 +120,7 @@ def available() -> dict[str, Availability]:
         "numpy": Availability(True),
         "numba": installed("numba", "pip install numba"),
         "numba_cuda": simulator(),
-        "cuda": compiler() if not gpu_count() else installed("cupy", "pip install cupy-cuda12x[ctk]"),
+        "cuda": compiler() if not gpu_count() else installed("cupy", 'pip install "cupy-cuda12x[ctk]>=14"'),
     }
 
 
@@ -209,7 +209,7 @@ def calling(call: Callable[..., Any]) -> Here:
     """A ``with`` block in which every equation runs as ``call(equation, program, *arrays, **options)``.
 
     `call` decides what happens: it may time ``program(*arrays, **options)``, count it, or change its result.
-    Blocks nest, the innermost `call` is the first to run the program.
+    Blocks may be nested. The `call` of the innermost block is made first.
 
     >>> from minisegnet_kernels import activation
     >>> def show(equation, program, *arrays, **options):
@@ -223,5 +223,5 @@ def calling(call: Callable[..., Any]) -> Here:
 
 
 def computes() -> bool:
-    """Whether results have values: False inside ``use("shapes")``, where nothing may be concluded from them or updated with them."""
+    """Whether results have values: False inside ``use("shapes")``, where no value may decide anything or update anything."""
     return _selected.get() != "shapes"

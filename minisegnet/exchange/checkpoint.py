@@ -142,7 +142,7 @@ def read_about(path: str | os.PathLike) -> About:
         version = entries["format"]
         if version > FORMAT:
             raise ValueError(
-                f"{path}: written by a newer minisegnet (format {version}, this one reads {FORMAT}): pip install -U minisegnet"
+                f"{path}: written by a newer minisegnet (format {version}; this one reads up to {FORMAT}). Update minisegnet, and try again"
             )
         return About(**{**entries, "classes": tuple(entries["classes"])})
     except (json.JSONDecodeError, KeyError, TypeError) as error:

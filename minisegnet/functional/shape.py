@@ -1,4 +1,4 @@
-"""The same values in another shape, place or type; methods and indexing of `Tensor`.
+"""The same values in another shape, order, place or dtype: methods and indexing of `Tensor`.
 
 Names and arguments are PyTorch's. Most pullbacks here just undo what the function did.
 """
@@ -189,7 +189,8 @@ def _cat(*arrays, dim):
 
 
 def _without_gaps(part, whole):
-    """The part, copied if it has gaps: a range of channels of a channels-last image does, and the fast convolutions need none."""
+    """The part, without gaps between its elements: a range of channels of a channels-last image has gaps and is copied, because
+    the fast convolutions cannot read it."""
     if not is_channels_last(whole) or is_channels_last(part):
         return part
     copied = uninitialised(whole, part.shape)
@@ -242,7 +243,7 @@ def _move(a: Any, device: str) -> Any:
     except ImportError as error:
         from minisegnet_kernels.backends import BackendError
 
-        raise BackendError('device "cuda" needs CuPy: pip install ".[cuda12]" in the clone') from error
+        raise BackendError('device "cuda" needs CuPy: pip install ".[cuda12]" in the clone, or ".[cuda13]"') from error
     return cupy.asarray(a)
 
 

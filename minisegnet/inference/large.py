@@ -27,7 +27,7 @@ class LargeImage:
     source : path or array
         - An array (H, W) or (H, W, 1 to 4), for example a memory map.
         - A ``.npy`` file of such an array, which is mapped into memory.
-        - A PNG or TIFF file, which is decoded row by row if pyvips is installed (``pip install 'minisegnet[large]'``).
+        - A PNG or TIFF file, which is decoded row by row if pyvips is installed (``pip install "pyvips[binary]>=3"``).
         - Any other image file. It is decoded as a whole, which takes 4 bytes for each pixel and channel.
     channels : {1, 3}, optional
         The number of channels to convert to.

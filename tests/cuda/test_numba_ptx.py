@@ -1,8 +1,8 @@
 """Every Numba CUDA kernel compiles for real GPUs, on a machine that has none.
 
-The simulator runs kernels as plain Python and takes much that Numba's compiler refuses. So the host functions
-are called here with kernels that do nothing, to learn with which types each one is launched; then all of them are
-compiled to PTX, the assembly language of a GPU, in a process of their own.
+The simulator runs kernels as plain Python and accepts much that Numba's compiler refuses. Here the host functions
+are called with kernels that do nothing, which records the types of the arguments of each launch. Then all kernels are
+compiled for these types to PTX, the assembly language of a GPU, in a separate process.
 """
 
 import ast
@@ -18,7 +18,7 @@ from support.numba_ptx import compile_all
 
 from minisegnet_kernels import backends, registry
 
-pytestmark = pytest.mark.skipif(find_spec("numba_cuda") is None, reason="no numba-cuda: pip install numba-cuda[cu12]")
+pytestmark = pytest.mark.skipif(find_spec("numba_cuda") is None, reason='no numba-cuda: pip install "numba-cuda[cu12]>=0.30,<0.31"')
 
 PATHS = {name: registry._ROOT / name / registry.VIEWS["numba_cuda"] for name in registry.OPERATIONS}
 OPERATIONS = [name for name, path in PATHS.items() if path.exists()]
@@ -59,13 +59,13 @@ def compiled(dtype, architectures, *others):
     results = compile_all([*requests, *others])
     missing = [r["error"] for r in results if "nvvm" in r.get("error", "").lower()]
     if missing:
-        pytest.skip(f"no compiler for Numba's kernels ({missing[0][:200]}): pip install numba-cuda[cu12]")
+        pytest.skip(f"no compiler for Numba's kernels ({missing[0][:200]}): pip install 'numba-cuda[cu12]>=0.30,<0.31'")
     return results
 
 
 @pytest.fixture(scope="module")
 def single():
-    """All kernels in float32 for Hopper, and the two planted ones: one process for all, since each costs a second to start."""
+    """All kernels in float32 for Hopper, and the two planted ones. One process compiles them all, because each takes a second to start."""
     vector = numba.types.Array(numba.float32, 1, "C")
     return compiled("float32", [(9, 0)], *[("support.numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
 
@@ -77,7 +77,7 @@ def errors(results):
 
 
 def works_in_float64(module, name):
-    """Whether a kernel, or a function of the GPU that it calls, names float64: then it means it."""
+    """Whether the source of a kernel, or of a function that it calls, names float64, and therefore uses it on purpose."""
     kernel = getattr(import_module(module), name).py_func
     called = [kernel.__globals__.get(used) for used in kernel.__code__.co_names]
     functions = [kernel, *(f.py_func for f in called if hasattr(f, "py_func"))]
@@ -111,7 +111,7 @@ def test_no_array_lies_in_local_memory(operation, single):
 
 
 def test_arrays_of_a_table_of_addresses_are_read_as_global_memory(single):
-    """A number says not where it points to, and a load that must find out costs more."""
+    """An address alone does not say which kind of memory it belongs to, and a load that has to find out is slower."""
     steps = [r["ptx"] for r in single if r["module"] == module_of("optimiser")]
     assert steps
     for ptx in steps:

@@ -81,7 +81,7 @@ def test_bf_score_equals_a_search_over_pairs(seed, tolerance, ignored):
 
 
 def test_scipy_agrees_on_a_large_image():
-    ndimage = pytest.importorskip("scipy.ndimage", reason="needs SciPy (it comes with scikit-learn, pip install minisegnet[peers])")
+    ndimage = pytest.importorskip("scipy.ndimage", reason="needs SciPy (pip install scipy)")
     truth = np.kron(blobs(7, (106, 154), 2)[0], np.ones((2, 2), int))[1:, 1:]
     guess = np.roll(truth, (3, -2), (0, 1))
     mask, other = truth == 1, guess == 1

@@ -35,7 +35,7 @@ def official():
     """The official evaluation of Cityscapes, run silently on images on disk."""
     # Importing it looks for the data set's folder and asks whether stderr is a terminal; neither matters here.
     module = pytest.importorskip(
-        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason="needs cityscapesscripts (pip install minisegnet[peers])"
+        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason="needs cityscapesscripts (pip install cityscapesscripts)"
     )
 
     def evaluate(folder, pairs):
@@ -138,7 +138,7 @@ def test_voc_as_its_definition(seed, complete):
 
 
 def test_scikit_learn_agrees():
-    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn (pip install minisegnet[peers])")
+    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn (pip install scikit-learn)")
     rng = np.random.default_rng(3)
     truth, guess = rng.integers(0, 7, 5000), rng.integers(0, 7, 5000)
     truth[:700] = 255

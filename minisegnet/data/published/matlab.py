@@ -15,7 +15,7 @@ def check_scipy(path: str | os.PathLike) -> None:
         import scipy.io  # noqa: F401
     except ImportError as error:
         raise DataError(
-            f"{path}: these labels are MATLAB files, which SciPy reads: pip install 'minisegnet[voc]'. "
+            f"{path}: these labels are MATLAB files, which SciPy reads: pip install scipy. "
             "The same labels as PNGs, in SegmentationClassAug/, are read without it"
         ) from error
 

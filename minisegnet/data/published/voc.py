@@ -34,7 +34,7 @@ class PascalVOC(Official):
         images). The images of "train" keep the masks of VOC.
     sbd : path, optional
         The folder with ``cls/``, ``train.txt`` and ``val.txt`` of SBD; its MATLAB files need SciPy
-        (``pip install 'minisegnet[voc]'``). By default these, or the same labels as PNGs in
+        (``pip install scipy``). By default these, or the same labels as PNGs in
         ``SegmentationClassAug/``, are searched for beside the data.
     standardise, in_channels, strict
         See `Official`.

@@ -52,7 +52,7 @@ def missing() -> str:
 
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "the null GPU needs Linux on x86-64"
-    for package, name in (("cupy", "cupy-cuda12x[ctk]"), ("numba_cuda", "numba-cuda[cu12]")):
+    for package, name in (("cupy", "cupy-cuda12x[ctk]>=14"), ("numba_cuda", "numba-cuda[cu12]>=0.30,<0.31")):
         if find_spec(package) is None:
             return f"the null GPU needs the real packages: pip install '{name}'"
     return next((f"the null GPU needs {tool}" for tool in ("gcc", "g++", "nm") if shutil.which(tool) is None), "")
