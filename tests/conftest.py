@@ -6,23 +6,22 @@ profile   tests                                                          drawn c
 quick     those marked ``quick``: what runs if nothing is selected       a few, the same in each run
 ci        all but those marked ``slow``                                  more, the same in each run
 thorough  all: planted faults, training to the end, every kernel         many, new ones in each run
-gpu       those marked ``gpu``                                           a few, which are not made smaller when one fails
+gpu       those marked ``gpu``                                           a few; one that fails is not made smaller
 ========  =============================================================  ===========================
 
-``--profile NAME`` selects one. Without it, a run that names files, ``-k`` or ``-m`` runs everything that it
-names, with ci's cases, except what is slow; a run that names nothing is quick.
+``--profile NAME`` selects a profile. Without it, a run with files, ``-k`` or ``-m`` on its command line runs the tests
+that these select, except slow ones, with the cases of ci. Any other run is quick.
 """
 
 import os
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# As many threads as cores, and two at least: on one core, too, tests of threads mean something.
+# As many threads as cores, but at least two, so that tests of threads mean something on one core, too.
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(os.cpu_count() or 1, 2)))
 THREADS = int(os.environ["NUMBA_NUM_THREADS"])
 # Processes that run side by side share the cores.
@@ -40,7 +39,9 @@ PROFILES = {
 }
 LEFT_OUT = pytest.StashKey[Counter]()
 
-pytest.register_assert_rewrite("operations", "support")
+pytest.register_assert_rewrite("operations", "support")  # before anything imports them
+from support import score  # noqa: E402
+
 for name, (_, drawing) in PROFILES.items():
     settings.register_profile(
         name, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **drawing
@@ -51,7 +52,9 @@ for name, (_, drawing) in PROFILES.items():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--profile", choices=PROFILES, help="which tests, and how many cases of each: see the head of tests/conftest.py")
+    parser.addoption(
+        "--profile", choices=PROFILES, help="the tests to run, and the number of cases of each; see the head of tests/conftest.py"
+    )
 
 
 def pytest_configure(config):
@@ -74,18 +77,20 @@ def pytest_deselected(items):
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):  # a worker of xdist
         session.config.workeroutput["left_out"] = dict(session.config.stash.get(LEFT_OUT, {}))
+        session.config.workeroutput["score"] = score.handed_on()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
     if hasattr(node, "workeroutput"):  # every worker leaves out the same tests
         node.config.stash[LEFT_OUT] = Counter(node.workeroutput["left_out"])
+        score.merge(node.workeroutput["score"])
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
     """The table of planted faults, and what this profile left out."""
-    if table := getattr(sys.modules.get("support.mutants"), "score", str)():
+    if table := score.table():
         terminalreporter.write_line(f"\n{table}")
     left_out = config.stash.get(LEFT_OUT, {})
     if left_out and config.option.markexpr == PROFILES["quick"][0]:
@@ -110,7 +115,7 @@ LONG = ("tests/training/", "tests/learn/test_tutorials", "tests/nullgpu/", "test
 
 
 def operation_of(nodeid: str) -> str | None:
-    """The operation whose kernels a test uses, if its name tells it."""
+    """The operation whose kernels a test uses, if the name of the test contains it."""
     from minisegnet_kernels import registry
 
     found = re.search(rf"(?:/test_|[\[-])({'|'.join(registry.OPERATIONS)})(?![a-z])", nodeid)
@@ -118,7 +123,7 @@ def operation_of(nodeid: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items):
-    """What takes long comes first: a process that began it last would keep the others waiting."""
+    """Long tests come first: if a process began one last, the others would have to wait for it."""
     items.sort(key=lambda item: 0 if item.nodeid.startswith(LONG) else 1 if operation_of(item.nodeid) else 2)
 
 
@@ -137,7 +142,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(autouse=True)
 def share_of_threads():
-    """A test may choose another number; the next one starts from its share again."""
+    """A test may change the number of threads; the next test starts with its share again."""
     import numba
 
     numba.set_num_threads(SHARE)

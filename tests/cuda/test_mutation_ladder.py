@@ -4,8 +4,9 @@ Rung 1 is the operation's ``kernel.cu``, and is checked there.
 """
 
 import pytest
+from support import score
 from support.ladder_trials import trials
-from support.mutants import EVERYWHERE, OPERATIONS, assert_all_rejected, left_out, missed_barriers, missed_checks
+from support.mutants import EVERYWHERE, OPERATIONS, assert_all_rejected, missed_barriers, missed_checks
 
 from minisegnet_kernels import backends
 from minisegnet_kernels.conv2d.ladder import RUNGS, rung8_grad_weight
@@ -17,19 +18,19 @@ FILES = sorted({rung.path for rung in RUNGS if rung.path.parent == FOLDER})
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 
 # {(file, the line of a barrier or the text of a check): why the result is the same without it}, of each file.
-_ZEROS = "the step too many brings zeros, and adds them"
-_NOBODY = "a step too many is brought, of zeros, and nobody reads it"
-_FEW = "it is only compared with numbers r < OUTPUTS"
+_ZEROS = "the additional step adds zeros"
+_NOBODY = "the additional step copies zeros, which no thread reads"
+_FEW = "it is only compared with r, which is less than OUTPUTS"
 _PIPELINE = {("tf32_pipeline.cuh", "step >= steps"): _NOBODY}
 _SPLIT = {
     ("split_reduction.cuh", "m0 + DEPTH < end"): _NOBODY,
     ("split_reduction.cuh", "min(q0 + q_piece * FOUR, terms - FOUR) [first]"): (
-        "a term past the last is not written, and of its cell it is asked as of any other whether it lies inside"
+        "a term past the last is not written, and its cell is read only if it lies inside the image"
     ),
 }
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "rung2_tile": {
-        ("rung2_tile.cu", "c0 < C"): "the step too many has min(channels, 0) channels: nothing is staged, nothing is added",
+        ("rung2_tile.cu", "c0 < C"): "the additional step has 0 channels: it stages nothing and adds nothing",
         ("rung2_tile.cu", "min(OUTPUTS, O - quad) [second]"): _FEW,
         ("rung2_tile.cu", "min(OUTPUTS, O - quad) [second] (2)"): _FEW,
     },
@@ -46,9 +47,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "rung8_tf32_grad_weight": {
         ("rung8_tf32_grad_weight.cu", "step >= steps"): _NOBODY,
         ("rung8_tf32_grad_weight.cu", "e < E"): (
-            "an entry past the last is not written, and of its cell it is asked as of any other whether it lies inside"
+            "an entry past the last is not written, and its cell is read only if it lies inside the image"
         ),
-        ("rung8_tf32_grad_weight.cu", "max(ceil_div(end - s * share, DEPTH), 0) [first]"): "fewer than 0 steps are none",
+        (
+            "rung8_tf32_grad_weight.cu",
+            "max(ceil_div(end - s * share, DEPTH), 0) [first]",
+        ): "a negative number of steps means no step, as 0 does",
     },
     "rung4s_winograd": {("rung4s_winograd.cu", "c0 < C"): _ZEROS},
 }
@@ -56,7 +60,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
 
 @pytest.fixture(autouse=True)
 def few_slabs(monkeypatch):
-    """So that a slab of a small case has several steps, as those of a large image have."""
+    """Use few slabs, so that a slab of a small case has several steps, as a slab of a large image has."""
     monkeypatch.setattr(rung8_grad_weight, "BUSY", 3)
     monkeypatch.setattr(rung8_grad_weight, "_LEAST", 1)
 
@@ -84,8 +88,8 @@ def test_every_check_of_a_rung_is_needed(path):
 
 
 def test_no_check_of_a_header_is_left_out():
-    """Those are planted where a kernel reaches them: at last, has one reached each?"""
-    unreached = left_out([*OPERATIONS, *(path.stem for path in FILES)])
+    """A check of a header counts only in the kernels that reach it. After all kernels have been tested, one must have reached it."""
+    unreached = score.unreached([*OPERATIONS, *(path.stem for path in FILES)])
     if unreached is None:
-        pytest.skip("not all operations and rungs were looked at in this run")
+        pytest.skip("this process has not tested all operations and rungs; run this file and test_mutation.py with -n 0")
     assert unreached == []

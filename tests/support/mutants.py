@@ -21,6 +21,7 @@ from minisegnet_kernels.cuda import Module
 from minisegnet_kernels.cuda.source import COMMON, Source, parse
 from minisegnet_kernels.emulator import build
 from minisegnet_kernels.layout import channels_last
+from support import score
 from support.checks import assert_close, run
 from support.switches import Mutant, switched
 
@@ -147,7 +148,8 @@ def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], li
             cost = time.perf_counter() - start
             for mutant in (k for k, flag in enumerate(switches.raw) if flag):
                 reached.setdefault(mutant, []).append((cost, number, trial))
-        _reached_anywhere.update({(m.file, m.text): m.number in reached or _reached_anywhere.get((m.file, m.text), False) for m in found})
+        for mutant in found:
+            score.reach(mutant.file, mutant.text, mutant.number in reached)
         found = [m for m in found if m.file == module.path.name or m.number in reached]
         survivors = []
         for mutant in found:
@@ -162,41 +164,12 @@ def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], li
 
 # --- the score ----------------------------------------------------------------------------------------
 
-_scores: dict[str, dict[str, tuple[int, int, int]]] = {}
-_reached_anywhere: dict[tuple[str, str], bool] = {}  # checks, by file and text
-
 
 def assert_all_rejected(name: str, kind: str, found: list[Mutant], survivors: list[Mutant], equivalent: dict[tuple[str, str], str]) -> None:
     """Record the score. Fail if a fault survives that `equivalent`, {(file, text): proof}, does not list, or if a listed one is noticed."""
     explained = [m for m in survivors if (m.file, m.text) in equivalent]
-    _scores.setdefault(name, {})[kind] = (len(found) - len(survivors), len(found), len(explained))
+    score.count(name, kind, len(found) - len(survivors), len(found), len(explained))
     unexplained = sorted(str(m) for m in survivors if m not in explained)
     assert not unexplained, "no trial notices the removal of\n" + "\n".join(unexplained)
     stale = {(m.file, m.text) for m in found} & set(equivalent) - {(m.file, m.text) for m in survivors}
     assert not stale, f"listed as equivalent, but noticed: {sorted(stale)}"
-
-
-def left_out(names: Iterable[str]) -> list[tuple[str, str]] | None:
-    """Checks (of a header, for instance) that no trial of this run has reached; None if not all operations were tested."""
-    if any("checks" not in _scores.get(name, {}) for name in names):
-        return None
-    return [check for check, reached in _reached_anywhere.items() if not reached]
-
-
-def score() -> str:
-    """A Markdown table of the faults that were noticed in this run; empty if none were planted."""
-    kinds = ("barriers and waits", "checks")
-    if not _scores:
-        return ""
-    rows = [("operation or rung", *kinds), ("---",) * 3]
-    totals = {kind: [0, 0, 0] for kind in kinds}
-    for name, counted in _scores.items():
-        rows.append((name, *(_cell(*counted.get(kind, (0, 0, 0))) for kind in kinds)))
-        for kind, numbers in counted.items():
-            totals[kind] = [a + b for a, b in zip(totals[kind], numbers, strict=True)]
-    rows.append(("all", *(_cell(*totals[kind]) for kind in kinds)))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _cell(rejected: int, planted: int, equivalent: int) -> str:
-    return f"{rejected}/{planted}" + (f" ({equivalent} equivalent)" if equivalent else "") if planted else "–"
