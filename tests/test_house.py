@@ -1,10 +1,13 @@
 """The house: who may import whom, no circle, one form of import, and tests that lie where their subject lies.
 
 Every import statement counts: those inside functions and those for type checkers too.
+
+``python tests/test_house.py [CHECKOUT]`` prints the house: its size, its circles, and its rooms from the ground up.
 """
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,35 +63,37 @@ HELPERS = {"operations", "support"}
 # --- what imports what ----------------------------------------------------------------------------------
 
 
-def _modules() -> dict[str, Path]:
+def _modules(packages: Iterable[Path]) -> dict[str, Path]:
     found = {}
-    for folder in PACKAGES.values():
+    for folder in packages:
         for path in sorted(folder.rglob("*.py")):
             parts = path.relative_to(folder.parent).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-MODULES = _modules()
-
-
-def _imports(name: str) -> Iterator[tuple[ast.stmt, str]]:
+def _imports(name: str, modules: dict[str, Path]) -> Iterator[tuple[ast.stmt, str]]:
     """The statements of a module that import from the two packages, and the module that each reads from."""
-    path = MODULES[name]
+    path = modules[name]
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names if alias.name in MODULES)
+            yield from ((node, alias.name) for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
-            if source in MODULES:
+            if source in modules:
                 for alias in node.names:
                     submodule = f"{source}.{alias.name}"
-                    yield node, submodule if submodule in MODULES else source
+                    yield node, submodule if submodule in modules else source
 
 
-GRAPH = {name: sorted({target for _, target in _imports(name)} - {name}) for name in MODULES}
+def _graph(modules: dict[str, Path]) -> dict[str, list[str]]:
+    return {name: sorted({target for _, target in _imports(name, modules)} - {name}) for name in modules}
+
+
+MODULES = _modules(PACKAGES.values())
+GRAPH = _graph(MODULES)
 
 
 def circles(graph: dict[str, list[str]]) -> list[list[str]]:
@@ -131,11 +136,11 @@ def test_there_is_no_circle():
 # --- the plan -------------------------------------------------------------------------------------------
 
 
-def _rooms(name: str) -> tuple[str, str]:
+def _rooms(name: str, packages: dict[str, Path] = PACKAGES) -> tuple[str, str]:
     """The package and the room of a module; the front door of a package is a room of the package's name."""
     package, _, rest = name.partition(".")
     room = rest.partition(".")[0] or package
-    return package, "operations" if (PACKAGES[package] / room / "formula.py").exists() else room
+    return package, "operations" if (packages[package] / room / "formula.py").exists() else room
 
 
 def _floors(plan: str) -> dict[str, int]:
@@ -167,7 +172,7 @@ def test_every_import_follows_the_plan():
 def test_imports_are_relative_inside_a_package_and_absolute_between_the_two():
     wrong = []
     for name, path in MODULES.items():
-        for node, target in _imports(name):
+        for node, target in _imports(name, MODULES):
             relative = isinstance(node, ast.ImportFrom) and node.level > 0
             if relative != (target.partition(".")[0] == name.partition(".")[0]):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
@@ -214,3 +219,43 @@ def test_no_test_module_imports_another():
         if name.rpartition(".")[2] in stems and name not in KNOWN_SHARED
     }
     assert not found, f"what two share goes to tests/support: {sorted(found)}"
+
+
+# --- the picture ------------------------------------------------------------------------------------------
+
+
+def picture(checkout: Path) -> str:
+    """Size, circles and floors of a checkout. A room stands one floor above the highest room that it imports from."""
+    packages = {package: checkout / folder.relative_to(ROOT) for package, folder in PACKAGES.items()}
+    modules = _modules(packages.values())
+    graph = _graph(modules)
+    home = {name: "/".join(_rooms(name, packages)) for name in modules}
+    rooms: dict[str, list[str]] = {room: [] for room in home.values()}
+    for name, targets in graph.items():
+        rooms[home[name]] += {home[target] for target in targets} - {home[name]} - set(rooms[home[name]])
+    found, circling = circles(graph), circles(rooms)
+    lines = [
+        f"{p.relative_to(checkout)}: {sum(len(path.read_text().splitlines()) for path in p.rglob('*.py'))} lines of Python"
+        for p in packages.values()
+    ]
+    lines.append(f"{len(modules)} modules, {sum(map(len, graph.values()))} imports, {len(found)} circles of modules")
+    lines += ["  " + " <-> ".join(members) for members in found]
+    lines.append(f"{len(rooms)} rooms, {sum(map(len, rooms.values()))} arrows between them, {len(circling)} circles of rooms")
+    lines += ["  " + " <-> ".join(members) for members in circling]
+    return "\n".join([*lines, "floors, from the ground up:", *("  " + "  ".join(sorted(floor)) for floor in _storeys(rooms, circling))])
+
+
+def _storeys(rooms: dict[str, list[str]], circling: list[list[str]]) -> list[list[str]]:
+    together = {room: members for members in circling for room in members}
+    floor: dict[str, int] = {}
+    while len(floor) < len(rooms):
+        for room in rooms.keys() - floor.keys():
+            members = together.get(room, [room])
+            below = {target for member in members for target in rooms[member]} - set(members)
+            if below <= floor.keys():
+                floor.update(dict.fromkeys(members, 1 + max((floor[target] for target in below), default=-1)))
+    return [[room for room in rooms if floor[room] == level] for level in range(max(floor.values()) + 1)]
+
+
+if __name__ == "__main__":
+    print(picture(Path(*sys.argv[1:2] or [ROOT]).resolve()))
