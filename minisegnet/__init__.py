@@ -1,6 +1,6 @@
 """minisegnet: how a segmentation network works, from the formula down to the GPU.
 
-``import minisegnet as ms`` takes NumPy and the differentiable functions, which give `Tensor` its
+``import minisegnet as ms`` imports NumPy and the differentiable functions, which give `Tensor` its
 operators. Everything else, and with it Numba, Pillow and Matplotlib, is imported when it is first used.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# These two are named like the file in which they are. Were they not bound here, at once, importing
-# that file later would put the module in their place.
+# These two have the name of their file. They are bound here, at once; otherwise a later import of the file would
+# replace the function by the module.
 from .doctor import doctor
 from .tensor import Tensor, detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
 from .version import __version__
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .learn.exercises import check
     from .random import manual_seed
 
-# name -> (module, attribute); the module itself where there is no attribute
+# name -> (module, attribute); without an attribute, the module itself
 _LAZY = {
     "check": ("minisegnet.learn.exercises", "check"),
     "equation": ("minisegnet.learn.equations", "equation"),

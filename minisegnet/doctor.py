@@ -127,17 +127,21 @@ def _gpu(devices: list[str]) -> list[tuple[str, str]]:
     rows = [(f"device {k}", line) for k, line in enumerate(devices)]
     if len(cupy) > 1:
         return [*rows, ("cupy", f"{len(cupy)} packages with the same files, {' and '.join(cupy)}: uninstall all of them but one")]
-    return [*rows, ("cupy", cupy[0] if cupy else 'missing: pip install ".[cuda12]" in the clone (or ".[cuda13]", as the driver has it)')]
+    return [
+        *rows,
+        ("cupy", cupy[0] if cupy else 'missing: pip install ".[cuda12]" in the clone (".[cuda13]" if the driver is for CUDA 13)'),
+    ]
 
 
 def _convolutions(capability: tuple[int, int]) -> list[tuple[str, str]]:
     """The rung of the ladder that each typical layer goes to on a GPU, and the rungs that this GPU cannot run."""
-    from minisegnet_kernels.conv2d import kernel
+    from minisegnet_kernels.conv2d import examples
+    from minisegnet_kernels.conv2d.kernel import RULE
     from minisegnet_kernels.conv2d.ladder import RUNGS, tf32_allowed
     from minisegnet_kernels.cuda.nvrtc import ARCHITECTURES
 
     tf32 = tf32_allowed()
-    by_equation = {e: kernel.routes(e, {"this": (capability, tf32)}) for e in kernel.RULE}
+    by_equation = {e: examples.routes(e, {"this": (capability, tf32)}) for e in RULE}
     name = f"sm_{capability[0]}{capability[1]}"
     tested = f"the kernels are compiled for {name} by the tests" if name in ARCHITECTURES else f"no test compiles the kernels for {name}"
     lacking = [rung for rung in RUNGS if rung.capability > capability]
@@ -183,9 +187,14 @@ def _numba() -> list[tuple[str, str]]:
     except ImportError as error:
         return [("numba", f"cannot be imported: {error}. To fix it: pip install --force-reinstall numba")]
     import minisegnet_kernels
+    from minisegnet_kernels import jit  # noqa: F401  it sets OMP_WAIT_POLICY unless the user has
 
     config: Any = numba.config
     rows = [("threads", f"{config.NUMBA_NUM_THREADS} (set NUMBA_NUM_THREADS for another number)")]
+    if os.environ["OMP_WAIT_POLICY"].lower() == "passive":
+        rows.append(("waiting threads", "sleep (with OMP_WAIT_POLICY=active, set before Python starts, they spin)"))
+    else:
+        rows.append(("waiting threads", f"spin (OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}), which takes cores from other programs"))
     rows.append(("cache", _cache_folder(Path(minisegnet_kernels.__file__).parent, config.CACHE_DIR)))
     return rows
 

@@ -14,7 +14,8 @@ from uuid import uuid4
 def replaced(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary file beside `path` that is renamed to `path` when the block ends without an error.
 
-    The renaming is one step. So neither a reader nor a crash nor a full disk leaves half a file: until then the earlier file stays.
+    The renaming is one step. A reader therefore never sees half a file, and after a crash or on a full disk the earlier file is
+    still there.
 
     Parameters
     ----------

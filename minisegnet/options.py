@@ -1,6 +1,6 @@
 """Options that are declared once.
 
-An option is a field of a dataclass, made by `option`. The field carries everything that is known of it: its default, the values
+An option is a field of a dataclass, made by `option`. The field carries everything that is known about the option: its default, the values
 that it takes, what it means, the name under which a user types it, and the section in which it is listed. The command
 line and its ``--help``, TOML files (`cli.config`), the check of every value, the docstring of `training.fit` and the table
 in ``docs/training.md`` are all made from these fields, so that none of them can disagree with another one.
@@ -28,7 +28,7 @@ class Kind:
     expected : str
         These values in words, to be read after "expected": ``"a whole number, 1 or more"``.
     read : callable
-        ``read(text)`` is the value that a user typed. It raises ValueError if the text is none.
+        ``read(text)`` is the value that a user typed. It raises ValueError if the text is not such a value.
     fits : callable
         ``fits(value)`` tells whether a value is one of them.
     metavar : str

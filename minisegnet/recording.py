@@ -1,4 +1,4 @@
-"""Whether operations are recorded, tested and observed; each holds in one thread and task only."""
+"""Three switches: whether operations are recorded, tested for NaN, and observed. Each applies to one thread and task only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def enable_grad(function: Callable | None = None) -> Any:
 
 
 class set_grad_enabled(Here):
-    """Record or not: a bare call from now on in this thread and task, ``with set_grad_enabled(flag):`` for a block.
+    """Switch recording on or off in this thread and task: a bare call from now on, ``with set_grad_enabled(flag):`` for a block.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def detect_anomaly() -> Here:
     Raises
     ------
     FloatingPointError
-        By the operation that makes the first NaN; the message names it and the line that called it.
+        At the first NaN. The message names the operation that made it and the line that called the operation.
     """
     return ANOMALY.here(True)
 

@@ -13,7 +13,7 @@ becomes when values are arrays, graphs are large, and mistakes have to be notice
   read from left to right: a row vector times a Jacobian at each step, so that no Jacobian is ever built.
 
 Changes in place (``x += y``, ``x[0] = y``, ``x.zero_()``) are in ``functional/in_place.py``. They are counted, and
-`backward` refuses a graph that was computed from values which are gone.
+`backward` refuses a graph that was computed from values that have since been overwritten.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Node:
         return f"<{self.name}>"
 
 
-#: The functions behind the operators; `functional` enters them, because it is built on this file.
+#: The functions behind the operators. `functional` adds them, because it imports this file and not the other way round.
 OPERATIONS: dict[str, Callable] = {}
 
 
@@ -151,7 +151,7 @@ class Tensor(Values):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a gradient (or no longer) on a leaf; returns the tensor."""
+        """Choose whether `backward` computes a gradient for this leaf; returns the tensor."""
         if requires_grad and self.dtype.kind != "f":
             raise TypeError(f"only floating-point tensors can require a gradient; this one is {self.dtype}")
         if not self.is_leaf and not requires_grad:
@@ -384,7 +384,7 @@ def _node_of(tensor: Tensor) -> Node:
 
 
 def _nodes_of(inputs: Tensor | Sequence[Tensor] | None) -> set[Node]:
-    """The nodes of `backward`'s `inputs`; an empty set if there are none to choose."""
+    """The nodes of `backward`'s `inputs`; an empty set if `inputs` is not given."""
     if inputs is None:
         return set()
     chosen = [inputs] if isinstance(inputs, Tensor) else list(inputs)

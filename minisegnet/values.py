@@ -56,7 +56,7 @@ class Values:
         def __getattr__(self, name: str) -> Any: ...
 
     @property
-    def shape(self) -> Any:  # a tuple of ints; how many is not known to mypy
+    def shape(self) -> Any:  # a tuple of ints; mypy cannot know its length
         return tuple(self.array.shape)
 
     @property
@@ -166,7 +166,7 @@ def device_and_dtype(target: Any, device: str | None = None, dtype: Any = None) 
     Raises
     ------
     ValueError
-        If there is no such device or dtype. Of several GPUs only the first that the process sees is used.
+        If the device or dtype does not exist. Of several GPUs only the first that the process sees is used.
     """
     if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
         device = target
@@ -190,7 +190,7 @@ def seed_of(tensor: Values, gradient: Any) -> Any:
     Raises
     ------
     RuntimeError, ValueError
-        If several elements have no gradient, or one of another shape.
+        If the tensor has several elements and no gradient is given, or the gradient has another shape.
     """
     if gradient is None and tensor.array.size != 1:
         raise RuntimeError(

@@ -1,19 +1,19 @@
 """Everything that needs a GPU, in one command and under ten minutes: ``python tests/on_gpu.py [FOLDER]``.
 
-It needs what is installed beside this repository and nothing else: CuPy (for CUDA 12 or 13), pytest,
-hypothesis, numba, numba-cuda, and what minisegnet itself needs; PyTorch as a peer if it is there.
+It needs CuPy (for CUDA 12 or 13), pytest, hypothesis, numba-cuda and the packages that minisegnet itself needs. If PyTorch
+is installed, it is measured as well.
 
-Whether the kernels are right comes first, in about three minutes; what comes later may be cut off:
+Correctness comes first and takes about three minutes; later parts may be cut off:
 
 1. every rung of the convolution ladder against NumPy (`support.rungs`); the tests marked ``gpu``, whose skips are failures
-   here, in one process for each GPU backend, so that an illegal access, which ends everything in its process, hides nothing
-   of the other; memcheck and racecheck of compute-sanitizer over small cases of every kernel, where the machine has it;
+   here; memcheck and racecheck over small cases of every kernel, if the machine has compute-sanitizer. The tests run in one
+   process for each GPU backend, because an illegal access ends the whole process;
 2. ``minisegnet bench`` with PyTorch beside it: the ladder's rungs, a training step eager, as a graph and compiled, and the
    step equation by equation;
 3. the rest: all operations on the GPU and on the CPU, pictures, synccheck and initcheck.
 
-What came out goes to ``docs/benchmarks/<device>-<date>.json`` (or to FOLDER), with pictures beside it, and is written anew
-after each part, so that what is known stays known if a later one hangs. The exit code is 0 if the tests and benchmarks
+The record goes to ``docs/benchmarks/<device>-<date>.json`` (or to FOLDER), with pictures beside it. It is written again
+after each part, so that nothing is lost if a later part hangs. The exit code is 0 if the tests and benchmarks
 passed and no sanitizer complained.
 """
 

@@ -75,7 +75,7 @@ def measure(
 def table(results: dict[str, Any]) -> str:
     """For the screen."""
     lines = [
-        f"{'image':>13}  {'how':14}  {'tiles':>5}  {'peak MiB':>8}  {'of it image and network':>23}  {'seconds':>8}  {'other labels':>12}"
+        f"{'image':>13}  {'how':14}  {'tiles':>5}  {'peak MiB':>8}  {'of which image and network':>26}  {'seconds':>8}  {'other labels':>12}"
     ]
     for run in results["runs"]:
         head = f"{run['size']:>5} × {run['size']:<5}  {run['how']:14}"
@@ -84,7 +84,7 @@ def table(results: dict[str, Any]) -> str:
             continue
         differs = "" if run["differs"] is None else f"{run['differs']:.4%}"
         own = run["peak_mib"] - run["before_mib"]
-        lines.append(f"{head}  {run['tiles']:5}  {run['peak_mib']:8.0f}  {own:23.0f}  {run['seconds']:8.1f}  {differs:>12}")
+        lines.append(f"{head}  {run['tiles']:5}  {run['peak_mib']:8.0f}  {own:26.0f}  {run['seconds']:8.1f}  {differs:>12}")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Floor 1 of minisegnet: formulas on plain arrays.
 
-Each operation is one folder, which holds everything that is known of it. Five files show the same equations:
+Each operation is one folder, which contains everything that belongs to it. Five files show the same equations:
 
 =================  ==========================================================
 ``formula.py``     LaTeX and literal loops (the oracle), with shapes and costs

@@ -30,8 +30,8 @@ _FASTMATH = {"contract", "arcp", "nsz"}
 
 _LANES = 64  # the number of partial sums in `total`; they fit in a few registers of any processor
 
-#: ``@kernel``: a parallel, cached program. One thread pool, ``numba.prange`` over tasks
-#: that never share an output, so that the result does not depend on the number of threads.
+#: ``@kernel``: a parallel, cached program. It loops with ``numba.prange`` over tasks that never write to the same place, so
+#: that the result does not depend on the number of threads.
 kernel: Any = partial(numba.njit, parallel=True, cache=True, error_model="numpy", fastmath=_FASTMATH)
 
 #: ``@inline``: a helper that becomes part of the kernel that calls it.

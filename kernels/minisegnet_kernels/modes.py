@@ -21,7 +21,7 @@ from functools import partial, wraps
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-_UNSET: Any = object()  # this context has set no value: the default of the process holds
+_UNSET: Any = object()  # stands for no value in this context, which then has the default of the process
 
 
 class Mode(Generic[T]):

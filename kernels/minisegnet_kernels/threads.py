@@ -1,4 +1,4 @@
-"""Numba's pool of threads: several threads of a program may need it, and a forked process may not be able to start it."""
+"""Numba's pool of threads, protected: several threads of a program may call it at once, and a forked process may not be able to use it."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def data_options(data: str | None = None, split: str | None = None) -> dict[str,
 
 
 def given(data: Data, but: Iterable[str] = ()) -> str:
-    """The options about data that are not at their defaults, as they are typed; "" if there is none."""
+    """The options about data that differ from their defaults, as the user types them; "" if all are at their defaults."""
     return ", ".join(f"--{about.key}" for about in changed(data, ("data", *but)))
 
 

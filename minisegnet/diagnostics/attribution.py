@@ -83,7 +83,7 @@ def seg_grad_cam(model: Module, image: np.ndarray, target: int, mask: np.ndarray
         The class c.
     mask : bool array, (H, W), optional
         The pixels whose scores are explained: those of one object, or a single one. By default all pixels that are
-        labelled `target`, or the whole image if there is none.
+        labelled `target`, or the whole image if no pixel is.
     layer : str, optional
         Path of a module whose output A is (1, K, h, w). By default the last layer of the lowest resolution.
 

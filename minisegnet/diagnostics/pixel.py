@@ -31,7 +31,7 @@ class PathStep:
     name, kind : str
         Path and class of the module.
     shape : tuple
-        Of its output, (C, h, w).
+        The shape of its output, (C, h, w).
     box : Box
         The smallest rectangle of the output that contains all values on which the loss of the pixel depends.
     low, high : float

@@ -29,12 +29,12 @@ def one_or_many(values: tuple) -> tuple:
 
 
 def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
-    """The axes that `dim` names, counted from the front: an int, several, or None for all (so is an empty sequence).
+    """The axes that `dim` names, counted from the front. `dim` is an int, a sequence of ints, or None for all axes; so is ``()``.
 
     Raises
     ------
     IndexError
-        If there is no such axis, or one comes twice.
+        If an axis does not exist or is named twice.
     """
     dims = (dim,) if isinstance(dim, int) or hasattr(dim, "__index__") else tuple(dim or ())
     if not dims:

@@ -22,8 +22,8 @@ from ..tensor import OPERATIONS, Tensor, _array, differentiable
 def promoted(*operands):
     """Operands in the dtype of their result, by PyTorch's rules, so that float32 stays float32.
 
-    Floats decide over integers and these over truth values; then arrays with axes over those without
-    and over Python's numbers. (NumPy would make float64 of int64 with float32.)
+    A float wins over an integer, and an integer over a truth value. Among numbers of one kind, an array with axes
+    wins over an array without axes and over a Python number. (NumPy would make float64 of int64 with float32.)
     """
     arrays = [v for v in operands if hasattr(v, "dtype")]
     if len({v.dtype for v in arrays}) == 1 and arrays[0].dtype.kind == "f":
@@ -70,7 +70,7 @@ def sub(a, b, *, alpha=1):
 @elementwise
 def mul(a, b):
     a, b = promoted(a, b)
-    if not _is_array(b):  # a number has no gradient, and `a` would be kept only to compute it
+    if not _is_array(b):  # a number needs no gradient, so `a` need not be kept
         return a * b, lambda g: (lambda: g * b,)
     return a * b, lambda g: (lambda: g * b, lambda: g * a)
 
@@ -88,7 +88,7 @@ def div(a, b):
 @differentiable
 @elementwise
 def pow(a, b):
-    """``a ** b``. At b = 0 the gradient for a is 0, and at a = 0 the gradient for b, although a^(b − 1) and ln a are infinite there."""
+    """``a ** b``. The gradient for a is 0 at b = 0, and the gradient for b is 0 at a = 0, where a^(b − 1) and ln a are infinite."""
     a, b = promoted(a, b)
     y = a**b
     if not _is_array(b):
@@ -154,9 +154,9 @@ def tanh(a):
 @differentiable
 @elementwise
 def clip(a, min=None, max=None):
-    """The nearest value that is at least `min` and at most `max`, numbers or tensors; where min > max, it is max.
+    """Limit values to at least `min` and at most `max`, which are numbers or tensors. Where min > max, the result is max.
 
-    A bound that is a tensor gets the gradient where it is the result.
+    A tensor as bound gets the gradient of the elements that it limits.
     """
     if min is None and max is None:
         raise ValueError("clip: give min, max or both")
@@ -203,7 +203,7 @@ def where(condition, a, b):
 @differentiable
 @elementwise
 def masked_fill(a, mask, value):
-    """``a``, and `value` where the mask holds. The dtype stays that of `a`.
+    """``a`` with `value` where the mask is True; the result has the dtype of `a`.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def masked_fill(a, mask, value):
     Raises
     ------
     ValueError
-        If the mask is not of bool, or the value has axes.
+        If the dtype of the mask is not bool, or the value has axes.
     TypeError
         If `a` cannot hold the value: a fraction among integers.
     """

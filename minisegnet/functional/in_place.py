@@ -50,7 +50,8 @@ def _become(tensor: Tensor, result: Tensor, name: str) -> Tensor:
     TypeError, ValueError
         If the result has another shape, or a kind of numbers that the tensor cannot hold.
     RuntimeError
-        If a history would be wrong: the result was recorded and other tensors share the memory, or it has no gradient.
+        If the change would make a history wrong: the result was recorded and other tensors share the memory, or the result
+        has no gradient.
     """
     if result.shape != tensor.shape:
         raise ValueError(f"{name}: the result has shape {result.shape}, and the tensor that is changed has {tensor.shape}")

@@ -13,7 +13,7 @@ from .resize import pad
 @differentiable
 def _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     window = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
-    size = input.shape[2:]  # not `input` itself in the pullback: nothing keeps an array for its shape
+    size = input.shape[2:]  # the pullback keeps the shape, not `input`, so that the array can be freed
     y, winner = kernels.max(input, **window, ceil_mode=ceil_mode)
     outputs = (y, kernels.flat_indices(winner, input_size=size, **window)) if return_indices else y
     return outputs, lambda g: (lambda: kernels.grad_max(g, winner, input_size=size, **window),)

@@ -45,7 +45,7 @@ def sum(a, dim=None, keepdim=False, dtype=None):
 @numpy_names
 @differentiable
 def mean(a, dim=None, keepdim=False, dtype=None):
-    """Mean over axes. The mean of integers is float32, the mean of nothing NaN."""
+    """Mean over axes. The mean of integers is a float32. The mean of no elements is NaN."""
     shape, over = a.shape, axes("mean", dim, a.ndim)
     count = math.prod(shape[axis] for axis in over)
     share = 1 / count if count else math.nan
@@ -103,7 +103,7 @@ def _spread(a, over, correction):
 
 
 def _asked(dim, unbiased, correction):
-    """The correction: ``var(unbiased=False)``, ``var(False)`` and ``var(correction=0)`` mean the same; the default is 1."""
+    """The correction, 1 by default: ``var(unbiased=False)``, ``var(False)`` and ``var(correction=0)`` all mean 0."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is not None and correction is not None:
@@ -141,7 +141,7 @@ def var(a, dim=None, unbiased=None, keepdim=False, *, correction=None):
 @numpy_names
 @differentiable
 def std(a, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """Standard deviation over axes, the square root of `var`; arguments as there. Where it is 0, the gradient is 0."""
+    """Standard deviation over axes, the square root of `var`, whose arguments it takes. Where it is 0, the gradient is 0."""
     dim, correction = _asked(dim, unbiased, correction)
     over = axes("std", dim, a.ndim)
     deviations, divisor, variance = _spread(a, over, correction)
@@ -172,7 +172,7 @@ def norm(a, p="fro", dim=None, keepdim=False, dtype=None):
     Raises
     ------
     ValueError
-        If `p` is none of these.
+        If `p` has another value.
     """
     if not isinstance(p, int | float) and p not in ("fro", None):
         raise ValueError(f'norm: expected p = a number, inf, -inf or "fro", got {p!r}')

@@ -53,7 +53,7 @@ def label(scores: Any, regions: Any = None, labels: Any = None, default: int | N
     Returns
     -------
     Tensor, (N, H, W)
-        Of the labels' integer dtype. Ties go to the lowest k.
+        The dtype is that of `labels`. At a tie the lowest k wins.
 
     Raises
     ------

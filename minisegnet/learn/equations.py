@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,9 @@ class EquationPage:
         return routes(self.equation.id) if routes else {}
 
     def _offered(self, name: str) -> Any:
-        """The function of this name in the operation's ``kernel.py``; None if it has none."""
-        if self.equation.source("cuda") is None:
-            return None
-        return getattr(import_module(f"{registry.__package__}.{self.equation.operation}.kernel"), name, None)
+        """The function of this name in the operation's ``examples.py``; None if the operation has no ladder."""
+        module = f"{registry.__package__}.{self.equation.operation}.examples"
+        return getattr(import_module(module), name) if find_spec(module) else None
 
     @property
     def gradients(self) -> list[registry.Equation]:

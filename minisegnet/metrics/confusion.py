@@ -104,7 +104,7 @@ class ConfusionMatrix:
         Raises
         ------
         ValueError
-            If there is no such convention, or pixels predicted as `ignore_index` were counted, which it does not allow.
+            If the convention is unknown, or does not allow predictions of `ignore_index`, and such pixels were counted.
         """
         return ConfusionMatrix(self.num_classes, self.ignore_index, self.classes, convention=convention).merge(self)
 

@@ -89,7 +89,7 @@ def receptive_field(model: nn.Module, input_shape: tuple[int, ...], pixel: tuple
 
 
 class Window(NamedTuple):
-    """A window along one axis: from its size, stride, padding before the first cell and dilation follow the cells that it reads."""
+    """A window along one axis: its size, stride and dilation, and the padding before the first cell."""
 
     kernel_size: int
     stride: int
@@ -99,7 +99,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, applied: Application, axis: int) -> Window:
-        """The window of an equation that has one, from its options. A gradient for the input, which knows the size of that, is transposed."""
+        """The window of an equation, from its options; None without one. A gradient for the input (it has `input_size`) is transposed."""
         options = applied.options
         sizes = options["kernel_size"] if "kernel_size" in options else applied.shapes[1][-2:]  # else the second argument is the kernel
         dilation = options.get("dilation", (1, 1))
@@ -155,7 +155,7 @@ class Rules:
             if "stride" in applied.options:
                 return Window.of(applied, axis)
         _, layer = self.run.layers.get(node, ("", None))
-        if isinstance(layer, nn.MaxUnpool2d):  # its equation has places in place of a window, and a dry run computes no places
+        if isinstance(layer, nn.MaxUnpool2d):  # its equation takes indices, which a dry run does not compute, and has no window
             return Window(layer.kernel_size[axis], layer.stride[axis], layer.padding[axis], 1, transposed=True)
         return None
 
@@ -221,7 +221,7 @@ def extent(heat: np.ndarray) -> Field:
     Raises
     ------
     ValueError
-        If there are none.
+        If no value is above 0.
     """
     found = [np.flatnonzero(heat.any(axis=axis)) for axis in (1, 0)]
     if not found[0].size:

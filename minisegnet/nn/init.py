@@ -20,7 +20,7 @@ _drawing: Mode[bool] = Mode("drawing", True)
 
 
 def skip() -> Here:
-    """Leave random fills out, in this thread and task: ``with init.skip(): model = UNet(...)``.
+    """Skip random initial values, in this thread and task: ``with init.skip(): model = UNet(...)``.
 
     Parameters that would be random stay zero. Use it for a model whose weights are loaded next, or whose parameters are
     only counted: an array of zeros takes no memory until it is written to.

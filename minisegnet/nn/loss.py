@@ -108,7 +108,7 @@ class MSELoss(Module):
     Raises
     ------
     ValueError
-        If there is no such reduction, or the shapes differ.
+        If the reduction is unknown, or the shapes differ.
     """
 
     def __init__(self, reduction: str = "mean"):

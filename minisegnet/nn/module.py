@@ -265,7 +265,7 @@ class Module:
         Raises
         ------
         ValueError
-            If there is no such device or dtype, or `memory_format` is "channels_last": parameters stay in the order of
+            If the device or dtype does not exist, or `memory_format` is "channels_last": parameters stay in the order of
             their axes, and a network computes in the layout of its input.
         TypeError
             If the dtype is not a floating-point one.

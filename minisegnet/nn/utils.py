@@ -17,7 +17,7 @@ def get_total_norm(tensors: Iterable[Tensor]) -> float:
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, error_if_nonfinite: bool = False) -> float:
-    r"""Shorten the gradients, all by one factor, so that their norm is at most `max_norm`; in place.
+    r"""Scale all gradients by one factor, so that their common norm is at most `max_norm`; in place.
 
     .. math:: g \leftarrow g \cdot \min\left(1, \frac{\text{max\_norm}}{\lVert g \rVert_2 + 10^{-6}}\right)
 
@@ -51,7 +51,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, erro
     if error_if_nonfinite and not np.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}, it cannot be clipped")
     factor = max_norm / (norm + 1e-6)
-    if not factor >= 1:  # NaN too: it must not be hidden
+    if not factor >= 1:  # also if the norm is NaN, which must not be hidden
         for gradient in gradients:
             gradient.mul_(factor)
     return norm

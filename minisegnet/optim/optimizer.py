@@ -348,7 +348,7 @@ class RMSprop(Optimizer):
             raise ValueError(f"RMSprop: alpha must lie between 0 and 1, got {options['alpha']}")
 
     def _batch_key(self, parameter: Tensor) -> None:
-        return None  # every step is the same
+        return None  # the first step needs no special treatment
 
     def _update(self, group: dict[str, Any], age: None, params: list[Tensor], gradients: list) -> None:
         squares = self._remembered("square_avg", params)

@@ -46,7 +46,7 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(f"last_epoch={last_epoch} goes on with an earlier run, but group {k} of the optimiser has no initial_lr")
+                raise KeyError(f"last_epoch={last_epoch} continues an earlier run, but group {k} of the optimiser has no initial_lr")
         self.optimizer, self.last_epoch = optimizer, last_epoch
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.step()

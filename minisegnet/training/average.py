@@ -14,8 +14,8 @@ class ExponentialMovingAverage:
 
     .. math:: \bar\theta \leftarrow d\,\bar\theta + (1 - d)\,\theta, \qquad d = \min\left(\text{decay}, \frac{1 + t}{10 + t}\right)
 
-    after step t, for parameters and running statistics alike. The second bound makes the average forget the first steps soon,
-    whose weights are hardly better than random ones. Integers (counters) are copied.
+    after step t, for parameters and running statistics alike. The second bound makes the average soon forget the first steps, whose
+    weights are hardly better than random ones. Integers (counters) are copied.
 
     Parameters
     ----------

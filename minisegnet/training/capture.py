@@ -96,7 +96,7 @@ class CapturedStep:
             return loss, self._stream.end_capture()
         except Exception as error:
             if self._stream.is_capturing():
-                with suppress(Exception):  # it says again that the capture is of no use
+                with suppress(Exception):  # CuPy raises a second error, which only says that the capture has failed
                     self._stream.end_capture()
             raise CaptureError(f"this training step cannot be captured as a CUDA graph: {error}. Take it as an ordinary step") from error
 

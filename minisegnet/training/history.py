@@ -25,7 +25,7 @@ class History:
     best_score, best_step : float, int
         Its best value and the step of that evaluation; NaN and 0 before the first evaluation.
     stopped_early : bool
-        Whether the run ended because `patience` evaluations brought nothing better.
+        Whether the run ended because `patience` evaluations in a row brought no improvement.
     out : Path or None
         The folder of the run.
     """

@@ -50,7 +50,7 @@ def fit(
     recipe : Recipe, optional
         How to train; see `Recipe`.
     transform : callable or None
-        An augmentation of your own, ``(image, mask, rng) -> (image, mask)``, in place of the recipe's; None for none. See
+        An augmentation of your own, ``(image, mask, rng) -> (image, mask)``, instead of the recipe's; None applies none. See
         `data.transforms`.
     out : path, optional
         A new or empty folder for ``config.json``, ``log.csv``, ``last.safetensors`` and ``best.safetensors``,

@@ -93,7 +93,7 @@ class Run:
         self.earlier = None if same else earlier
 
     def read_data(self) -> None:
-        """Read what has to be known of the data: the classes' frequencies, if they become weights, and one image.
+        """Read what training has to know about the data: one image, and the frequencies of the classes if they become weights.
 
         Raises
         ------
@@ -234,7 +234,7 @@ class Run:
         Raises
         ------
         DivergedError
-            If a weight is not finite: the file from before is worth more.
+            If a weight is not finite. The earlier files are kept.
         """
         bad = [
             name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().array).all()
@@ -327,7 +327,7 @@ class Run:
 
     def _diverged(self, what: str) -> DivergedError:
         last = self.folder / "last.safetensors" if self.folder is not None and self.folder.begun else None
-        where = f"The checkpoint from before that is good: {last}. " if last and last.exists() else "No checkpoint had been written yet. "
+        where = f"The last good checkpoint is {last}. " if last and last.exists() else "No checkpoint had been written yet. "
         rate = self.recipe.learning_rate
         return DivergedError(
             f"{what}. {where}Try a smaller learning rate (it is {rate:g}); to find the operation that made it, train inside ms.detect_anomaly()"

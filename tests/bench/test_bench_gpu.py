@@ -1,4 +1,4 @@
-"""The parts of the GPU benchmark that need no GPU: what a record says about a row, and pictures of records from both devices."""
+"""The parts of the GPU benchmark that need no GPU: the contents of a row in a record, and pictures of records from both devices."""
 
 import json
 from contextlib import nullcontext

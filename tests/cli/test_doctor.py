@@ -4,8 +4,8 @@ from importlib import import_module
 
 import pytest
 
-from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import RUNGS, allow_tf32, examples
+from minisegnet_kernels.conv2d import examples, kernel
+from minisegnet_kernels.conv2d.ladder import RUNGS, allow_tf32
 
 doctor = import_module("minisegnet.doctor")
 SECTION = "Convolutions on a GPU of compute capability {}"
@@ -67,3 +67,9 @@ def test_the_gpus_of_the_machine_are_shown(monkeypatch):
 def test_a_second_cupy_is_found(monkeypatch, installed, expected):
     monkeypatch.setattr(doctor, "_version", installed.get)
     assert dict(doctor._gpu(["a GPU, 9.0"]))["cupy"].startswith(expected)
+
+
+@pytest.mark.parametrize(("policy", "said"), [("passive", "sleep"), ("PASSIVE", "sleep"), ("active", "spin (OMP_WAIT_POLICY=active)")])
+def test_it_says_what_threads_do_that_wait(monkeypatch, policy, said):
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    assert dict(doctor._numba())["waiting threads"].startswith(said)

@@ -1,4 +1,4 @@
-"""Batch normalisation on a GPU, emulated: layouts, slabs, what goes through memory."""
+"""Batch normalisation on a GPU, emulated: layouts, slabs, and the bytes that pass memory."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def assert_step(actual, arrays):
 
 
 def sliced(a):
-    """The same values between others, rows and columns taken from a larger image."""
+    """The same values as a part of a larger image, with gaps between rows and columns."""
     wide = np.full((a.shape[0], a.shape[1] + 1, a.shape[2] + 3, 2 * a.shape[3]), 7, a.dtype)
     view = wide[:, 1:, 2:-1, ::2]
     view[...] = a
@@ -132,10 +132,10 @@ def test_nan_stays_where_the_statistics_are_given(backend, function):
 
 @on_each_backend
 def test_the_gradient_is_closed_where_the_output_is_zero(backend):
-    """With g = 1 the gradient for the shift counts the values that the ReLU let through, to the last one beside the kink."""
+    """With g = 1, the gradient for the shift is the number of values that the ReLU let through, however near to the kink."""
     x, _, gamma, _ = drawn((2, 2, 3, 3), seed=5)
     _, mu, rho = batch_norm.forward(x, gamma, gamma)
-    for m in range(9 if backend == "cuda" else 2):  # the kink is laid upon a value of every channel
+    for m in range(9 if backend == "cuda" else 2):  # shifted so that one value of every channel lies at the kink
         beta = -gamma * rho * (x[1, :, m // 3, m % 3] - mu)
         with backends.use(backend):
             y, *statistics = batch_norm.forward_relu(x, gamma, beta)
@@ -168,7 +168,7 @@ def test_nothing_adds_up_to_zero(backend, shape):
 
 @pytest.mark.parametrize(("layout", "channels"), [("rows first", 3), ("channels last", 8), ("channels last", 32)])
 def test_memory_is_read_once_and_without_gaps(layout, channels):
-    """Bytes a value in float32: 12 forwards (x twice, y), 8 for the sums and 12 for the gradient of the input going back."""
+    """Bytes per value in float32: 12 forward (x twice, y once); backward 8 for the sums and 12 for the gradient of the input."""
     shape = (1, channels, 24, 32)
     x, g, gamma, beta = (LAYOUTS[layout](a) if a.ndim == 4 else a for a in drawn(shape))
     with backends.use("cuda"), emulator.options(watched=True), emulator.launches() as seen:
@@ -177,7 +177,7 @@ def test_memory_is_read_once_and_without_gaps(layout, channels):
     least = {"forward__statistics": 4, "forward_relu": 8, "grad_affine_relu": 8, "grad_input_relu": 12}
     for kernel, size in least.items():
         seen_here = counters[kernel]
-        per_channel = 6 * 4 * THREADS * np.prod(kernel_py._map(x, 1024)[0])  # what belongs to the channel, once a thread
+        per_channel = 6 * 4 * THREADS * np.prod(kernel_py._map(x, 1024)[0])  # each thread reads the parameters of its channel once
         assert size * x.size <= seen_here["global_bytes"] <= size * x.size + per_channel, kernel
         # An array need not start at a sector, so that four may become five; with gaps each value would have its own.
         assert seen_here["sectors"] <= 1.4 * seen_here["least_sectors"], kernel

@@ -1,6 +1,6 @@
-"""Convolution on a GPU has two forms: both compute the same, and the rule sends each case where it belongs.
+"""The two plain forms of convolution on a GPU compute the same, and the rule sends each case to the right one.
 
-The table of operations draws small cases, most of which take the direct form; here each case is sent through both.
+The table of operations draws small cases, most of which take the direct form. Here both forms compute each case.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The GPU programs compute what the oracle computes: CUDA C++ emulated, Numba CUDA simulated, both on a GPU.
 
-The same table and the same checks as for the CPU's programs; here also: every order of the threads gives
-the same bits, a watched run sees no race and no access out of bounds, and every layout is read where it lies.
+The table and the checks are those of the CPU programs. In addition, every order of the threads gives
+the same bits, a watched run finds no race and no access out of bounds, and every layout is read without a copy.
 """
 
 import pytest
@@ -79,7 +79,7 @@ def test_a_watched_run_sees_no_race_and_no_access_out_of_bounds(operation, data,
 @few(4)
 @given(data=st.data())
 def test_every_layout_is_read_where_it_lies(operation, data):
-    """Channels last and slices give what plain arrays give, to rounding; results lie like the first image."""
+    """Channels last and slices give the results of plain arrays up to rounding. Results have the layout of the first image."""
     case = data.draw(operation.cases)
     expected = EMULATED.run(operation, case)
     for relaid in (channels_last_if_image, with_gaps):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++
 
 
 def losses(backend, size, batch, steps, dtype="float64", memory_format=None):
-    """The losses of a U-Net with 4 channels at the top, and its weights at the end."""
+    """The losses of a U-Net with 4 channels at full resolution, and its weights at the end."""
     ms.manual_seed(0)
     model = ms.models.create("unet", in_channels=1, num_classes=2, width=1 / 16).to(dtype)
     optimizer = ms.optim.Adam(model.parameters(), lr=1e-3)
@@ -33,7 +33,7 @@ def losses(backend, size, batch, steps, dtype="float64", memory_format=None):
 
 
 def test_emulated_training_follows_numpys():
-    """Three steps at 32², in float64 to 1e-9: Adam's first steps are signs of gradients, which rounding must not turn."""
+    """Three steps at 32², in float64 to 1e-9: Adam's first steps are the signs of the gradients, which rounding must not change."""
     (ours, weights), (expected, expected_weights) = (losses(b, 32, 2, 3) for b in ("cuda", "numpy"))
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
@@ -65,7 +65,7 @@ def test_channels_last_gives_the_same_and_no_layer_rearranges_it():
 
 @pytest.mark.slow
 def test_simulated_training_follows_numpys():
-    """One step at 16²: minutes, since the simulator runs a thread of the operating system for each of the GPU's."""
+    """One step at 16². It takes minutes, because the simulator runs a thread of the operating system for each CUDA thread."""
     (ours, weights), (expected, expected_weights) = (losses(b, 16, 2, 1) for b in ("numba_cuda", "numpy"))
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
@@ -73,7 +73,7 @@ def test_simulated_training_follows_numpys():
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_step_makes_nobody_wait():
-    """A step that waits for the device cannot be captured: CUDA refuses. Captured, it trains as an ordinary one."""
+    """CUDA refuses to capture a step that waits for the device. A captured step trains like an ordinary one."""
     need_gpu()
     losses = []
     for captured in (False, True):

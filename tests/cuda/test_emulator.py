@@ -180,7 +180,7 @@ def test_the_watch_counts_transactions():
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: "-".join(map(str, s.values())))
 def test_the_watch_puts_together_what_a_warp_does_at_once_in_a_loop(schedule):
-    """A thread of the emulator runs through its whole loop before the next one starts; the lanes of a warp go together."""
+    """In the emulator one thread runs through its whole loop before the next one starts; on a GPU the lanes of a warp run together."""
     path = COMMON.parent / "planted.cu"
     text = """
     #include "common.cuh"

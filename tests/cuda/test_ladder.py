@@ -33,7 +33,7 @@ each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
 
 @pytest.fixture(autouse=True)
 def few_slabs(monkeypatch):
-    """So that a slab of a small case has several steps, as those of a large image have."""
+    """Use few slabs, so that a slab of a small case has several steps, as a slab of a large image has."""
     monkeypatch.setattr(rung8_grad_weight, "BUSY", 3)
     monkeypatch.setattr(rung8_grad_weight, "_LEAST", 1)
 
@@ -270,7 +270,7 @@ def test_an_infinity_stays_in_its_windows(rung, name):
 
 
 def moved(a):
-    """The same values in the same layout, 4 bytes past an address of 16-byte pieces."""
+    """The same values in the same layout, 4 bytes past a multiple of 16 bytes."""
     room = np.empty(a.size + 8, a.dtype)
     first = (-room.ctypes.data % 16) // a.itemsize + 1
     room = room[first : first + a.size]

@@ -43,7 +43,7 @@ def rung(kernel, equation):
 
 
 def counted(layer, equation, tf32):
-    """``"tile 2.9"``: the rung, and the sectors that it touches as a multiple of the bytes that there are."""
+    """``"tile 2.9"``: the rung, and the bytes of the sectors that it touches as a multiple of the bytes of the arrays."""
     arrays, options = case(layer, equation)
     with backends.use("cuda"), allow_tf32(tf32), emulator.options(watched=True), emulator.launches() as seen:
         getattr(conv2d, equation)(*arrays, **options)

@@ -1,4 +1,4 @@
-"""The rungs on the tensor cores: as precise as TF32 is, free of bank conflicts, with no barrier, wait or check too many."""
+"""The rungs on the tensor cores: as precise as TF32 allows, and free of bank conflicts."""
 
 import subprocess
 import sys
@@ -24,13 +24,13 @@ each_case = pytest.mark.parametrize("sizes", CASES.values(), ids=CASES)
 
 @pytest.fixture
 def one_slab(monkeypatch):
-    """All pixels are one sum, so that few of them fill all stages."""
+    """Sum over all pixels in one slab, so that a few pixels fill all stages."""
     monkeypatch.setattr(rung8_tf32_grad_weight, "_slabs", lambda pixels, tiles: 1)
 
 
 @contextmanager
 def changed(rung, *replacements, text=None):
-    """The rung with other words in its file or in the headers that it includes."""
+    """The rung after replacements in the text of its file and of the headers that it includes."""
     module = rung.module
     text = text or module.source.whole()
     for old, new in replacements:
@@ -48,7 +48,7 @@ def changed(rung, *replacements, text=None):
 
 
 def errors(rung, sizes, lay=lambda a: a):
-    """Errors as a part of u √(Σ (a b)²), the standard deviation of a sum with rounded factors but for a constant; u = 2⁻¹¹."""
+    """Errors divided by u √(Σ (a b)²), u = 2⁻¹¹: up to a constant, the standard deviation of a sum of products of rounded factors."""
     arrays, options = case(rung, sizes)
     arrays = tuple(lay(a) for a in arrays)
     factors = (*arrays[:2], np.zeros_like(arrays[2])) if len(arrays) == 3 else arrays
@@ -66,7 +66,7 @@ def test_errors_are_those_of_rounded_factors(rung, sizes):
 
 @each_rung
 def test_factors_that_are_cut_off_give_larger_errors(rung):
-    """With positive numbers all errors then have the same sign, and add up."""
+    """If the factors are positive and are cut off, all errors have the same sign and add up."""
     assert errors(rung, LONG, np.abs).max() < 4
     with changed(rung, ("inline float to_tf32(float a) {", "inline float to_tf32(float a) {\n return a;")):
         assert errors(rung, LONG, np.abs).max() > 8

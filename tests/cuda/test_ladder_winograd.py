@@ -1,4 +1,4 @@
-"""The side rung, Winograd: as many products, as much memory and as many digits as its header says."""
+"""The side rung, Winograd: its products, its memory and its errors are those that its header states."""
 
 import ctypes
 import re

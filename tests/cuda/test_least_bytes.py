@@ -1,4 +1,4 @@
-"""Kernels that wait for memory move the least bytes that the cost model counts, each byte once, in either layout."""
+"""Kernels that are limited by memory move exactly the bytes that the cost model counts, in either layout."""
 
 import numpy as np
 import pytest

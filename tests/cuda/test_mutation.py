@@ -11,25 +11,29 @@ from minisegnet_kernels import backends
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")]
 
-# {(file, the line of a barrier or the text of a check): why the result is the same without it}, for one operation; for all of them: `EVERYWHERE`.
+# {(file, the line of a barrier or the text of a check): why the result is the same without it}, for each operation. `EVERYWHERE`
+# lists those that hold for all operations.
 _ONE_SUM = {
     ("common.cuh", "__syncthreads();  // the memory may be used again by a second sum"): (
-        "its kernels add once in a launch: nobody writes to the memory again"
+        "its kernels add only once in a launch, so the memory is not written again"
     )
 }
 _NO_WEIGHT = "what is added has weight 0"
-_ONE_MORE = f"of whole numbers, h = (k + 1) unit comes in; {_NO_WEIGHT}"
+_ONE_MORE = f"for whole numbers, the output with h = (k + 1) unit is added as well; {_NO_WEIGHT}"
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "conv2d": {**_ONE_SUM},
     "pool2d": {**_ONE_SUM},
-    "label": {("kernel.cu", "threadIdx.x == 0 (2)"): "the other threads bring larger numbers, and of all only the least counts"},
+    "label": {("kernel.cu", "threadIdx.x == 0 (2)"): "the other threads bring larger numbers, and only the least number counts"},
     "batch_norm": {
         ("kernel.cu", "max(min(length, M - slab) - row, 0) [first]"): (
-            "a slab has a value and row < step, so it is above −step, and the quotient by step that it goes into is 0 for all of those"
+            "a slab has at least one value and row < step, so the difference is above −step, and its quotient by step, rounded up, is 0"
         )
     },
     "resize": {
-        ("kernel.cu", "distance < on.unit [always]"): "the loops come to pixels at a distance of a unit at most, where both are 0",
+        (
+            "kernel.cu",
+            "distance < on.unit [always]",
+        ): "the loops visit only pixels at a distance of at most one unit; at exactly one unit both branches give 0",
         ("kernel.cu", "above < 0 [always]"): f"it starts at the first output, too early; {_NO_WEIGHT}",
         ("kernel.cu", "k <= k0 + 1"): f"the pixel too many is a unit away or more; {_NO_WEIGHT}, and is not read",
         ("kernel.cu", "l <= l0 + 1"): f"the pixel too many is a unit away or more; {_NO_WEIGHT}, and is not read",

@@ -74,7 +74,7 @@ def test_a_rung_says_which_gpus_have_its_instructions(rung):
 
 
 def test_the_options_are_those_of_a_run(monkeypatch):
-    """CuPy's own code puts the options of a module together; what it hands to its compiler is caught."""
+    """CuPy assembles the options of a module; the test reads what CuPy passes to its compiler."""
     cupy_compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy is not installed")
     given = []
 

@@ -1,4 +1,4 @@
-"""``tests/on_gpu.py`` as far as it needs no GPU: its commands, its limits, and what it reads from what others print."""
+"""The parts of ``tests/on_gpu.py`` that need no GPU: its commands, its limits, and its reading of the output of other programs."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ TOOLS = sum(on_gpu.SANITIZERS, ())
 
 @pytest.fixture(autouse=True)
 def just_started(monkeypatch):
-    """The ten minutes begin with the test, and not when its file was read."""
+    """Let the ten minutes begin with the test, not with the import of the file."""
     monkeypatch.setattr(on_gpu, "_started", time.monotonic())
 
 
@@ -26,7 +26,7 @@ def test_what_a_part_had_started_ends_with_it_and_what_it_had_said_is_kept(monke
     assert code == 124 and seconds < 30
     state = Path(f"/proc/{int(text)}/stat")
     time.sleep(0.2)
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z", "what it had started goes on"
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z", "a process that it had started is still running"
     assert on_gpu.call([sys.executable, "-c", "print(1); raise SystemExit(3)"], 20)[:2] == (3, "1\n")
     monkeypatch.setattr(on_gpu, "_started", time.monotonic() - on_gpu.BUDGET)
     assert on_gpu.call(["never"], 20) == (124, "no time was left for it", 0.0)

@@ -54,7 +54,7 @@ def rmsprop(theta, g, v, m, b):
 
 @pytest.mark.parametrize(("arrays", "launches"), [(1, 1), (7, 1), (80, 1), (81, 1), (93, 1), (94, 2), (230, 3)])
 def test_all_parameters_take_one_launch_for_each_80(arrays, launches):
-    """Every seventh array has no elements and no place in a table."""
+    """Every seventh array is empty and must not get a place in a table."""
     sizes = (SIZES * 40)[:arrays]
     assert len(assert_equal_steps(adam, drawn(sizes, 4))) == launches
     assert len(assert_equal_steps(sgd, drawn(sizes, 3))) == launches
@@ -63,7 +63,7 @@ def test_all_parameters_take_one_launch_for_each_80(arrays, launches):
 
 @pytest.mark.parametrize(("step", "count"), [(adam, 4), (sgd, 3), (rmsprop, 5)], ids=["adam", "sgd", "rmsprop"])
 def test_numbas_kernel_takes_all_parameters_of_a_dtype_in_one_launch(step, count, monkeypatch):
-    """Sizes around that of a block in the simulator, of more arrays than a step of bisection tells apart; two dtypes."""
+    """Sizes around the size of a block in the simulator, more arrays than one step of the bisection can separate, and two dtypes."""
     sizes = [1, 0, jit.THREADS - 1, jit.THREADS, jit.THREADS + 1, 0, 3, 2 * jit.THREADS, 2, 0]
     single, double = drawn(sizes, count), drawn([5, 0, jit.THREADS + 3], count, "float64", seed=1)
     actual = [[*s, *d] for s, d in zip(single, double, strict=True)]
@@ -81,7 +81,7 @@ def test_numbas_kernel_takes_all_parameters_of_a_dtype_in_one_launch(step, count
 
 
 def test_numbas_kernel_reads_and_writes_no_further_than_an_array_reaches():
-    """Between two arrays of one piece of memory lies what must not change."""
+    """The arrays are parts of one piece of memory; the values between them must not change."""
     theta, g = np.arange(20, dtype="float32"), np.ones(20, "float32")
     parts = [slice(0, 7), slice(9, 10), slice(12, 20)]
     with backends.use("numba_cuda"):
@@ -118,7 +118,7 @@ def test_the_table_is_the_struct_and_fits_among_the_arguments():
 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_a_step_is_replayed_with_other_rates(decoupled):
-    """What a CUDA graph repeats: launches with the same arguments, and other numbers in the array of rates."""
+    """As in the replay of a CUDA graph: launches with the same arguments, and new numbers in the array of rates."""
     lists = drawn([3, 300], 4)
     expected = [[a.astype("float64") for a in arrays] for arrays in lists]
     options = {"beta1": 0.8, "beta2": 0.99, "weight_decay": 0.1, "decoupled": decoupled}

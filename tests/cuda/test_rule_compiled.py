@@ -12,8 +12,8 @@ import pytest
 from support.ladder import CASES
 
 from minisegnet import models, trace
-from minisegnet_kernels.conv2d import kernel
-from minisegnet_kernels.conv2d.ladder import Case, allow_tf32, examples
+from minisegnet_kernels.conv2d import examples, kernel
+from minisegnet_kernels.conv2d.ladder import Case, allow_tf32
 from minisegnet_kernels.cuda import nvrtc
 
 TABLE = json.loads((Path(__file__).parents[2] / "docs" / "benchmarks" / "compiled.json").read_text())["kernels"]
@@ -22,7 +22,7 @@ NETWORKS = ("unet", "fcn8s", "unet_resnet")
 
 
 def geometry_of_cases():
-    """x, w and options of the ladder's cases, and of their like with the channels of wide layers."""
+    """x, w and options of the ladder's cases, and of the same cases with the channels of wide layers."""
     for N, C, H, W, O, U, V, stride, padding, dilation, groups in CASES.values():
         for wide in (1, 8):
             options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -44,7 +44,7 @@ def geometry_of_network(name):
 
 @cache
 def compiled_for(path):
-    """{architecture: instances} in the committed table."""
+    """{architecture: compiled instances}, from the committed table."""
     found = {}
     for row in TABLE[nvrtc.name_of(path)]["instances"]:
         found.setdefault(row["architecture"], set()).add(row["kernel"])
@@ -52,7 +52,7 @@ def compiled_for(path):
 
 
 def refused(geometries, architecture):
-    """(rung, case) for each case that goes to a rung one of whose instances is not compiled for the GPU, and how many were looked at."""
+    """(rung, case) for each case whose rung has an instance that is not compiled for the GPU; and the number of cases."""
     wrong, rungs = [], set()
     for x, w, options in geometries:
         for equation in EQUATIONS:
@@ -112,7 +112,7 @@ def test_the_gpus_of_a_column_of_the_tables_have_the_same_rungs():
 
 def table():
     """Which rung typical layers go to, forward, for the input gradient and for the weight gradient."""
-    by_equation = [kernel.routes(equation) for equation in EQUATIONS]
+    by_equation = [examples.routes(equation) for equation in EQUATIONS]
     lines = [f"| layer | {' | '.join(examples.GPUS)} |", f"|---|{'---|' * len(examples.GPUS)}"]
     for layer in examples.LAYERS:
         cells = ("; ".join(f"{routes[layer][gpu].label} {routes[layer][gpu].name}" for routes in by_equation) for gpu in examples.GPUS)

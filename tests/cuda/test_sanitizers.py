@@ -58,7 +58,7 @@ def test_every_kernel_is_clean(operation, sanitizer):
         for row, case in cases(operation, 1 if sanitizer == "thread" else 12):
             if sanitizer == "address" or sum(a.size for a in case.arrays.values() if hasattr(a, "size")) < 3000:
                 EMULATED.run(row, case.cast("float32"))
-    if sanitizer == "thread":  # it keeps memory for every thread that there was, and has it for about 8000
+    if sanitizer == "thread":  # it keeps memory for every thread that has existed, and has room for about 8000
         launches = [launch for launch in launches if math.prod(launch.grid) * math.prod(launch.block) <= 4096]
     assert launches
     for module in modules(operation):

@@ -38,6 +38,6 @@ def test_every_constant_of_the_library_is_read(path):
 
 
 def test_no_host_side_repeats_a_number_of_its_file():
-    """The comment that went with such copies."""
+    """Copies of a number had this comment."""
     hosts = [path for path in Path(registry.__file__).parent.glob("*/**/*.py") if path.name != "numba_cuda.py"]
     assert [path.name for path in hosts if re.search(r"as in (the file|kernel\.cu)", path.read_text())] == []

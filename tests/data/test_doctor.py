@@ -84,7 +84,7 @@ def damage(file, keep=0.5):
 
 @pytest.mark.parametrize("make", [own, voc, dsb])
 def test_no_damage_stops_the_doctor(tmp_path, make):
-    """Whatever a decoder makes of randomly changed bytes, the doctor reports, and reads the other files."""
+    """Bytes are changed at random. Whatever a decoder does with them, the doctor reports it and reads the other files."""
     make(tmp_path)
     files = sorted(p for p in tmp_path.rglob("*") if p.suffix in (".png", ".jpg"))
     whole = [file.read_bytes() for file in files]

@@ -84,7 +84,7 @@ def test_a_look_leaves_nothing_behind():
 
 
 def test_another_thread_may_train_the_network_that_is_read():
-    """What another thread would find in the middle of a look, and the gradients that it has gathered so far."""
+    """While a network is read, other threads still find it in training mode, and keep the gradients that they have accumulated."""
     model, image = two_layers(), RNG.standard_normal((1, 6, 8))
     model(ms.Tensor(image[None])).sum().backward()
     gathered = [(p.grad, p.grad.array.copy()) for p in model.parameters()]

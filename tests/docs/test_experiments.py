@@ -57,7 +57,9 @@ def test_a_comparison_writes_a_record_and_a_picture(folder, tmp_path, capsys):
     said = capsys.readouterr()
     assert f"wrote {picture}" in said.out and "segnet_basic" in said.err
     found = json.loads(record.read_text())
-    assert architectures.main([str(a) for a in arguments]) == 0  # all is there: nothing is trained, the picture is made from the record
+    assert (
+        architectures.main([str(a) for a in arguments]) == 0
+    )  # the record is complete: nothing is trained, and the picture is made from the record
     assert json.loads(record.read_text()) == found
     assert architectures.main([str(a) for a in [*arguments, "--lr", "0.1"]]) == 2
     assert "another budget" in capsys.readouterr().err

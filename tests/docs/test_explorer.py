@@ -55,7 +55,7 @@ def test_pages_are_the_same_each_time(pages):
 @pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 @pytest.mark.parametrize(("scene", "name"), EQUATIONS, ids=lambda v: getattr(v, "operation", v))
 def test_a_recorded_access_stands_in_the_line_that_it_names(scene, name):
-    """Every array of the equation is read, each result is written, and a line that reads an array names it or is tagged with it."""
+    """Every array of the equation is read and each result is written. A line that reads an array contains its name or a tag for it."""
     equation, number = registry.get(f"{scene.operation}.{name}"), list(scene.equations).index(name)
     source = equation.source("cuda").path.read_text(encoding="utf-8").split("\n")
     for setting in scene.traced:
@@ -68,7 +68,9 @@ def test_a_recorded_access_stands_in_the_line_that_it_names(scene, name):
             assert (argument, False) in seen, f"{name}: no thread reads {argument}"
         golden = explorer.goldens(scene, setting)[number]
         results = equation.returns.split() or [explorer.formula(equation.id).statements[0].name]
-        for result in [name for name, values in zip(results, golden, strict=True) if values != [-1]]:  # −1: set by the host, and left
+        for result in [
+            name for name, values in zip(results, golden, strict=True) if values != [-1]
+        ]:  # −1: the host has set it, and the kernel leaves it
             assert (result, True) in seen, f"{name}: no thread writes {result}"
         for (array, _), lines in seen.items():
             if array in equation.arguments and all(launch["files"] == ["kernel.cu"] for launch in launches):

@@ -58,7 +58,7 @@ FUNCTIONS = {f"{name} of images": (CASES | OURS)[name] for name in CASES | OURS}
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_array_that_is_kept_is_needed(name):
-    """Overwriting a kept array changes a gradient or raises an error; otherwise the array is kept for nothing."""
+    """Overwriting a kept array has to change a gradient or raise an error; otherwise the array is kept without need."""
     function, shapes = FUNCTIONS[name]
     arrays = draw_arguments(name, 7)[0] if name in ARITHMETIC else arrays_for(shapes)[0]
     right, held = gradients(function, arrays)

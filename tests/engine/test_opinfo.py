@@ -61,7 +61,7 @@ IMAGES = {
 }
 FUNCTIONS |= IMAGES
 
-# Where ours differs: the function, what ours says or does ("value": another number), and why. One that no sample meets fails.
+# Where our function differs: its name, its error (or "value" for another number), and the reason. An entry without a sample fails.
 DIFFERENT: list[tuple[str, str, str]] = [
     ("cat", r"ValueError: cat: all sizes", "an empty vector beside matrices is an old exception of PyTorch's"),
     ("add", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
@@ -164,4 +164,4 @@ def test_pytorchs_samples(name):
     print(f"held {held} of {tried}: {'.'.join(name).strip('.')}")
     assert tried
     assert not wrong, "\n".join(f"{found}\n    {sample}" for found, sample in wrong.items())
-    assert met == {pattern for pattern, _ in listed}, "a listed difference that differs no more"
+    assert met == {pattern for pattern, _ in listed}, "a listed difference that no longer exists"

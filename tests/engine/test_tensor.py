@@ -296,7 +296,7 @@ def test_backward_for_a_tensor_that_was_not_used_computes_nothing():
 
 
 def test_two_threads_that_use_a_leaf_first_share_its_node(monkeypatch):
-    """Had each its own node, the gradients of one thread would be lost."""
+    """If each had a node of its own, the gradients of one thread would be lost."""
     engine = sys.modules[Tensor.__module__]
     made, leaf = [], tensor([1.0], requires_grad=True)
 

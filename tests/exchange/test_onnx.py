@@ -96,7 +96,7 @@ def test_onnxruntime_computes_what_the_network_computes(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["unet", "segnet", "pspnet_smp"])
 def test_a_size_of_its_own_can_be_asked_for(tmp_path, name):
-    """In unet 37 rows are halved to odd numbers, which takes other nodes than a multiple of 16; so the file fixes the size."""
+    """unet halves 37 rows to odd numbers, which needs other nodes than a multiple of 16. The file therefore fixes the size."""
     runtime()
     model = lively(models.create(name, 1, 2, width=1 / 16, **ARCHITECTURES[name][0]))
     told = export_onnx(model, tmp_path / "model.onnx", (2, 1, 37, 53), dynamic=False)

@@ -315,7 +315,7 @@ def test_a_pickle_that_is_larger_than_any_index(path):
 
 
 def test_remembered_lists_make_no_bomb(path):
-    """Each list holds the one before it ten times: 10^30 elements if anything went through them."""
+    """Each list contains the one before it ten times: 10^30 elements for a program that visits them all."""
     program = b"]q\x00"
     for level in range(1, 31):
         program += b"](" + 10 * (b"h" + bytes([level - 1])) + b"eq" + bytes([level])

@@ -85,7 +85,7 @@ def test_all_pixels_ignored_is_zero_and_so_is_the_gradient(backend, ignored, red
 @on_each_backend
 @given(seed=seeds, options=options)
 def test_ignored_pixels_are_as_good_as_absent(backend, seed, options):
-    """The scores of ignored pixels, NaN included, affect neither loss nor gradient."""
+    """The scores of ignored pixels, even NaN, affect neither the loss nor the gradient of other pixels."""
     x, t, w = drawn(seed, ignored=options["ignore_index"])
     ignored = t == options["ignore_index"]
     other = np.where(ignored[:, None], np.nan, x)

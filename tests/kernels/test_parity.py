@@ -12,7 +12,7 @@ from support.targets import Target
 BACKENDS = ("numpy", "numba")
 table = pytest.mark.parametrize("operation", TABLE, ids=str)
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
-# The quick profile compiles its kernels anew, which takes most of its time: it does so for float64, which the gradients need anyway.
+# The quick profile spends most of its time on compiling kernels. It compiles them for float64 only, which the gradients need anyway.
 dtypes = pytest.mark.parametrize("dtype", [pytest.param("float64", marks=pytest.mark.quick), "float32"])
 
 

@@ -143,7 +143,7 @@ def test_average_counts_padding_or_not(backend):
         hanging = pool2d.average(x, kernel_size=2, ceil_mode=True)
     np.testing.assert_array_equal(with_padding, plane([0.25, 0.5], [0.5, 1]))
     np.testing.assert_array_equal(without, np.ones((1, 1, 2, 2)))
-    np.testing.assert_array_equal(hanging, np.ones((1, 1, 2, 2)))  # what hangs over the padded input never counts
+    np.testing.assert_array_equal(hanging, np.ones((1, 1, 2, 2)))  # the part of a window beyond the padded input never counts
 
 
 @on_each_backend
@@ -373,7 +373,7 @@ def test_a_place_that_the_window_does_not_have_weighs_nothing_in_numba(wrong):
 
 @on_each_backend
 def test_a_window_of_more_cells_than_a_byte_counts(backend):
-    """17 × 17 cells: the last of them wins, place 288."""
+    """The window has 17 × 17 cells. The last one wins: place 288."""
     x = np.arange(17.0 * 18).reshape(1, 1, 17, 18)
     window = {"kernel_size": 17, "stride": 1}
     with backends.use(backend):
@@ -392,7 +392,7 @@ def test_a_window_of_more_cells_than_a_byte_counts(backend):
 
 @pytest.mark.parametrize("return_indices", [False, True])
 def test_pytorchs_indices_are_made_where_they_are_asked_for(return_indices):
-    """The indices are flat and int64; the gradient keeps the position in the window, one byte."""
+    """The indices are flat and int64. The graph keeps only the position in the window, one byte."""
     x = ms.tensor(np.arange(20, dtype="float32").reshape(1, 1, 4, 5), requires_grad=True)
     for weight in (None, ms.tensor(np.ones((2, 2), "float32"))):
         x.grad = None

@@ -42,9 +42,9 @@ def test_signatures_of_the_views_are_equal(equation):
             assert str(inspect.signature(equation.program(view))) == expected, view
 
 
-#: What a host side has beside the programs of its equations: the rule of the ladder and what pages ask it, a pass for others.
+#: What a host side has besides the programs of its equations: the rule of the ladder, and a pass that other operations use.
 OFFERED = {
-    ("conv2d", "kernel.py"): {"choose", "chosen", "routes"},
+    ("conv2d", "kernel.py"): {"by_rule", "choose"},
     ("batch_norm", "kernel.py"): {"moments"},
 }
 
@@ -78,7 +78,7 @@ def test_gradients_name_what_they_differentiate(equation):
 
 @each_equation
 def test_names_in_the_loops_are_names_of_the_formula(equation):
-    """What the loops call ``x`` the formula calls x, and ``sh`` is s_h. That both compute the same is tested in tests/learn/test_formulas.py."""
+    """A name in the loops is a symbol of the formula: ``x`` is x and ``sh`` is s_h. tests/learn/test_formulas.py compares their values."""
     names = formula(equation.id).names() | equation.symbols.keys()
     texts = " ".join(equation.symbols.values())
     sizes = set(re.findall(r"\b[A-Z]\b", texts)) | {name.upper() for name in names if len(name) == 1}  # u runs to U

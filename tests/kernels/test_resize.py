@@ -46,7 +46,7 @@ def test_by_hand(backend):
 @example(size=(1, 2), target=(1, 4), mode="bilinear", value=5e-324)
 @example(size=(3, 3), target=(7, 7), mode="bilinear, align_corners", value=-2e-308)
 def test_a_constant_stays_constant(backend, size, target, mode, value):
-    """It holds up to rounding. Subnormal numbers (below 2e-308) are multiples of 5e-324, to which each of the four products rounds."""
+    """It holds up to rounding. Each of the four products of a subnormal number (below 2e-308) is rounded to a multiple of 5e-324."""
     with backends.use(backend):
         y = resized(np.full((1, 2, *size), value), target, mode)
     assert y.shape == (1, 2, *target)
@@ -105,7 +105,7 @@ def test_nearest_takes_no_rounding_from_floats(backend):
 @pytest.mark.parametrize("backend", [EMULATED, "numba_cuda"])
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bilinear, align_corners"])
 def test_on_a_gpu_a_pixel_without_weight_is_not_read(backend, mode):
-    """A NaN or ∞ stays where it is: no weight of 0 may multiply it, because 0 · ∞ is NaN."""
+    """A NaN or ∞ does not spread: it must not be multiplied by a weight of 0, because 0 · ∞ is NaN."""
     x = np.ones((1, 1, 3, 3))
     x[0, 0, 1, 2] = np.inf
     with backends.use(backend):

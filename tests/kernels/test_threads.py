@@ -1,4 +1,4 @@
-"""Threads that wait for work sleep, whatever was imported first, unless a user chooses that they spin."""
+"""Threads that wait for work sleep, whatever was imported first, unless the user makes them spin."""
 
 import os
 import re
@@ -39,7 +39,7 @@ del os.environ["OMP_WAIT_POLICY"]
 
 
 def fresh(code, **variables):
-    """What a new process prints; no choice of OpenMP's is inherited."""
+    """What a new process prints. It does not inherit settings of OpenMP."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
     environment |= {"NUMBA_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", **variables}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

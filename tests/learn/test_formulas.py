@@ -88,7 +88,7 @@ def cases(id: str, count: int) -> list[Case]:
 
 
 def loops(id: str, case: Case) -> tuple:
-    """What the oracle makes of a case; of one that updates in place the arguments afterwards."""
+    """The result of the oracle for a case; for an equation that updates in place, the arguments after the call."""
     arrays = copy.deepcopy(list(case.arrays.values()))
     made = registry.get(id).oracle(*arrays, **case.options)
     return tuple(arrays) if made is None else as_tuple(made)
@@ -168,7 +168,7 @@ _EDGES = {"<": r"\le", r"\le": "<", ">": r"\ge", r"\ge": ">", "=": r"\ne", r"\ne
 
 
 def slips(node, names):
-    """(kind, tree) for each way in which a tree can be wrong by one slip of the pen."""
+    """(kind, tree) for each variant of a tree that differs by one slip of the pen."""
     if isinstance(node, Expression):
         yield from _slips_here(node, names)
         for k, part in enumerate(node.parts):
@@ -229,7 +229,7 @@ EQUIVALENT = {
 
 
 def missed_slips(id: str, kinds=None) -> tuple[Counter, list]:
-    """How many slips of each kind are planted in a formula, and those that change nothing in any case."""
+    """The number of slips of each kind that are planted in a formula, and the slips that change no result."""
     original, entry = formula(id), registry.get(id)
     wanted = entry.returns.split() or [original.statements[0].name]
     data = [(case, loops(id, case)) for case in cases(id, 30)]
@@ -276,8 +276,8 @@ def test_every_planted_slip_changes_what_a_formula_computes(id):
 @pytest.mark.parametrize(
     ("id", "kinds"), [("conv2d.forward", {"d_h for s_h", "sign", "v for u", "C for O"}), ("batch_norm.forward", {"mean forgotten"})]
 )
-def test_the_slips_of_old_are_noticed(id, kinds):
-    """Stride and dilation, the sign of the padding, rows and columns, groups, a mean: a test that compares letters lets them pass."""
+def test_slips_that_a_comparison_of_letters_misses_are_noticed(id, kinds):
+    """Stride and dilation swapped, a wrong sign of the padding, rows and columns swapped, groups, a mean."""
     planted, missed = missed_slips(id, kinds)
     assert set(planted) == kinds
     assert not missed

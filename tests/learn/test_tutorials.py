@@ -1,4 +1,4 @@
-"""The notebooks are made from their sources, run from top to bottom, and stay small."""
+"""The notebooks agree with their sources, run from top to bottom, and stay small."""
 
 import importlib.util
 import json

@@ -240,7 +240,7 @@ def test_lovasz_extension_has_the_gradient_of_each_row(seed):
     tensor = Tensor(errors.copy(), requires_grad=True)
     losses.lovasz_extension(tensor, truth=truth).backward(g)
     above, below = (losses.lovasz_extension(Tensor(errors + s * direction), truth=truth).array for s in (1e-7, -1e-7))
-    difference = g @ (above - below) / 2e-7  # rounding of the losses makes it uncertain by about 1e-9
+    difference = g @ (above - below) / 2e-7  # the losses are rounded, so the difference is uncertain by about 1e-9
     np.testing.assert_allclose((tensor.grad.array * direction).sum(), difference, rtol=1e-6, atol=1e-8)
 
 

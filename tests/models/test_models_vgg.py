@@ -107,7 +107,7 @@ def test_fcn_deconvolutions_are_bilinear_and_frozen():
 
 
 def stage_sizes(model, *shape):
-    """Rows and columns behind each pool and each unpool."""
+    """Rows and columns after each pool and each unpool."""
     seen = []
     hook = lambda module, args, y: seen.append((y[0] if isinstance(y, tuple) else y).shape[2:])
     for module in (model.pool, model.unpool):

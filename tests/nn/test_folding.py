@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 def lived_in(model):
-    """Statistics, scales and shifts as after some training, so that none of them is 0 or 1."""
+    """Set statistics, scales and shifts to values as after some training: none of them is 0 or 1."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = module.num_features

@@ -32,7 +32,7 @@ if GPU is not None:
 
     @pytest.fixture(autouse=True)
     def no_empty_shape(monkeypatch):
-        """CuPy takes ``shape=()`` for no shape, and makes an array of another one without a word."""
+        """CuPy reads ``shape=()`` as "no shape given" and silently makes an array of another shape."""
         import cupy
 
         def checked(make):

@@ -1,6 +1,6 @@
 """The benchmark with the real CuPy on the null GPU: its rows, the ladder, a step equation by equation.
 
-No time here says anything: kernels run in the emulator. No figure of these tests leaves them.
+The times mean nothing, because kernels run in the emulator. No figure of these tests is recorded.
 """
 
 import numpy as np

@@ -22,7 +22,7 @@ __all__ = ["small"]  # the fixture
 
 @pytest.fixture(autouse=True)
 def just_started(monkeypatch):
-    """The ten minutes begin with the test, and not when its file was read."""
+    """Let the ten minutes begin with the test, not with the import of the file."""
     monkeypatch.setattr(on_gpu, "_started", time.monotonic())
 
 

@@ -1,4 +1,4 @@
-"""Every operation of the table on CuPy's arrays: values where the null GPU computes, and everything else where it does not."""
+"""Every operation of the table on CuPy arrays: the values if the null GPU computes them; otherwise shape, dtype and layout."""
 
 import numpy as np
 import pytest

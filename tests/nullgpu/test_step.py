@@ -52,7 +52,7 @@ def test_channels_last_survives_from_the_first_convolution_to_the_last_weight_gr
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_wide_layers_take_the_tensor_cores_in_all_three_equations(step, name):
-    """Rung 7 and its gradients wherever the channels allow it; what goes elsewhere is narrow, or an image of three channels."""
+    """Rung 7 and its gradients run wherever the channels allow it. Other layers are narrow, or their image has three channels."""
     taken = Counter()
     for call in step(name):
         if call.kind == "launch" and call.name.startswith("conv2d_") and not call.name.partition("<")[0].endswith(("sum", "merge")):

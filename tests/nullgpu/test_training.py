@@ -16,7 +16,7 @@ def trained(device, count=2, make=lambda p: ms.optim.Adam(p, lr=1e-2), **options
 
 
 def test_a_unet_trains_as_in_numpy():
-    """Float32 on both sides: the first loss to rounding, later ones as far as Adam's first steps, which are signs, let them be."""
+    """Both sides compute in float32. The first loss agrees up to rounding, later ones less well, because Adam's first steps are signs."""
     losses, weights = trained("cuda", 3)
     with ms.backend.use("numpy"):
         expected, expected_weights = trained("cpu", 3)

@@ -4,8 +4,8 @@ A row says how to draw inputs of one equation and which properties it has. Addin
 adds its tests: parity of every backend with the oracle, gradients against
 differentiation of the oracle, exactness, immutability, non-contiguous inputs.
 
-Each module beside this one is named like its operation and holds its rows in ``ROWS``; in ``RARE``, if it has some,
-rows for the mutation test alone: for what a kernel has to get right and the cases of the table seldom reach or never.
+Each module of this package is named like its operation and has the rows in ``ROWS``. ``RARE``, if a module has it, contains
+rows for the mutation test alone: cases that a kernel must get right and that the cases of the table seldom or never reach.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Operation:
     exact : bool
         Whether small integers must give exact results in float32.
     run : callable (case) -> tuple of arrays, optional
-        How to call the front door, if ``front_door(*arrays, **options)`` will not do.
+        How to call the front door, if ``front_door(*arrays, **options)`` is not enough.
     expected : callable (case) -> tuple of arrays, optional
-        What is right, for rows that NumPy's program cannot answer.
+        The right results, for rows that NumPy's program cannot compute.
     """
 
     equation: str
@@ -76,7 +76,7 @@ class Operation:
     expected: Callable[[Case], tuple] | None = None
 
     def __call__(self, case: Case) -> tuple:
-        """Outputs of the selected backend, always as a tuple; each program that runs is held to the shapes that its equation declares."""
+        """Outputs of the selected backend, always as a tuple. The shapes are compared with those that the equation declares."""
         with backends.calling(_as_declared):
             if self.run:
                 return self.run(case)
@@ -108,7 +108,7 @@ def unchecked(equation: str, cases: SearchStrategy[Case], expected: Callable[[Ca
     """A row whose cases go past the front door, straight to the selected program.
 
     For values that the front door rejects on a CPU, but does not check on a GPU, where it would have to wait for them.
-    A NaN is a result like any other here: where they are is an output of its own.
+    NaN is an expected result here: its positions are compared as an additional output.
     """
     program = lambda case: backends.run(equation, *case.arrays.values(), **case.options)
     return Operation(

@@ -33,7 +33,7 @@ def _drawn(draw, *names, eps=False, size=5, channels=3):
 
 
 def _activation(arrays, eps=0.0):
-    """What a ReLU behind the normalisation would be given."""
+    """The input of a ReLU after the normalisation."""
     channel = lambda vector: vector[:, None, None]
     x = arrays["x"]
     if "rho" in arrays:

@@ -74,7 +74,7 @@ def _no_classes(draw, seed=False):
 
 
 def _known(case):
-    """Where the target is not a class; and the same case with the first class in these places."""
+    """The pixels whose target is not a class, and the same case with class 0 at these pixels."""
     t, ignored = case.arrays["t"], case.options["ignore_index"]
     wrong = (t != ignored) & ((t < 0) | (t >= case.arrays["x"].shape[1]))
     return wrong, {**case.arrays, "t": np.where(wrong, 1 if ignored == 0 else 0, t)}

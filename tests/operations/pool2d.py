@@ -61,7 +61,7 @@ def _max(values, **limits):
 
 
 def _clear(x, w, options):
-    """Whether no winner of the weighted maximum is challenged by a step of 1e-5."""
+    """Whether a step of 1e-5 leaves every winner of the weighted maximum in place."""
     padding = options["padding"]
     whole = {**_without(options, "kernel_size"), "kernel_size": w.shape[1:]}
     products = np.full((w.shape[1] * w.shape[2], *pool2d.max(x, **whole)[0].shape), -np.inf)
@@ -79,7 +79,7 @@ def _weighted(exact=False, **limits):
     def build(drawn):
         shape, options, rng = drawn
         weights = (shape[1], *options["kernel_size"])
-        while True:  # until no tie is near; with so few values this seldom takes a second turn
+        while True:  # until no two values are nearly tied; with so few values, one draw is usually enough
             x, w = (_eighths(rng, shape), _eighths(rng, weights)) if exact else (rng.normal(size=shape), rng.normal(size=weights))
             if exact or _clear(x, w, options):
                 return Case({"x": x, "w": w, "b": rng.normal(size=shape[1])}, _without(options, "kernel_size"))

@@ -10,7 +10,7 @@ from . import Case, Operation
 
 @st.composite
 def _drawn(draw, gradient=False, linear=False, size=5, channels=2):
-    """Both sizes free of each other: larger, smaller and equal, and different for rows and columns."""
+    """Input and output sizes are drawn independently: larger, smaller and equal, and different for rows and columns."""
     images, input_size, output_size = (draw(st.tuples(st.integers(1, m), st.integers(1, m))) for m in (channels, size, size))
     options = {"input_size": input_size} if gradient else {"output_size": output_size}
     if linear:

@@ -1,4 +1,4 @@
-"""The benchmark of a GPU in a test: workers in this process, and work that an emulator can do."""
+"""The GPU benchmark in a test: workers in this process, and cases that are small enough for the emulator."""
 
 import json
 from contextlib import contextmanager

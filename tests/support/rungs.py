@@ -26,7 +26,7 @@ LAYERS = {
 
 
 def trials() -> Iterator[tuple[str, float]]:
-    """What was run, and its largest error as a share of the largest value; a rung runs where it serves and the GPU has it."""
+    """What was run, and its largest error as a share of the largest value. A rung runs if it serves the case and the GPU can run it."""
     import cupy
 
     rng = np.random.default_rng(0)

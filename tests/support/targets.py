@@ -1,6 +1,6 @@
 """The targets on which tests run the GPU programs: the emulator, the simulator, and a GPU if there is one.
 
-``pytest -m gpu`` runs the device's part; ``MINISEGNET_REQUIRE_GPU=1`` turns its skips into failures.
+``pytest -m gpu`` runs the tests on a GPU; ``MINISEGNET_REQUIRE_GPU=1`` turns their skips into failures.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def grad_inference(g, v, gamma, *, eps=1e-5):
 def update_running(mean, variance, mu, rho, *, count, momentum=0.1, eps=1e-5):
     """Move the running statistics towards those of a batch, in place.
 
-    new = (1 − momentum) · old + momentum · batch. This is plain arithmetic on C values and no equation.
+    new = (1 − momentum) · old + momentum · batch. This is plain arithmetic on C values, so the registry has no equation for it.
     As in PyTorch, the running variance takes the unbiased variance of the batch, although `forward` divides by
     the biased one; both follow from rho.
 

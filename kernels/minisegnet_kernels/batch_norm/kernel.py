@@ -32,7 +32,7 @@ def _sweep(kernel, x, *arguments):
 
 
 def moments(x):
-    """A pass over x: means and sums of squared deviations of slabs, (C, slabs) both, and how many values a slab has."""
+    """One pass over x. Returns the means and the sums of squared deviations of the slabs, both (C, slabs), and the number of values of a slab."""
     grid, width, length = _map(x, _SLABS)
     means, spreads = (poisoned(x, (x.shape[1], grid[1])) for _ in range(2))
     _cu.launch("batch_norm_forward__statistics", grid, (THREADS,), x, width, length, means, spreads, THREADS=THREADS)

@@ -1,7 +1,7 @@
 """Batch normalisation on the CPU, compiled by Numba.
 
-Arithmetic is free here and memory is dear, so each kernel makes one sweep over its arrays
-and one task is one channel: its values are still in the cache when the second half of the
+Memory is the limit here, not arithmetic, so each kernel makes one sweep over its arrays.
+One task is one channel: its values are still in the cache when the second half of the
 work needs them. The ReLU costs no sweep of its own: ``floor`` is 0 with it and −∞ without.
 
 Sums are taken slab by slab, 4096 values at most, in an order that never changes (`total` in

@@ -51,7 +51,7 @@ def forward_relu(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 
 
 def forward_statistics(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
-    """Convolution, and mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
+    """Convolution, and the mean and variance of each channel of its output (equation ``conv2d.forward_statistics``).
 
     A batch normalisation starts with these statistics. A program that adds them up while it has y at hand saves one
     pass over memory; `batch_norm.inference` (or ``inference_relu``) then normalises y with them.

@@ -1,4 +1,4 @@
-"""Cases in words, for pages that show which rung they go to."""
+"""Typical layers described in words, and the rung that each goes to: for the pages that show an equation, and the doctor."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import options
-from .rung import Case
+from . import options
+from .kernel import by_rule, choose
+from .ladder import Case, Rung
 
 #: The equations that have rungs, and the equation whose rungs they are.
 RUNGS_OF = {
@@ -17,7 +18,7 @@ RUNGS_OF = {
     "conv2d.grad_input": "conv2d.grad_input",
     "conv2d.grad_weight": "conv2d.grad_weight",
 }
-#: GPUs that differ for the rule: compute capability, and whether TF32 is allowed.
+#: GPUs for which the rule chooses differently: compute capability, and whether TF32 is allowed.
 GPUS = {
     "T4 (7.5)": ((7, 5), True),
     "A100 (8.0), RTX 4090 (8.9), H100 (9.0)": ((8, 0), True),
@@ -78,3 +79,16 @@ def described(
     fitted = options(equation, x[2:], w[2:], stride, padding, dilation, groups)
     case = Case(RUNGS_OF[equation], tuple(x), tuple(w), **fitted, dtype=np.dtype(dtype), channels_last=layout == "channels last")
     return case, (int(gpu[0]), int(gpu[1]))
+
+
+def chosen(equation: str, **case: Any) -> Rung | None:
+    """The rung that a case goes to, described as for `described`; None if the equation has only one CUDA program."""
+    return choose(*described(equation, **case)) if equation in RUNGS_OF else None
+
+
+def routes(equation: str, gpus: dict[str, tuple[tuple[int, int], bool]] = GPUS) -> dict[str, dict[str, Rung]]:
+    """The rung that each of `LAYERS` goes to on each GPU: {layer: {GPU: Rung}}; empty if the equation has only one CUDA program."""
+    if equation not in RUNGS_OF:
+        return {}
+    cases = {layer: described(equation, **words)[0] for layer, words in LAYERS.items()}
+    return {layer: {gpu: by_rule(case, *needs) for gpu, needs in gpus.items()} for layer, case in cases.items()}

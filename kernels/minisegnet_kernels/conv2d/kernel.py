@@ -1,8 +1,8 @@
 """The rule: which rung of the ladder computes a convolution, and on which GPU. Nothing is launched here.
 
-`RULE` lists the rungs of each equation in the order in which they are tried. `choose` takes the first one that the GPU can
+`RULE` lists the rungs of each equation in the order in which they are tried. `by_rule` takes the first one that the GPU can
 run, that TF32's switch allows, that is worth it for the case (`_is_worth_it`) and that serves it. The last one, rung 1,
-serves every case. `use_rung` chooses by hand instead.
+serves every case. `use_rung` chooses by hand instead. `examples` shows which rungs typical layers go to.
 """
 
 from functools import cache
@@ -10,17 +10,18 @@ from functools import cache
 from ..backends import BackendError
 from ..cuda import capability_of
 from ._geometry import is_worth_a_tile
-from .ladder import Case, chosen_rung, examples, find, rung2_tile, statistics, tf32_allowed
+from .ladder import Case, chosen_rung, find, rung2_tile, statistics, tf32_allowed
 from .ladder.rung1_direct import grad_bias
 
-__all__ = ["RULE", "choose", "chosen", "forward", "forward_relu", "forward_statistics", "grad_bias", "grad_input", "grad_weight", "routes"]
+__all__ = ["RULE", "by_rule", "choose", "forward", "forward_relu", "forward_statistics", "grad_bias", "grad_input", "grad_weight"]
 
 RULE = {
     "conv2d.forward": ("tf32_tuned", "winograd", "tf32", "asynchronous", "register_tile", "tile", "implicit_gemm", "direct"),
     "conv2d.grad_input": ("tf32_tuned", "winograd", "tf32", "asynchronous", "register_tile", "tile", "direct"),
     "conv2d.grad_weight": ("tf32_tuned", "asynchronous", "register_tile", "tile", "direct"),
 }
-#: Channels of the result in a group from which on a matrix product is worth it: a tile has 64, or 16 in the implicit GEMM.
+#: The least number of channels of the result, in a group, for which a matrix product is worth it: a tile has 64, or 16 in the
+#: implicit GEMM.
 _WIDE = 16
 
 
@@ -44,11 +45,13 @@ def choose(case, capability):
     """
     if name := chosen_rung(case.equation):
         return _by_hand(find(name, case.equation), case, capability)
-    return _by_rule(case, capability, tf32_allowed() and capability >= (8, 0))
+    return by_rule(case, capability, tf32_allowed())
 
 
 @cache
-def _by_rule(case, capability, tf32):
+def by_rule(case, capability, tf32):
+    """The rung that the rule gives a case to, whatever `use_rung` says; `tf32` is whether TF32 is allowed."""
+    tf32 = tf32 and capability >= (8, 0)
     for rung in (find(name, case.equation) for name in RULE[case.equation]):
         if rung.capability <= capability and (tf32 or not rung.tf32) and _is_worth_it(rung, case, tf32) and rung.serves(case):
             return rung
@@ -125,23 +128,3 @@ def grad_weight(g, x, *, kernel_size, stride, padding, dilation, groups):
 
 def _rung(equation, first, second, **options):
     return choose(Case.of(equation, first, second, **options), capability_of(first))
-
-
-# --- for the pages that show an equation ----------------------------------------------------------------
-
-
-def chosen(equation, **described):
-    """The rung that a described case goes to, or None if the equation has one program; parameters as of `examples.described`."""
-    return choose(*examples.described(equation, **described)) if equation in examples.RUNGS_OF else None
-
-
-def routes(equation, gpus=None):
-    """Which rung typical layers go to on which GPU: {layer: {GPU: Rung}}; empty if the equation has one program.
-
-    `gpus` is {name: (compute capability, whether TF32 is allowed)}, by default `examples.GPUS`.
-    """
-    if equation not in examples.RUNGS_OF:
-        return {}
-    cases = {layer: examples.described(equation, **words)[0] for layer, words in examples.LAYERS.items()}
-    rung = lambda case, capability, tf32: _by_rule(case, capability, tf32 and capability >= (8, 0))
-    return {layer: {gpu: rung(case, *needs) for gpu, needs in (gpus or examples.GPUS).items()} for layer, case in cases.items()}

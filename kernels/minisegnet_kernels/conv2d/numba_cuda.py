@@ -13,6 +13,7 @@ from ..layout import poisoned
 from ._geometry import halo, is_worth_a_tile, outside, slabs, turned, window
 from .formula import output_shape
 
+# The sizes are this file's own: the tile in CUDA C++ (``ladder/rung2_tile.cu``) is another program and is tuned for itself.
 _ROWS, _COLUMNS = (2, 8) if SIMULATED else (8, 32)  # pixels of a tile; small in the simulator, where a thread is expensive
 _TILE, _PIXELS = (_ROWS, _COLUMNS), _ROWS * _COLUMNS
 _OUTPUTS = 4  # output channels of a thread
@@ -113,7 +114,7 @@ def _tile(x, w, b, y, at, groups, channels, relu):
                     a1 += weights[tap + 1] * cell
                     a2 += weights[tap + 2] * cell
                     a3 += weights[tap + 3] * cell
-        cuda.syncthreads()  # before the next channels take the place of these
+        cuda.syncthreads()  # before the next channels overwrite these
     i, j = i0 + row, j0 + column
     if i < y.shape[2] and j < y.shape[3]:
         for r in range(outputs):
@@ -268,7 +269,7 @@ def _weight_tile(g, x, slabs, at, groups, channels):
                     a1 += gradients[pixel + 1] * cell
                     a2 += gradients[pixel + 2] * cell
                     a3 += gradients[pixel + 3] * cell
-        cuda.syncthreads()  # before the next tile takes the place of this one
+        cuda.syncthreads()  # before the next tile overwrites this one
     if c < some:
         for r in range(outputs):
             slabs[s * g.shape[1] + o + r, c0 + c, u, v] = a0 if r == 0 else a1 if r == 1 else a2 if r == 2 else a3

@@ -1,4 +1,4 @@
-"""The host side of ``kernel.cu``: results are made, kernels are launched. Nothing waits for the device."""
+"""The host side of ``kernel.cu``: makes the results and launches the kernels. Nothing waits for the device."""
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def _blocks(t):
 
 
 def _room(x, t, reduction):
-    """Whether the losses of the pixels are wanted; room for them, or for the sums of the blocks."""
+    """Whether the loss of every pixel is wanted, and an array for these losses or for the sums of the blocks."""
     each = reduction == "none"
     return each, poisoned(x, t.shape if each else (1, 1, 1)), poisoned(x, (2, 1 if each else _blocks(t)), "float64")
 

@@ -1,7 +1,7 @@
 """Cross-entropy on the CPU, compiled by Numba: one kernel, one sweep over the scores, for all three equations.
 
-A task is a block of neighbouring pixels of one image. Its exponentials are computed once:
-they are kept where the gradient will be, and scaled there while they are still in the cache.
+A task is a block of neighbouring pixels of one image. Its exponentials are computed once,
+written to the place of the gradient, and scaled there while they are still in the cache.
 Losses of a block are added in float64, and blocks in order, so that the sum does not depend on
 the number of threads.
 """

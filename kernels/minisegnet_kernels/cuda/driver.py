@@ -1,4 +1,4 @@
-"""The NVIDIA driver, asked directly, without any package."""
+"""Questions to the NVIDIA driver, without any package."""
 
 from __future__ import annotations
 

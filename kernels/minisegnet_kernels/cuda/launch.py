@@ -91,7 +91,7 @@ class Module:
         Raises
         ------
         KeyError
-            If there is no constant of this name.
+            If the file has no constant of this name.
         """
         if name not in self.source.constants:
             raise KeyError(f"{self.path.name} has no constexpr int {name}; it has {', '.join(self.source.constants) or 'none'}")

@@ -1,8 +1,8 @@
 """What a ``.cu`` file says about itself: its kernels, their parameters, their template instances.
 
 The signature in the file is the only declaration of a kernel. How arguments are packed, which instances are compiled and
-the emulator's entry points all follow from what is read here, so nothing is written twice. Only a small part of C++ is
-understood, on purpose::
+the emulator's entry points all follow from what is read here, so nothing is written twice. On purpose, only a small part of
+C++ is understood::
 
     // RELU = false, true                              the values of a template parameter that is not a type
     template <typename T, bool RELU>                   T is float or double; `TYPES` lists the other types

@@ -39,7 +39,7 @@ def compiler() -> str:
     Raises
     ------
     CompilerError
-        If there is none.
+        If no compiler is found.
     """
     for name in filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")):
         if found := shutil.which(name):

@@ -256,7 +256,7 @@ def launch(
     KernelError
         If the kernel did something that is wrong on a GPU; names kernel, block, thread, file and line.
     CompilerError
-        If there is no compiler, or the kernel does not compile.
+        If no compiler is found, or the kernel does not compile.
     """
     chosen = _options
     with _lock:

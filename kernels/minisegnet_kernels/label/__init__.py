@@ -28,7 +28,7 @@ def argmax(x, labels=None):
     Returns
     -------
     array, (N, H, W)
-        Of the labels' dtype.
+        In the dtype of `labels`.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def intervals(x, regions, labels=None, *, default=None):
     Returns
     -------
     array, (N, H, W)
-        Of the labels' dtype.
+        In the dtype of `labels`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def prototypes(x, prototypes, labels=None, *, default=None):
     ----------
     x : array, (N, C, H, W)
     prototypes : array, (K, C)
-        Of the dtype of x.
+        In the dtype of x.
     labels : integers, (K,), optional
         Default: 0 … K − 1 as int64.
     default : int, optional
@@ -109,7 +109,7 @@ def prototypes(x, prototypes, labels=None, *, default=None):
     Returns
     -------
     array, (N, H, W)
-        Of the labels' dtype.
+        In the dtype of `labels`.
 
     Raises
     ------

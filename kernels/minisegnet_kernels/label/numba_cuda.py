@@ -21,7 +21,7 @@ def _first_outside(outside, o):
     """o = the least place of a point in no region. It starts as −1, which is the largest unsigned number.
 
     A minimum of integers does not depend on the order of the atomics. Each block first finds its own first
-    point, so that one thread of it and not all go to the one place in global memory.
+    point, so that only one of its threads writes to the one place in global memory.
     """
     first = cuda.shared.array(1, numba.int32)
     if cuda.threadIdx.x == 0:

@@ -36,7 +36,7 @@ def _power(s, beta, power):
 
 
 def _lines(a):
-    """(N, C, H, W) → (N, C, H·W): no point sees another."""
+    """(N, C, H, W) → (N, C, H·W). Points are independent of each other, so rows do not matter."""
     return a.reshape(*a.shape[:2], a.shape[2] * a.shape[3])
 
 
@@ -77,7 +77,7 @@ def _grad_input(g, x, xbar, size, factor, twice, beta, k):
         n, start = task // blocks, task % blocks * _BLOCK
         stop = min(start + _BLOCK, points)
         s, power = np.empty(stop - start, x.dtype), np.empty(stop - start, x.dtype)
-        share = np.empty((C, stop - start), x.dtype)  # g_m x_m s_m^(−β−1): what a channel hands to those beside it
+        share = np.empty((C, stop - start), x.dtype)  # g_m x_m s_m^(−β−1): the term of channel m in the sums of its neighbours
         for c in range(C):
             _scale(x[n, :, start:stop], c, size // 2, (size - 1) // 2, factor, k, s)
             _power(s, beta, power)

@@ -1,7 +1,7 @@
 """Optimisers: the front door. It checks the arguments and runs the selected view.
 
-Equations: ``optimiser.sgd``, ``optimiser.adam``, ``optimiser.rmsprop``. All take lists of arrays, one array a
-parameter, and write their results into them; they return nothing. Parameters with different step counts
+Equations: ``optimiser.sgd``, ``optimiser.adam``, ``optimiser.rmsprop``. All take lists of arrays, one array for
+each parameter, and write their results into these arrays; they return nothing. Parameters with different step counts
 (one got its first gradient later) are updated in separate calls.
 """
 

@@ -1,8 +1,8 @@
 """Steps of the optimisers on the CPU, compiled by Numba: one sweep over the arrays of a parameter.
 
 Written with NumPy, a step of Adam goes through memory a dozen times; here each value is
-loaded once and stored once. Options arrive in the dtype of the arrays, since a float64
-option would drag the arithmetic of float32 arrays up to float64.
+loaded once and stored once. Options are converted to the dtype of the arrays, because a
+float64 option would turn the arithmetic of float32 arrays into float64.
 """
 
 from ..jit import kernel, prange

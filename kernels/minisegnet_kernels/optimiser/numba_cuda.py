@@ -5,8 +5,8 @@ of them. So the kernel gets a table of the arrays' addresses. In ``kernel.cu`` t
 take no structs, and hundreds of separate arguments would be slow to unpack, so here the table is an array on the device.
 Its copy is queued behind the work that runs there, so the CPU does not wait.
 
-Thread map: one thread = one value. Block b works on the array k with table[0, k] ≤ b < table[0, k + 1]. Options arrive in
-the dtype of the arrays: a float64 would drag float32 arithmetic up to float64.
+Thread map: one thread = one value. Block b works on the array k with table[0, k] ≤ b < table[0, k + 1]. Options are
+converted to the dtype of the arrays, because a float64 option would turn float32 arithmetic into float64.
 """
 
 import math

@@ -81,7 +81,7 @@ def grad_input(g, winner, w, *, input_size, stride=None, padding=0, dilation=1):
     ----------
     g : array, (N, C, P, Q)
     winner : integer array, (N, C, P, Q)
-        Of `forward` with the same options.
+        The winners of `forward` with the same options.
     w : array, (C, U, V) or (U, V)
     input_size : (int, int)
         H, W.
@@ -109,7 +109,7 @@ def grad_weight(g, winner, x, *, kernel_size, stride=None, padding=0, dilation=1
     ----------
     g : array, (N, C, P, Q)
     winner : integer array, (N, C, P, Q)
-        Of `forward` with the same options.
+        The winners of `forward` with the same options.
     x : array, (N, C, H, W)
     kernel_size : int or (int, int)
         U, V.
@@ -177,7 +177,7 @@ def grad_max(g, winner, *, input_size, kernel_size, stride=None, padding=0, dila
     ----------
     g : array, (N, C, P, Q)
     winner : integer array, (N, C, P, Q)
-        Of `max` with the same options.
+        The winners of `max` with the same options.
     input_size : (int, int)
         H, W.
 
@@ -248,7 +248,7 @@ def average(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
 
 
 def grad_average(g, *, input_size, kernel_size, stride=None, padding=0, count_include_pad=True):
-    """Gradient of `average` (equation ``pool2d.grad_average``): (N, C, P, Q) → (N, C, H, W); options as there."""
+    """Gradient of `average` (equation ``pool2d.grad_average``): (N, C, P, Q) → (N, C, H, W), with the options of `average`."""
     equation = "pool2d.grad_average"
     checks.rank(equation, "g", g, "N C P Q")
     checks.floats(equation, g=g)

@@ -16,7 +16,7 @@ from .formula import pooled_shape, winner_dtype
 
 
 def _planes(a):
-    """(N, C, …) → (N·C, …): no channel sees another."""
+    """(N, C, …) → (N·C, …): channels are independent of each other."""
     return a.reshape(-1, *a.shape[2:])
 
 

@@ -150,7 +150,7 @@ def _translated(program: Program, weights: dict[str, Tensor]) -> Graph:
 
 
 def _for_sizes(model: Module, first: Program, shape: Shape) -> tuple[Program, dict[int, str], int | None, str]:
-    """The program for as many shapes as possible, the names of the free axes, the step between sizes, and why there is none."""
+    """The program for as many shapes as possible, the names of the free axes, and the step between sizes or the reason why they are fixed."""
     n, c, h, w = shape
     why = ""
     for step in STEPS:

@@ -72,7 +72,7 @@ class Program:
     ----------
     instructions : list of Instruction
     shapes : list of tuple
-        Of each value, by its number, for the size of image for which the network was run.
+        The shape of each value, by its number, for the size of image for which the network was run.
     outputs : dict of str to Value
         What the network returns.
     dims : dict of str to tuple

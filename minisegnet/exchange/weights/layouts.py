@@ -50,7 +50,7 @@ class Layout:
         return all(any(name.startswith(mark) for name in names) for mark in self.marks)
 
     def root_for(self, own: Collection[str]) -> str:
-        """The first root under which the network has names of `fills`; the first of all roots if there is none."""
+        """The first root under which the network has names of `fills`; if no root has, the first of all."""
         found = [root for root in self.roots if any(name.startswith(root + part) for name in own for part in self.fills)]
         return (found or list(self.roots))[0]
 

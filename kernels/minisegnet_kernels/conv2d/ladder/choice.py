@@ -1,4 +1,4 @@
-"""What a user decides in place of the rule: which rung runs (`use_rung`), and whether tensor cores may round (`allow_tf32`).
+"""What a user decides instead of the rule: which rung runs (`use_rung`), and whether tensor cores may round (`allow_tf32`).
 
 Users reach both through ``ms.backend``.
 """
@@ -15,7 +15,7 @@ _chosen: Mode[dict[str, str]] = Mode("rungs", {})  # equation: name of the rung
 
 
 class use_rung(Switch):
-    """Choose rungs of the convolution ladder by hand for the backend ``cuda``, for good or for a ``with`` block.
+    """Choose rungs of the convolution ladder by hand for the backend ``cuda``: from now on, or in a ``with`` block.
 
     Without it the rule in ``conv2d/kernel.py`` chooses; ``minisegnet ladder`` lists the rungs. A chosen rung gets every
     case of its equation, and a case that it does not serve is a `BackendError`.
@@ -49,7 +49,7 @@ def chosen_rung(equation: str) -> str | None:
 
 
 class allow_tf32(Switch):
-    """Allow or forbid tensor cores for float32 convolutions of the backend ``cuda``, for good or for a ``with`` block.
+    """Allow or forbid tensor cores for float32 convolutions of the backend ``cuda``: from now on, or in a ``with`` block.
 
     They are allowed by default, as in PyTorch (``torch.backends.cudnn.allow_tf32``). A tensor core rounds inputs and
     weights to TF32 (8 bits of exponent, 10 of fraction) and adds the products in float32. The emulator rounds in the

@@ -1,4 +1,4 @@
-"""The gradient for the input as convolutions of g with stride 1: what every rung for it shares."""
+"""The gradient for the input as convolutions of g with stride 1. Every rung for this gradient uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rung of the ladder says about itself, and the case that it is asked about."""
+"""What a rung of the ladder says about itself (`Rung`), and the convolution that it may serve (`Case`)."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Rung:
     program : callable
         The host side. It takes what the equation's oracle takes; a forward rung takes ``relu`` as well. It does not check.
     expected : (float, float) or None
-        TFLOP/s on an H100 SXM with 128 to 256 channels: an estimate, not a measurement. None where there is none.
+        TFLOP/s on an H100 SXM with 128 to 256 channels: an estimate, not a measurement; or None.
     capability : (int, int)
         The least compute capability of a GPU that has the instructions: (8, 0) for asynchronous copies and TF32.
     tf32 : bool

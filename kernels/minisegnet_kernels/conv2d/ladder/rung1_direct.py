@@ -72,7 +72,7 @@ def _rung(program, equation, idea, expected):
 
 
 RUNGS = (
-    _rung(forward, "conv2d.forward", "The literal sum: every thread reads its whole window, from whatever cache has it.", (3, 5)),
+    _rung(forward, "conv2d.forward", "The literal sum: every thread reads its whole window, from memory or from a cache.", (3, 5)),
     _rung(grad_input, "conv2d.grad_input", "Every thread gathers from the outputs whose window covers its cell.", None),
     _rung(grad_weight, "conv2d.grad_weight", "Every thread sums over a share of the pixels, and the shares are added.", None),
 )

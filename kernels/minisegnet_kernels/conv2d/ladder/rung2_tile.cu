@@ -80,7 +80,7 @@ __device__ void convolve_tile(const Array<const T, 4>& x, const Array<const T, 4
 #pragma unroll
                     for (int r = 0; r < OUTPUTS; ++r) sum[r] += taps[r] * cell;
                 }
-        __syncthreads();  // before the next channels take the place of these
+        __syncthreads();  // before the next channels overwrite these
     }
     const int i = i0 + row, j = j0 + column;
     if (i >= y.shape[2] || j >= y.shape[3]) return;
@@ -148,7 +148,7 @@ __global__ void conv2d_grad_weight__tile(Array<const T, 4> g, Array<const T, 4> 
 #pragma unroll
                 for (int r = 0; r < OUTPUTS; ++r) sum[r] += gradients[(i * COLUMNS + j) * OUTPUTS + r] * cell;
             }
-        __syncthreads();  // before the next tile takes the place of this one
+        __syncthreads();  // before the next tile overwrites this one
     }
     if (c >= some) return;
 #pragma unroll

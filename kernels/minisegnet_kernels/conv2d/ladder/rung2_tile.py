@@ -14,7 +14,7 @@ from .rung import FOLDER, Rung, is_float
 _cu = Module(FOLDER / "rung2_tile.cu")
 #: Bytes of shared memory that every GPU gives a block without being asked for more.
 _SHARED = 48 * 1024
-#: Channels that are staged at once, at most: 8 channels of float32 are one 32-byte sector of memory with channels last.
+#: The largest number of channels that are staged at once: 8 channels of float32 are one 32-byte sector of memory with channels last.
 _MOST = 8
 
 

@@ -9,7 +9,7 @@ from .rung1_direct import kernels
 
 
 def forward_statistics(rung, x, w, b, **options):
-    """y, and mean and variance of its channels: from the rung's epilogue where it has one, otherwise by a pass over y."""
+    """y, and the mean and variance of its channels: from the rung's epilogue if it computes them, otherwise by a pass over y."""
     if rung.with_statistics:
         y, slabs = rung.with_statistics(x, w, b, **options)
     else:
