@@ -6,6 +6,7 @@ compiled for these types to PTX, the assembly language of a GPU, in a separate p
 """
 
 import ast
+import functools
 import inspect
 import re
 from importlib import import_module
@@ -53,21 +54,19 @@ def _type_on_device(argument):
     return found.copy(readonly=False) if isinstance(found, numba.types.Array) else found
 
 
-def compiled(dtype, architectures, *others):
-    """The compiler's report on every kernel, and on others."""
-    requests = [(*launch, architectures) for operation in OPERATIONS for launch in launches(operation, dtype)]
-    results = compile_all([*requests, *others])
+def compiled(requests):
+    """The compiler's reports. One process answers all requests, because each takes a second to start."""
+    results = compile_all(requests)
     missing = [r["error"] for r in results if "nvvm" in r.get("error", "").lower()]
     if missing:
         pytest.skip(f"no compiler for Numba's kernels ({missing[0][:200]}): pip install 'numba-cuda[cu12]>=0.30,<0.31'")
     return results
 
 
-@pytest.fixture(scope="module")
-def single():
-    """All kernels in float32 for Hopper, and the two planted ones. One process compiles them all, because each takes a second to start."""
-    vector = numba.types.Array(numba.float32, 1, "C")
-    return compiled("float32", [(9, 0)], *[("support.numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
+@functools.cache
+def in_float32(operation):
+    """Reports on all kernels of an operation in float32 for Hopper. (Not a fixture: one of a module would be made anew for each operation.)"""
+    return compiled([(*launch, [(9, 0)]) for launch in launches(operation, "float32")])
 
 
 def errors(results):
@@ -85,8 +84,8 @@ def works_in_float64(module, name):
 
 
 @each_operation
-def test_every_kernel_compiles(operation, single):
-    of_operation = [r for r in single if r["module"] == module_of(operation)]
+def test_every_kernel_compiles(operation):
+    of_operation = [r for r in in_float32(operation) if r["module"] == module_of(operation)]
     assert errors(of_operation) == []
     decorated = {
         node.name
@@ -97,22 +96,23 @@ def test_every_kernel_compiles(operation, single):
 
 
 @each_operation
-def test_float32_stays_float32(operation, single):
+def test_float32_stays_float32(operation):
     """A literal 0.0 or a division of integers would work in float64, which most GPUs do 32 to 64 times slower."""
-    of_operation = [r for r in single if r["module"] == module_of(operation) and "float64" not in str(r["signature"])]
-    widened = {r["name"] for r in of_operation if ".f64" in r["ptx"] and not works_in_float64(r["module"], r["name"])}
+    alone = [r for r in in_float32(operation) if "float64" not in str(r["signature"])]
+    widened = {r["name"] for r in alone if ".f64" in r["ptx"] and not works_in_float64(r["module"], r["name"])}
     assert widened == set()
 
 
 @each_operation
-def test_no_array_lies_in_local_memory(operation, single):
+def test_no_array_lies_in_local_memory(operation):
     """An array that is indexed at run time cannot be kept in registers."""
-    assert {r["name"] for r in single if r["module"] == module_of(operation) and ".local" in r["ptx"]} == set()
+    assert {r["name"] for r in in_float32(operation) if ".local" in r["ptx"]} == set()
 
 
-def test_arrays_of_a_table_of_addresses_are_read_as_global_memory(single):
+@pytest.mark.parametrize("operation", ["optimiser"])
+def test_arrays_of_a_table_of_addresses_are_read_as_global_memory(operation):
     """An address alone does not say which kind of memory it belongs to, and a load that has to find out is slower."""
-    steps = [r["ptx"] for r in single if r["module"] == module_of("optimiser")]
+    steps = [r["ptx"] for r in in_float32(operation) if r["module"] == module_of(operation)]
     assert steps
     for ptx in steps:
         assert "ld.global.f32" in ptx and "st.global.f32" in ptx
@@ -123,11 +123,12 @@ def test_arrays_of_a_table_of_addresses_are_read_as_global_memory(single):
 @pytest.mark.parametrize(("dtype", "architecture"), [("float32", (8, 0)), ("float64", (8, 0)), ("float64", (9, 0))], ids=str)
 def test_every_kernel_compiles_in_other_ways(dtype, architecture):
     assert OPERATIONS
-    assert errors(compiled(dtype, [architecture])) == []
+    assert errors(compiled([(*launch, [architecture]) for operation in OPERATIONS for launch in launches(operation, dtype)])) == []
 
 
-def test_the_checks_see_a_kernel_that_does_not_compile_and_one_that_works_in_float64(single):
-    refused, wide = (r for r in single if r["module"] == "support.numba_ptx")
+def test_the_checks_see_a_kernel_that_does_not_compile_and_one_that_works_in_float64():
+    vector = numba.types.Array(numba.float32, 1, "C")
+    refused, wide = compiled([("support.numba_ptx", name, (vector,), [(9, 0)]) for name in ("refused_kernel", "wide_kernel")])
     assert errors([refused])[0].startswith("support.numba_ptx.refused_kernel(array(float32, 1d, C)) for [9, 0]: TypingError")
     assert ".f64" in wide["ptx"]
     assert not works_in_float64("support.numba_ptx", "wide_kernel")  # it does not say so

@@ -13,9 +13,17 @@ build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
 
 
-@pytest.mark.parametrize("path", build.pages(), ids=lambda p: p.name)
-def test_the_page_is_current(path):
-    assert path.read_text() == build.pages()[path], "stale: run python docs/build.py"
+@pytest.mark.parametrize("operation", registry.OPERATIONS)
+def test_the_page_of_an_operation_is_current(operation):
+    assert (build.HERE / "mapping" / f"{operation}.md").read_text() == build.page(operation), "stale: run python docs/build.py"
+
+
+def test_the_index_is_current():
+    assert (build.HERE / "mapping" / "README.md").read_text() == build.index(), "stale: run python docs/build.py"
+
+
+def test_there_is_no_other_page():
+    assert {path.stem for path in (build.HERE / "mapping").iterdir()} == {"README", *registry.OPERATIONS}
 
 
 @pytest.mark.parametrize("equation", registry.equations(), ids=lambda e: e.id)

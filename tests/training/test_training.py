@@ -596,8 +596,8 @@ def test_whole_images_in_float64():
 
 def test_the_articles_function(capsys):
     model = network()
-    history = training.train_segmentation_network(model, discs(4, size=(16, 16)), 2, num_epochs=101, learning_rate=1e-3)
-    assert len(history.rows) == 202
+    history = training.train_segmentation_network(model, discs(4, size=(16, 16)), 2, num_epochs=51, learning_rate=1e-3)
+    assert len(history.rows) == 102
     assert capsys.readouterr().out == ""  # an epoch has 2 steps: never 100
     few = discs(1, size=(16, 16))
     whole = Arrays([few[0][0]] * 200, [few[0][1]] * 200, few.classes)
