@@ -44,11 +44,6 @@ bench
 cli
 __main__
 """
-#: Test modules that another one still imports.
-KNOWN_SHARED = {"engine.test_arithmetic", "engine.test_functional"}
-
-#: Files that may be longer than 400 lines.
-WHOLE = {"minisegnet/learn/formulas.py": "one interpreter, still to be divided"}
 #: Folders of ``tests/`` that are not named like a room, and what they test.
 MIRROR = {
     "kernels": "kernels/minisegnet_kernels",
@@ -184,7 +179,7 @@ def test_imports_are_relative_inside_a_package_and_absolute_between_the_two():
 
 def test_no_file_is_longer_than_400_lines():
     length = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
-    assert {name: lines for name, lines in length.items() if lines > 400 and name not in WHOLE} == {}, "a file is one room: divide it"
+    assert {name: lines for name, lines in length.items() if lines > 400} == {}, "a file is one room: divide it"
 
 
 def test_a_folder_of_tests_is_named_like_what_it_tests():
@@ -212,12 +207,7 @@ def _sources(path: Path) -> Iterator[str]:
 def test_no_test_module_imports_another():
     tests = sorted((ROOT / "tests").rglob("test_*.py"))
     stems = {path.stem for path in tests}
-    found = {
-        (str(path.relative_to(ROOT)), name)
-        for path in tests
-        for name in _sources(path)
-        if name.rpartition(".")[2] in stems and name not in KNOWN_SHARED
-    }
+    found = {(str(path.relative_to(ROOT)), name) for path in tests for name in _sources(path) if name.rpartition(".")[2] in stems}
     assert not found, f"what two share goes to tests/support: {sorted(found)}"
 
 

@@ -4,108 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.arithmetic import CASES, draw_arguments
 
 from minisegnet import functional as F
 from minisegnet.tensor import Tensor, tensor
 
 pytestmark = pytest.mark.quick
-
-# name: (function, shapes of its arguments, smallest value); the same expression is valid in PyTorch
-CASES = {
-    "add": (lambda m, a, b: a + b, [(2, 3), (3,)], -2),
-    "sub": (lambda m, a, b: a - b, [(2, 1), (2, 3)], -2),
-    "mul": (lambda m, a, b: a * b, [(2, 3), (1, 3)], -2),
-    "div": (lambda m, a, b: a / b, [(2, 3), (2, 1)], 0.5),
-    "radd": (lambda m, a: 2 + a, [(3,)], -2),
-    "rsub": (lambda m, a: 2 - a, [(3,)], -2),
-    "rdiv": (lambda m, a: 2 / a, [(3,)], 0.5),
-    "pow": (lambda m, a, b: a**b, [(2, 3), (3,)], 0.5),
-    "pow number": (lambda m, a: a**3, [(2, 3)], -2),
-    "rpow": (lambda m, a: 2**a, [(2, 3)], -2),
-    "pow 0": (lambda m, a: a**0, [(2, 3)], -2),
-    "neg": (lambda m, a: -a, [(3,)], -2),
-    "exp": (lambda m, a: a.exp(), [(2, 3)], -2),
-    "log": (lambda m, a: a.log(), [(2, 3)], 0.5),
-    "sqrt": (lambda m, a: a.sqrt(), [(2, 3)], 0.5),
-    "abs": (lambda m, a: abs(a), [(2, 3)], -2),
-    "sigmoid": (lambda m, a: m.sigmoid(a), [(2, 3)], -2),
-    "tanh": (lambda m, a: m.tanh(a), [(2, 3)], -2),
-    "clip": (lambda m, a: a.clip(-0.5, 0.7), [(4, 3)], -2),
-    "maximum": (lambda m, a, b: m.maximum(a, b), [(4, 3), (3,)], -2),
-    "where": (lambda m, a, b: m.where(a > 0, a, b), [(4, 3), (3,)], -2),
-    "sum": (lambda m, a: a.sum(), [(2, 3)], -2),
-    "sum dim": (lambda m, a: a.sum(1), [(2, 3, 2)], -2),
-    "sum dims": (lambda m, a: a.sum((0, -1), keepdim=True), [(2, 3, 2)], -2),
-    "mean": (lambda m, a: a.mean(), [(2, 3)], -2),
-    "mean dims": (lambda m, a: a.mean((0, 2)), [(2, 3, 2)], -2),
-    "mean list": (lambda m, a: a.mean([0, -1], keepdim=True), [(2, 3, 2)], -2),
-    "sum list": (lambda m, a: a.sum([1]), [(2, 3, 2)], -2),
-    "amax list": (lambda m, a: a.amax([0, -1]), [(2, 3, 2)], -2),
-    "max": (lambda m, a: a.max(), [(2, 3)], -2),
-    "max dim": (lambda m, a: a.max(1).values, [(2, 3)], -2),
-    "max keepdim": (lambda m, a: a.max(0, keepdim=True)[0], [(2, 3)], -2),
-    "amax": (lambda m, a: a.amax((0, 2)), [(2, 3, 2)], -2),
-    "clamp to tensors": (lambda m, a, b, c: a.clamp(b, c), [(4, 3), (3,), (4, 1)], -2),
-    "minimum": (lambda m, a, b: m.minimum(a, b), [(4, 3), (3,)], -2),
-    "max of two": (lambda m, a, b: a.max(b), [(4, 3), (3,)], -2),
-    "add alpha": (lambda m, a, b: m.add(a, b, alpha=3), [(4, 3), (3,)], -2),
-    "sub alpha": (lambda m, a, b: a.sub(b, alpha=3), [(4, 3), (3,)], -2),
-    "remainder": (lambda m, a, b: a % b, [(4, 3), (3,)], 0.5),
-    "masked_fill": (lambda m, a, b: a.masked_fill(a > 0, 7.0) + a.masked_fill(a.detach()[:, :1] < 0, b), [(4, 3), ()], -2),
-    "min": (lambda m, a: a.min(), [(2, 3)], -2),
-    "min dim": (lambda m, a: a.min(1, keepdim=True).values, [(2, 3)], -2),
-    "amin": (lambda m, a: a.amin((0, 2), keepdim=True), [(2, 3, 2)], -2),
-    "sum axis": (lambda m, a: a.sum(axis=1, keepdims=True), [(2, 3)], -2),
-    "sum of no axes": (lambda m, a: a.sum(()), [(2, 3)], -2),
-    "sum in another dtype": (lambda m, a: a.sum(1, dtype=a.dtype), [(2, 3)], -2),
-    "var": (lambda m, a: a.var(), [(2, 3)], -2),
-    "var dims": (lambda m, a: a.var((0, 2), keepdim=True), [(2, 3, 4)], -2),
-    "var biased": (lambda m, a: a.var(1, unbiased=False) + m.var(a, False), [(2, 3)], -2),
-    "var correction": (lambda m, a: m.var(a, 1, correction=2), [(2, 4)], -2),
-    "std": (lambda m, a: a.std(-1) + a.std(), [(2, 3)], -2),
-    "prod": (lambda m, a: a.prod() + a.prod(1), [(3, 3)], -2),
-    "prod middle": (lambda m, a: m.prod(a, 1, keepdim=True), [(2, 3, 4)], -2),
-    "cumsum": (lambda m, a: a.cumsum(1) + a.cumsum(axis=-1), [(2, 3)], -2),
-    **{
-        f"norm {p}": (lambda m, a, p=p: m.norm(a, p) + a.norm(p, 1), [(3, 4)], 0.1)
-        for p in ("fro", 0.5, 1, 1.5, 2, 3, float("inf"), -float("inf"))
-    },
-    "expand": (lambda m, a: a.expand(2, -1, 4), [(3, 1)], -2),
-    "repeat": (lambda m, a: a.repeat(2, 1, 3), [(3, 2)], -2),
-    "clone": (lambda m, a: a.clone() * a, [(3, 2)], -2),
-    "split": (lambda m, a: m.split(a, 2, 1)[1] * m.split(a, [1, 2, 2], dim=1)[2] + a.chunk(3, 1)[0], [(2, 5)], -2),
-    "dot": (lambda m, a, b: a @ b, [(3,), (3,)], -2),
-    "matrix vector": (lambda m, a, b: a @ b, [(2, 3), (3,)], -2),
-    "vector matrix": (lambda m, a, b: a @ b, [(3,), (3, 2)], -2),
-    "vector batch": (lambda m, a, b: a @ b, [(3,), (4, 3, 2)], -2),
-    "batch vector": (lambda m, a, b: a @ b, [(4, 2, 3), (3,)], -2),
-    "matmul": (lambda m, a, b: a @ b, [(2, 3), (3, 4)], -2),
-    "matmul batch": (lambda m, a, b: a @ b, [(5, 2, 3), (3, 4)], -2),
-    "reshape": (lambda m, a: a.reshape(3, -1), [(2, 3)], -2),
-    "view": (lambda m, a: a.view((3, 2)), [(2, 3)], -2),
-    "permute": (lambda m, a: a.permute(2, 0, 1), [(2, 3, 4)], -2),
-    "permute negative": (lambda m, a: a.permute(-1, 0, -2), [(3, 3, 3)], -2),
-    "transpose": (lambda m, a: a.transpose(0, -1), [(2, 3, 4)], -2),
-    "flatten": (lambda m, a: a.flatten(1), [(2, 3, 4)], -2),
-    "flatten middle": (lambda m, a: a.flatten(0, 1), [(2, 3, 4)], -2),
-    "unsqueeze": (lambda m, a: a.unsqueeze(1), [(2, 3)], -2),
-    "squeeze": (lambda m, a: a.squeeze(1), [(2, 1, 3)], -2),
-    "squeeze all": (lambda m, a: a.squeeze(), [(1, 2, 1, 3)], -2),
-    "flatten number": (lambda m, a: a.sum().flatten(), [(2, 3)], -2),
-    "index": (lambda m, a: a[1, 1:], [(3, 4)], -2),
-    "index none": (lambda m, a: a[:, None, ..., 0], [(3, 4, 2)], -2),
-    "index list": (lambda m, a: a[[0, 2, 0, 0]], [(3, 4)], -2),
-    "index mask": (lambda m, a: a[a > 0], [(4, 4)], -2),
-    "cat": (lambda m, a, b: m.cat([a, b, a], 1), [(2, 1), (2, 3)], -2),
-    "stack": (lambda m, a, b: m.stack([a, b], 1), [(2, 3), (2, 3)], -2),
-    "used twice": (lambda m, a: a * a + a, [(2, 3)], -2),
-}
-
-
-def draw_arguments(name, seed):
-    _, shapes, low = CASES[name]
-    rng = np.random.default_rng(seed)
-    return [rng.uniform(low, 2, shape) for shape in shapes], rng
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -5,9 +5,9 @@ from types import FunctionType
 
 import numpy as np
 import pytest
-from engine.test_arithmetic import CASES as ARITHMETIC
-from engine.test_arithmetic import draw_arguments
-from engine.test_functional import CASES, OURS, arrays_for
+from support.arithmetic import CASES as ARITHMETIC
+from support.arithmetic import draw_arguments
+from support.functions import CASES, OURS, arrays_for
 
 import minisegnet as ms
 from minisegnet import functional as F
