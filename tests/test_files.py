@@ -57,7 +57,7 @@ def test_tensors_are_saved_to_new_folders_and_refused_by_name(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-def test_a_disk_that_is_full_leaves_the_old_file_and_is_told(tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.safetensors"
     save({"a": np.zeros(3)}, path)
     before = path.read_bytes()

@@ -163,7 +163,7 @@ def test_options_that_a_layout_decides_are_refused(folder, tmp_path, capsys):
         assert re.search(words, message), message
 
 
-def test_resume_goes_on_under_the_same_conditions(folder, tmp_path, capsys):
+def test_resume_keeps_the_options_of_the_run(folder, tmp_path, capsys):
     for name, steps in (("whole", 6), ("half", 3)):
         assert (
             run("train", "--data", folder, *TINY, "--eval-every", 1, "--steps", steps, "--seed", 5, "--out", tmp_path / name, "--quiet")
@@ -372,7 +372,7 @@ def test_options_that_the_data_cannot_use_are_refused(tmp_path, capsys, options,
     assert words in refused(capsys, tmp_path, "train", *options, *TINY, "--out", tmp_path / "run")
 
 
-def test_evaluate_refuses_options_without_data_and_runs_that_tell_none(trained, tmp_path, capsys):
+def test_evaluate_refuses_options_without_data_and_runs_that_record_no_data(trained, tmp_path, capsys):
     assert "--classes: this goes with --data" in refused(capsys, tmp_path, "evaluate", trained, "--classes", 2)
     found = checkpoint.read(trained)
     about = dataclasses.replace(found.about, run={**found.about.run, "settings": {"data": "mine"}}, resume={"any": 1})
@@ -532,7 +532,7 @@ def test_a_pixel_is_a_row_and_a_column(capsys):
     assert exit.value.code == 2 and "120,64" in capsys.readouterr().err
 
 
-def test_evaluate_tells_errors_near_boundaries(trained, tmp_path, capsys):
+def test_evaluate_counts_errors_near_boundaries(trained, tmp_path, capsys):
     assert run("evaluate", trained, "--band", "2", "--json", tmp_path / "f.json", "--pictures", tmp_path / "e.png") == 0
     assert "less than 2 px from a true boundary" in capsys.readouterr().out
     figures = json.loads((tmp_path / "f.json").read_text())

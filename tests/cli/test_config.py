@@ -260,7 +260,7 @@ def test_write_config_writes_and_does_not_train(tmp_path, capsys):
         ("", ["--write-config", "x.toml", "--resume", "nowhere"], "with --resume go only"),
     ],
 )
-def test_mistakes_are_told_and_leave_nothing(tmp_path, monkeypatch, capsys, content, argv, words):
+def test_mistakes_are_reported_and_leave_no_file(tmp_path, monkeypatch, capsys, content, argv, words):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "f.toml"
     if content is not None:

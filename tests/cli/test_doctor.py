@@ -43,7 +43,7 @@ def test_a_gpu_that_no_test_compiles_for_is_named_as_such():
 
 
 @pytest.mark.parametrize("name", ["T4", "7.5", "sm_", "sm_9"])
-def test_a_name_that_is_no_architecture_is_refused(name):
+def test_an_unknown_architecture_is_refused(name):
     with pytest.raises(ValueError, match=rf"no architecture '{name}'.*such as sm_75"):
         doctor.doctor(name)
 

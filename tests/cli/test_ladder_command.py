@@ -52,7 +52,7 @@ def test_what_is_counted_is_what_theory_says(counted):
 
 
 @emulated
-def test_counts_do_not_depend_on_where_arrays_lie(counted):
+def test_counts_do_not_depend_on_the_addresses_of_arrays(counted):
     holes = [np.empty(n) for n in (3, 1001, 17)]  # so that arrays get other addresses than before
     assert {c.name: c for c in ladder.count(SMALL, FIRST)} == counted and holes
 
@@ -103,7 +103,7 @@ def test_a_rung_that_does_not_serve_the_layer_is_left_out_and_named():
 
 @pytest.mark.slow
 @emulated
-def test_every_rung_asks_for_what_theory_says():
+def test_every_rung_requests_the_bytes_of_the_theory():
     """The layer is a multiple of every tile; otherwise some rungs re-read the last row."""
     for c in ladder.count(Layer(channels=4, outputs=64, size=16)):
         if c.equation == "conv2d.forward" and c.predicted_bytes is not None:

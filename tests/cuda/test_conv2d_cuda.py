@@ -98,7 +98,7 @@ def test_a_slab_may_have_many_shares(form, monkeypatch):
     assert slabs(2 * 5 * 3, 8 * 32, 256, rung1_direct.BUSY) == 2, "30 tiles are to be cut into 2 slabs"
 
 
-def test_a_tile_is_worth_it_where_outputs_share_cells_and_threads_have_outputs():
+def test_a_tile_is_worth_it_if_outputs_share_cells_and_most_threads_have_an_output():
     assert is_worth_a_tile((8, 32), (3, 3), (64, 64))
     assert not is_worth_a_tile((8, 32), (1, 1), (64, 64)), "no cell of a 1 × 1 kernel is shared by pixels"
     assert not is_worth_a_tile((8, 32), (3, 3), (8, 15)), "more than half of the threads would have no pixel"

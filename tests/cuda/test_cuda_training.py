@@ -72,7 +72,7 @@ def test_simulated_training_follows_numpys():
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_step_makes_nobody_wait():
+def test_on_a_gpu_a_step_does_not_wait_for_the_device():
     """CUDA refuses to capture a step that waits for the device. A captured step trains like an ordinary one."""
     need_gpu()
     losses = []

@@ -128,7 +128,7 @@ def _least(text=ATOMICS, **options):
 
 @pytest.mark.parametrize("watched", [False, True], ids=["plain", "watched"])
 @each_schedule
-def test_integer_atomics_are_no_race_and_have_one_result(schedule, watched):
+def test_integer_atomics_are_not_a_race_and_have_one_result(schedule, watched):
     result, expected = _least(watched=watched, **schedule)
     np.testing.assert_array_equal(result, expected)
 
@@ -267,7 +267,7 @@ def test_a_trace_holds_every_access_with_its_line_and_interval(schedule):
     assert len(launch.accesses) == len(expected)
 
 
-def test_nothing_is_recorded_unless_asked():
+def test_nothing_is_recorded_by_default():
     with emulator.tracing() as launches:
         run("turned")
     run("turned", watched=True)

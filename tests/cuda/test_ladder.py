@@ -218,7 +218,7 @@ def test_the_rule_takes_the_capability_of_the_gpu():
 
 
 @each_rung
-def test_a_rung_that_is_chosen_by_hand_gets_every_case_or_says_why_not(rung):
+def test_a_rung_that_is_chosen_by_hand_runs_every_case_or_raises(rung):
     equation = rung.equation.partition(".")[2]
     for name in ("3 × 3", "groups"):
         arrays, options = arguments(rung, CASES[name], "float32", channels_last)

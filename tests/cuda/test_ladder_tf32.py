@@ -93,7 +93,7 @@ def test_every_order_gives_the_same_bits_and_a_watched_run_no_report(rung, sizes
     assert len(bits) == 1
 
 
-def test_slabs_are_as_many_as_are_useful_and_add_up():
+def test_the_number_of_slabs_is_useful_and_the_slabs_add_up():
     rung = next(r for r in TF32 if r.equation == "conv2d.grad_weight")
     assert rung8_tf32_grad_weight._slabs(pixels=8 * 128 * 128, tiles=9) == 32  # 64 → 64 channels, 3 × 3: at most 4096 pixels each
     assert rung8_tf32_grad_weight._slabs(pixels=8 * 64 * 64, tiles=9) == 30  # enough for a whole GPU
@@ -188,7 +188,7 @@ def test_tf32_is_allowed_unless_it_is_forbidden():
     assert done.stdout == "True\n"
 
 
-def test_the_choice_holds_for_a_block_or_for_good():
+def test_the_choice_lasts_for_a_block_or_permanently():
     with allow_tf32(True):
         assert tf32_allowed()
         with allow_tf32(False):

@@ -55,7 +55,7 @@ def test_no_byte_beyond_the_least(function, arrays, options, each, layout):
 
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, channels_last], ids=["rows first", "channels last"])
-def test_max_pooling_asks_for_no_byte_twice(layout):
+def test_max_pooling_requests_no_byte_twice(layout):
     """In the backward pass each g is read once, by the cell that won, and each winner by the four cells of its window."""
     options = {"kernel_size": (2, 2)}
     (_, winner), (forward,), _ = watched(pool2d.max, [layout(IMAGE)], options)

@@ -90,7 +90,7 @@ def test_numbas_kernel_reads_and_writes_no_further_than_an_array_reaches():
     np.testing.assert_array_equal(theta, moved)
 
 
-def test_arrays_without_elements_are_no_work():
+def test_arrays_without_elements_launch_nothing():
     assert assert_equal_steps(adam, drawn([0, 0], 4)) == []
 
 

@@ -70,7 +70,7 @@ def test_the_weights_are_those_that_a_loss_takes(tmp_path):
     assert absent.any() and (found.weights[absent] == 1).all() and 1.0 in found.to_dict()["median_frequency_weights"].values()
 
 
-def test_equal_pixels_in_another_shape_are_no_copy(tmp_path):
+def test_equal_pixels_in_another_shape_are_not_a_copy(tmp_path):
     for k, size in enumerate(((4, 9), (6, 6), (9, 4))):
         put(tmp_path / "images" / f"{k}.png", np.full(size, 7, np.uint8))
         put(tmp_path / "masks" / f"{k}.png", labels(k, [0, 1], size))
@@ -184,7 +184,7 @@ def test_copies_whose_masks_differ(tmp_path):
     assert found.flagged == {("all", k): ["copy", "disagreement"] for k in (0, 1)}
 
 
-def test_a_rare_class_is_told_with_the_weights(tmp_path):
+def test_a_rare_class_is_reported_with_the_weights(tmp_path):
     own(tmp_path)
     for k in range(5):
         mask = np.zeros(SIZE, np.uint8)

@@ -65,7 +65,7 @@ def pairs(root, mask, count=2, image=None):
     ],
     ids=["grey", "0-255", "0-1", "1-bit", "0-65535", "16-bit", "32-bit", "palette", "grey-as-RGB", "grey-as-RGBA"],
 )
-def test_the_kind_of_the_masks_is_found_out(tmp_path, mask, kind, classes, expected):
+def test_the_kind_of_the_masks_is_detected(tmp_path, mask, kind, classes, expected):
     suffix = "tif" if isinstance(mask, np.ndarray) and mask.dtype == np.int32 else "png"
     tree(tmp_path, {"a.png": grey(), "b.png": grey()}, {f"a.{suffix}": mask, f"b.{suffix}": mask})
     folder = data.Folder(tmp_path)
@@ -211,7 +211,7 @@ def test_masks_named_after_their_images_get_a_hint(tmp_path):
         data.Folder(tmp_path)
 
 
-def test_folders_that_are_no_data_are_explained(tmp_path):
+def test_a_folder_without_data_gets_an_explanation(tmp_path):
     with pytest.raises(data.DataError, match=r"nowhere: there is no such folder.*images/ and masks/"):
         data.Folder(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
@@ -234,7 +234,7 @@ def test_folders_that_are_no_data_are_explained(tmp_path):
         data.Folder(tmp_path / "images")
 
 
-def test_masks_that_teach_nothing_are_refused(tmp_path):
+def test_masks_without_two_classes_are_refused(tmp_path):
     pairs(tmp_path, labels(0))
     with pytest.raises(data.DataError, match=r"nothing to learn.*\n.*single value 0"):
         data.Folder(tmp_path)
@@ -242,7 +242,7 @@ def test_masks_that_teach_nothing_are_refused(tmp_path):
         data.Folder(tmp_path, masks="binary")
 
 
-def test_soft_edges_and_jpeg_are_no_labels(tmp_path):
+def test_soft_edges_and_jpeg_are_not_read_as_labels(tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 20:40] = 255
     tree(tmp_path, {"a.png": grey(64, 64)}, {"a.jpg": mask})

@@ -39,7 +39,7 @@ def test_batches_have_shapes_and_dtypes():
     assert len(collect(data.Loader(data.Shapes(7, 16), 3, drop_last=True))) == 2
 
 
-def test_an_epoch_holds_every_item_once_or_as_often_as_asked():
+def test_an_epoch_contains_every_item_once_or_repeat_times():
     masks = np.arange(5)
     items = data.Arrays([np.zeros((1, 1))] * 5, [np.full((1, 1), k) for k in masks], "abcde")
     for repeat in (1, 3):

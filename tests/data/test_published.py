@@ -166,7 +166,7 @@ def test_the_tables_of_cityscapes_are_the_official_ones():
     assert {c: members for c, members in groups.items() if members} == data.Cityscapes.categories
 
 
-def test_cityscapes_names_a_label_that_is_none_and_a_partner_that_is_missing(tmp_path):
+def test_cityscapes_names_a_wrong_label_and_a_missing_file(tmp_path):
     cityscapes(tmp_path)
     folder = tmp_path / "gtFine" / "train" / "aachen"
     file = folder / "aachen_000000_000019_gtFine_labelIds.png"
@@ -311,7 +311,7 @@ def test_dsb_names_the_folder_that_lacks_something(tmp_path):
 # --- recognising a layout ---------------------------------------------------------------
 
 
-def test_open_tells_the_layouts_apart(tmp_path):
+def test_open_recognises_the_layouts(tmp_path):
     for name, make, kind in (
         ("a", voc, data.PascalVOC),
         ("b", cityscapes, data.Cityscapes),

@@ -274,7 +274,7 @@ def test_one_seed_gives_one_result(seed):
     assert set(np.unique(first[1])) <= {0, 1, 2, 255}
 
 
-def test_augmentation_has_what_was_asked_for_and_no_more():
+def test_augmentation_consists_of_the_requested_transforms():
     kinds = lambda **options: [type(t).__name__ for t in transforms.augmentation(8, **options).transforms]
     assert kinds() == ["RandomCrop", "Flip", "QuarterTurn"]
     assert kinds(flip="none") == ["RandomCrop"] and kinds(flip="horizontal") == ["RandomCrop", "Flip"]

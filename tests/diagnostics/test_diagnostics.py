@@ -185,14 +185,14 @@ def test_where_the_network_is_certain_the_receptive_field_still_shows():
     assert bottom - top > 20 and right - left > 20
 
 
-def test_a_border_is_told_apart_from_the_image():
+def test_a_border_is_distinguished_from_the_image():
     model = unet()
     found = follow_pixel(model, RNG.standard_normal((1, 6, 20)), (0, 10))
     assert found.layers[0].shape == (1, 16, 20) and found.offset == (5, 0)
     assert found.receptive_field[0] == found.layers[0].box[0] - 5
 
 
-def test_pooling_that_gives_its_indices_is_a_layer_as_any_other():
+def test_pooling_that_returns_indices_is_a_layer_of_the_path():
     random.manual_seed(0)
     model = models.create("segnet_basic", 1, 2, 1 / 16).eval()
     found = follow_pixel(model, RNG.standard_normal((1, 32, 32)).astype(np.float32), (16, 16))
@@ -208,7 +208,7 @@ def test_an_answer_that_does_not_depend_on_the_image_says_so():
     assert found.layers[-1].box == (4, 5, 5, 6)
 
 
-def test_the_text_tells_pixel_loss_and_layers():
+def test_the_text_names_pixel_loss_and_layers():
     found = follow_pixel(two_layers(), RNG.standard_normal((1, 9, 9)), (4, 5), 0)
     lines = str(found).splitlines()
     assert "row 4, column 5" in lines[0] and "class 0" in lines[0] and f"{found.loss:.4g}" in lines[1]

@@ -77,7 +77,7 @@ def test_batch_norm_with_running_statistics_equals_pytorch(fused):
             np.testing.assert_allclose(p.array, q.numpy(), rtol=1e-12)
 
 
-def test_batch_norm_gives_no_gradient_to_what_was_not_asked():
+def test_batch_norm_returns_no_gradient_for_missing_parameters():
     x = tensor(np.arange(8.0).reshape(2, 1, 2, 2))
     w = tensor(np.ones(1), requires_grad=True)
     F.batch_norm(x, None, None, w, training=True).sum().backward()

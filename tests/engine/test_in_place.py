@@ -102,7 +102,7 @@ def test_recorded_changes_have_pytorchs_gradients(line):
 
 
 @pytest.mark.parametrize("line", ["h //= 2", "h.floor_divide_(2)"])
-def test_a_change_without_a_gradient_is_refused_where_there_is_a_history(line):
+def test_a_change_without_a_gradient_is_refused_for_a_tensor_with_a_history(line):
     h = tensor([3.0], requires_grad=True) * 1
     with pytest.raises(RuntimeError, match=r"has no gradient.*detach"):
         exec(line, {"h": h})

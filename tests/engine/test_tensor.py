@@ -254,7 +254,7 @@ def test_numpy_protocols():
     assert not hasattr(x, "__cuda_array_interface__")
 
 
-def test_repr_tells_dtype_and_history():
+def test_repr_shows_dtype_and_history():
     assert repr(leaf(1.0)) == "tensor([1.], dtype=float64, requires_grad=True)"
     assert "grad_fn=<mul>" in repr(leaf(1.0) * 2)
 

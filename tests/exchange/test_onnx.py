@@ -95,7 +95,7 @@ def test_onnxruntime_computes_what_the_network_computes(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["unet", "segnet", "pspnet_smp"])
-def test_a_size_of_its_own_can_be_asked_for(tmp_path, name):
+def test_a_fixed_size_need_not_be_a_multiple_of_the_step(tmp_path, name):
     """unet halves 37 rows to odd numbers, which needs other nodes than a multiple of 16. The file therefore fixes the size."""
     runtime()
     model = lively(models.create(name, 1, 2, width=1 / 16, **ARCHITECTURES[name][0]))
@@ -448,7 +448,7 @@ def test_the_graph_of_a_small_network(tmp_path):
     assert told.input_shape == ("batch", 1, "height", "width")
 
 
-def test_the_engine_tells_of_every_function_while_it_is_observed():
+def test_an_observer_sees_every_function():
     seen = []
     with observed(lambda function, args, options, results: seen.append((function.__name__, results[0].shape))):
         F.relu(Tensor(image(2, 3)))

@@ -118,7 +118,7 @@ def test_a_new_head_keeps_its_initial_values_and_says_so(given):
     assert "2 new head" in str(report)
 
 
-def test_a_new_head_excuses_no_other_shape(given):
+def test_new_head_allows_no_other_wrong_shape(given):
     given["inc.double_conv.0.weight"] = np.zeros((4, 3, 3, 3), np.float32)
     with pytest.raises(
         ValueError, match=r"inc\.double_conv\.0\.weight  \(4, 1, 3, 3\), in the file \(4, 3, 3, 3\)\n[\s\S]*width, channels and backbone"
@@ -129,7 +129,7 @@ def test_a_new_head_excuses_no_other_shape(given):
 # --- what does not fit -------------------------------------------------------------------
 
 
-def test_missing_and_unexpected_tensors_are_told_and_change_nothing(given):
+def test_missing_and_unexpected_tensors_are_reported_and_change_nothing(given):
     model = unet()
     before = {name: value.array.copy() for name, value in model.state_dict().items()}
     del given["up1.up.weight"]

@@ -171,7 +171,7 @@ def test_a_file_without_tensors_by_name(path, program):
         load(archive(path, program))
 
 
-def test_other_programs_tell_that_it_is_no_checkpoint_of_ours(path):
+def test_a_file_of_another_program_is_not_taken_for_a_checkpoint(path):
     archive(path, dict_of(w=tensor((6,), (1,))))
     assert load_metadata(path) == {}
     with pytest.raises(ValueError, match=r"not a checkpoint of minisegnet.*ms\.load"):
@@ -344,7 +344,7 @@ def test_an_entry_cannot_be_larger_than_the_file(path):
         load(path)
 
 
-def test_a_name_that_is_there_twice(path):
+def test_a_duplicate_name_is_refused(path):
     archive(path, dict_of(w=tensor((6,), (1,))))
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as file:
         file.writestr("a/data/0", (SIX + 1).tobytes())

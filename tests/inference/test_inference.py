@@ -95,7 +95,7 @@ def test_grey_and_colour_convert_into_what_the_network_takes():
         (np.full((20, 20), 1j), "complex"),
     ],
 )
-def test_what_is_no_image_is_refused(image, message):
+def test_an_array_that_is_not_an_image_is_refused(image, message):
     with pytest.raises(ValueError, match=message):
         inference.segment_image(network(), image)
 

@@ -149,7 +149,7 @@ def test_augmentation_fits_wherever_scores_do():
     np.testing.assert_allclose(tiled, whole, rtol=1e-9)
 
 
-def test_looks_that_make_no_sense_are_refused():
+def test_impossible_flips_and_scales_are_refused():
     for flips, scales, message in (("hx", (1.0,), "'hx'"), ("h", (), "positive"), ("h", (0.0,), "positive"), ("h", (np.inf,), "positive")):
         with pytest.raises(ValueError, match=message):
             augmented_scores(unet(), np.zeros((1, 1, 16, 16)), flips, scales)

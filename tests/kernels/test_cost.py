@@ -35,7 +35,7 @@ def test_three_layers_counted_by_hand():
     assert layer == cost.Cost(2 * 3200 * 9, 4 * (3200 + 288 + 32 + 3200))
 
 
-def test_the_gradients_of_a_convolution_take_as_many_products_as_itself():
+def test_each_gradient_of_a_convolution_takes_as_many_products_as_the_convolution():
     x, w, y = _no(2, 6, 15, 13), _no(8, 3, 3, 2), _no(2, 8, 7, 6)
     shared = _options(stride=2, groups=2)
     for equation, arrays, options in (

@@ -84,7 +84,7 @@ def test_all_pixels_ignored_is_zero_and_so_is_the_gradient(backend, ignored, red
 
 @on_each_backend
 @given(seed=seeds, options=options)
-def test_ignored_pixels_are_as_good_as_absent(backend, seed, options):
+def test_ignored_pixels_have_no_effect_on_loss_or_gradient(backend, seed, options):
     """The scores of ignored pixels, even NaN, affect neither the loss nor the gradient of other pixels."""
     x, t, w = drawn(seed, ignored=options["ignore_index"])
     ignored = t == options["ignore_index"]
@@ -114,7 +114,7 @@ def test_large_scores_stay_finite(backend, dtype):
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "numba_cuda", cuda])
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_class_that_is_ruled_out_and_a_score_that_is_nan(backend):
+def test_a_class_with_an_infinitely_low_score_and_a_nan_score(backend):
     x = np.array([-np.inf, np.nan, 2.0, 0.0]).reshape(1, 2, 1, 2)
     with backends.use(backend):
         loss, xbar = cross_entropy.forward_and_grad(x, np.array([[[1, 1]]]), reduction="none")
@@ -154,7 +154,7 @@ def test_one_sweep_treats_infinite_scores_as_the_formula_does(backend, label_smo
 
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize(("wrong", "dtype"), [(3, "uint8"), (-1, "int32"), (2**40, "int64")])
-def test_a_target_that_nobody_looked_at_and_is_no_class_makes_the_loss_nan(program, wrong, dtype):
+def test_an_unchecked_target_that_is_not_a_class_makes_the_loss_nan(program, wrong, dtype):
     """On a GPU the front door does not check targets. A wrong one causes no access out of bounds and no number that seems right."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")

@@ -75,7 +75,7 @@ def test_gradients_are_read_only_and_a_missing_momentum_needs_no_velocity(backen
         np.testing.assert_array_equal(a, e)
 
 
-def test_no_parameters_is_no_work():
+def test_without_parameters_nothing_is_launched():
     assert optimiser.sgd([], [], lr=0.1) is None
     assert optimiser.adam([], [], [], [], step=1) is None
     assert optimiser.rmsprop([], [], []) is None

@@ -331,7 +331,7 @@ def test_a_dilated_window_gives_nothing_to_a_cell_that_it_steps_over(backend, pl
 
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize("wrong", [-1, 12, 2**40])
-def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, wrong):
+def test_unchecked_winners_outside_the_image_have_no_effect(program, wrong):
     """On a GPU the front door does not check indices. A wrong one causes no access out of bounds, and the other values are right."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
@@ -347,7 +347,7 @@ def test_winners_that_nobody_looked_at_and_are_no_cells_reach_nothing(program, w
 
 @pytest.mark.parametrize("program", ["numba_cuda", "kernel"])
 @pytest.mark.parametrize("wrong", [np.uint8(4), np.uint8(255), np.int32(-1), np.int32(4), np.int32(2**31 - 1)], ids=repr)
-def test_winners_that_nobody_looked_at_and_are_in_no_window_reach_nothing(program, wrong):
+def test_unchecked_winners_outside_their_window_have_no_effect(program, wrong):
     """The same for the positions in a window that `max` returns, in both of their dtypes."""
     if program == "kernel" and not backends.available()["cuda"]:
         pytest.skip("no C++ compiler")
@@ -391,7 +391,7 @@ def test_a_window_of_more_cells_than_a_byte_counts(backend):
 
 
 @pytest.mark.parametrize("return_indices", [False, True])
-def test_pytorchs_indices_are_made_where_they_are_asked_for(return_indices):
+def test_pytorchs_indices_are_computed_only_on_request(return_indices):
     """The indices are flat and int64. The graph keeps only the position in the window, one byte."""
     x = ms.tensor(np.arange(20, dtype="float32").reshape(1, 1, 4, 5), requires_grad=True)
     for weight in (None, ms.tensor(np.ones((2, 2), "float32"))):

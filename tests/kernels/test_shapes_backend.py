@@ -85,7 +85,7 @@ def test_it_refuses_what_the_other_backends_refuse():
         conv2d.forward(x, w)
 
 
-def test_a_point_in_no_region_is_not_looked_for():
+def test_a_point_in_no_region_is_not_searched_for():
     from minisegnet_kernels import label
 
     with backends.use("shapes"):

@@ -114,7 +114,7 @@ print(activation.relu(x).tolist())
 """
 
 
-def test_a_fork_says_what_it_cannot_do():
+def test_a_forked_process_gets_an_error_that_says_what_to_do():
     """GNU OpenMP would end the child without an exception."""
     said, _ = fresh(FORK, NUMBA_THREADING_LAYER="omp")
     error, child, parent = said.splitlines()

@@ -104,7 +104,7 @@ def square(size, shift=0, side=40):
     return labels
 
 
-def test_a_contour_that_is_off_is_seen_where_the_iou_hardly_changes():
+def test_a_shifted_contour_lowers_the_boundary_scores_although_the_iou_hardly_changes():
     truth, off = square(100), square(100, 1)
     inside = (truth & off).sum() / (truth | off).sum()
     narrow = BoundaryIoU(2, ratio=0.01).update(truth, off).iou[1]  # a band of one pixel

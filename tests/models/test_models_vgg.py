@@ -135,7 +135,7 @@ def test_deconvnet_goes_from_224_to_a_vector_and_back():
     assert shape_of(create("deconvnet", 3, 2, width=1 / 64, bottleneck=4), 1, 3, 128, 97) == (1, 2, 128, 97)
 
 
-def test_deconvnet_refuses_what_leaves_nothing():
+def test_deconvnet_refuses_images_that_are_too_small():
     with pytest.raises(ValueError, match=r"at least 193 × 193.*got 192 × 300; bottleneck=6"):
         create("deconvnet", 1, 2, width=1 / 64)(Tensor(np.zeros((1, 1, 192, 300), np.float32)))
 
@@ -186,7 +186,7 @@ def test_the_noise_of_the_large_context_module_is_small():
     assert 0 < np.abs(weight).max() < 0.05
 
 
-def test_score_layers_of_fcn_start_at_zero_and_the_rest_as_he():
+def test_score_layers_of_fcn_start_at_zero_and_the_other_layers_with_he_values():
     model = create("fcn8s", 3, 4, width=1 / 4)
     for name in ("score_fr", "score_pool4", "score_pool3"):
         assert not model.get_submodule(name).weight.array.any()

@@ -119,7 +119,7 @@ def test_an_output_that_is_returned_beside_the_normalised_one_stays():
     assert norms(nn.fold(Two(None))) == 2
 
 
-def test_frames_per_second_counts_what_it_was_asked_for(monkeypatch):
+def test_frames_per_second_times_the_requested_frames(monkeypatch):
     calls, clock = [], iter(np.cumsum([0, 1, 0, 1, 0, 1, 0, 3.0]))  # a start and an end for each of four frames
     monkeypatch.setattr("minisegnet.inference.speed.predict", lambda model, images: calls.append(images.shape))
     monkeypatch.setattr("minisegnet.inference.speed.time.perf_counter", lambda: next(clock))

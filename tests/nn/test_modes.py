@@ -187,7 +187,7 @@ def test_a_name_keeps_its_kind():
         norm.weight = tensor([1.0, 2.0])
 
 
-def test_a_module_goes_where_it_is_told_or_refuses():
+def test_a_module_moves_to_a_device_or_raises():
     model = network()
     with pytest.raises(ValueError, match="channels_last"):
         model.to(memory_format="channels_last")

@@ -14,7 +14,7 @@ from minisegnet_kernels.conv2d.ladder import allow_tf32
 from minisegnet_kernels.layout import channels_last
 
 
-def test_no_channels_no_launch(gpu):
+def test_without_channels_nothing_is_launched(gpu):
     """A grid of no blocks would become one block in CuPy, which writes to memory that is not there."""
     import cupy
 

@@ -24,7 +24,7 @@ def test_the_values_are_right(operation, backend, data):
 @pytest.mark.parametrize("operation", TABLE, ids=str)
 @few(2)
 @given(data=st.data())
-def test_numba_cuda_gets_as_far_as_its_launches(operation, data):
+def test_numba_cuda_compiles_and_launches_its_kernels(operation, data):
     """Its kernels are compiled and launched, but nothing computes them here, so only shape, dtype and layout of the results are tested."""
     from support.nullgpu import installed
 

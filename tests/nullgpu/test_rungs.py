@@ -19,7 +19,7 @@ def test_a_wrong_rung_is_counted(monkeypatch):
 
 
 @pytest.mark.nullgpu(capability=75)
-def test_a_t4_tries_only_what_it_has(gpu, monkeypatch):
+def test_a_t4_tries_only_instructions_that_it_has(gpu, monkeypatch):
     monkeypatch.setattr(rungs, "LAYERS", {"1×1": rungs.LAYERS["1×1"]})
     found = dict(rungs.trials())
     assert found and not any("tf32" in label or "asynchronous" in label for label in found) and max(found.values()) < 2**-17

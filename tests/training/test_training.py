@@ -247,7 +247,7 @@ def test_the_best_checkpoint_is_that_of_the_chosen_figure(tmp_path, best_by, col
     assert history.score_name == {"mean_iou": "mean IoU", "dice": "disc Dice", "loss": "validation loss"}[best_by]
 
 
-def test_patience_stops_early_and_a_longer_one_goes_on(tmp_path):
+def test_patience_stops_early_and_a_larger_patience_continues(tmp_path):
     stuck = {"learning_rate": 1e-30, "eval_every": 1, "model": small(), "best_by": "loss"}
     history = fit(tmp_path / "run", steps=50, patience=3, **stuck)
     assert history.stopped_early and history.step == 4 and history.best_step == 1 and history.stale == 3
@@ -331,7 +331,7 @@ def test_a_run_that_goes_on_in_another_folder_takes_its_best_along(tmp_path):
     assert checkpoint.read_about(tmp_path / "first" / "last.safetensors").step == 4
 
 
-def test_settings_may_hold_anything_and_options_numbers_of_numpy(tmp_path):
+def test_settings_may_contain_anything_and_options_may_be_numpy_numbers(tmp_path):
     fit(tmp_path / "run", steps=1, crop=np.int64(32), settings={"data": tmp_path, "share": np.float32(0.5)})
     about = checkpoint.read_about(tmp_path / "run")
     assert about.run["settings"] == {"data": str(tmp_path), "share": 0.5} and about.run["options"]["crop"] == 32

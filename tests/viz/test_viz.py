@@ -135,7 +135,7 @@ def test_a_label_png_holds_the_labels_and_shows_the_colours(tmp_path):
 # --- sheets of predictions --------------------------------------------------------------
 
 
-def test_the_error_map_tells_the_kinds_of_error_apart():
+def test_the_error_map_distinguishes_the_kinds_of_error():
     image = np.full((1, 1, 6), 100, np.uint8)
     truth, guess = np.array([[0, 1, 0, 1, 1, 255]]), np.array([[0, 1, 1, 0, 2, 1]])
     found = error_map(image, truth, guess)
