@@ -228,9 +228,9 @@ def picture(checkout: Path) -> str:
         f"{p.relative_to(checkout)}: {sum(len(path.read_text().splitlines()) for path in p.rglob('*.py'))} lines of Python"
         for p in packages.values()
     ]
-    lines.append(f"{len(modules)} modules, {sum(map(len, graph.values()))} imports, {len(found)} circles of modules")
+    lines.append(f"{len(modules)} modules, {sum(map(len, graph.values()))} imports; circles of modules: {len(found)}")
     lines += ["  " + " <-> ".join(members) for members in found]
-    lines.append(f"{len(rooms)} rooms, {sum(map(len, rooms.values()))} arrows between them, {len(circling)} circles of rooms")
+    lines.append(f"{len(rooms)} rooms, {sum(map(len, rooms.values()))} arrows between them; circles of rooms: {len(circling)}")
     lines += ["  " + " <-> ".join(members) for members in circling]
     return "\n".join([*lines, "floors, from the ground up:", *("  " + "  ".join(sorted(floor)) for floor in _storeys(rooms, circling))])
 
@@ -245,6 +245,35 @@ def _storeys(rooms: dict[str, list[str]], circling: list[list[str]]) -> list[lis
             if below <= floor.keys():
                 floor.update(dict.fromkeys(members, 1 + max((floor[target] for target in below), default=-1)))
     return [[room for room in rooms if floor[room] == level] for level in range(max(floor.values()) + 1)]
+
+
+def test_the_picture_shows_circles_and_floors(tmp_path):
+    files = {
+        "kernels/minisegnet_kernels/__init__.py": "",
+        "kernels/minisegnet_kernels/ground.py": "",
+        "kernels/minisegnet_kernels/op/__init__.py": "",
+        "kernels/minisegnet_kernels/op/formula.py": "from ..ground import a",
+        "minisegnet/__init__.py": "from . import upper",
+        "minisegnet/left.py": "from minisegnet_kernels import ground\nfrom .right import b",
+        "minisegnet/right.py": "def late():\n    from .left import c",
+        "minisegnet/upper.py": "from . import right\nfrom minisegnet_kernels.op import formula",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert picture(tmp_path).splitlines() == [
+        "kernels/minisegnet_kernels: 1 lines of Python",
+        "minisegnet: 7 lines of Python",
+        "8 modules, 7 imports; circles of modules: 1",
+        "  minisegnet.left <-> minisegnet.right",
+        "7 rooms, 7 arrows between them; circles of rooms: 1",
+        "  minisegnet/left <-> minisegnet/right",
+        "floors, from the ground up:",
+        "  minisegnet_kernels/ground  minisegnet_kernels/minisegnet_kernels",
+        "  minisegnet/left  minisegnet/right  minisegnet_kernels/operations",
+        "  minisegnet/upper",
+        "  minisegnet/minisegnet",
+    ]
 
 
 if __name__ == "__main__":
