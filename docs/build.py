@@ -1,19 +1,24 @@
 """Write the pages of the math-to-code mapping from the registry: ``python docs/build.py``.
 
 Each operation has one page. It shows each equation with its LaTeX, its symbols, and the source of every
-view with a link to its lines. A test fails while a committed page differs from what this program writes.
+view with a link to its file. A test fails while a committed page differs from what this program writes.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
-from minisegnet.learn.equations import EquationPage
-from minisegnet_kernels import registry
-
 HERE = Path(__file__).parent
+sys.path.append(str(HERE / "explorer"))
+
+from scenes import SCENES  # noqa: E402
+
+from minisegnet.learn.equations import EquationPage  # noqa: E402
+from minisegnet_kernels import registry  # noqa: E402
+
 HEADER = "<!-- Written by docs/build.py from kernels/minisegnet_kernels; edit the code, not this page. -->\n\n"
 
 
@@ -22,8 +27,16 @@ def page(operation: str) -> str:
     story = (import_module(f"minisegnet_kernels.{operation}.formula").__doc__ or "").strip()
     equations = registry.equations(operation)
     contents = "\n".join(f"- [`{e.id}`](#{_anchor(e.id)}){_purpose(e)}" for e in equations)
-    bodies = [_fenced(_linked(EquationPage(e).markdown())).replace("### ", "## ", 1) for e in equations]
-    return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{contents}\n\n" + "\n".join(bodies)
+    bodies = [_fenced(_linked(EquationPage(e).markdown(folded=True))).replace("### ", "## ", 1) for e in equations]
+    return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{_beside(operation)}{contents}\n\n" + "\n".join(bodies)
+
+
+def _beside(operation: str) -> str:
+    """What else there is of an operation: its explorer, which the site puts in place of a comment, and the derivation of its gradients."""
+    explorers = [scene.page for scene in SCENES.values() if scene.operation == operation] + ["nuclei"] * (operation == "label")
+    explorer = "".join(f"<!-- explorer {name} -->\n\n" for name in explorers)
+    derived = f"[Where the gradients come from](../derivations/{operation}.md), one step a line.\n\n"
+    return explorer + (derived if (HERE / "derivations" / f"{operation}.md").exists() else "")
 
 
 def index() -> str:
@@ -56,8 +69,10 @@ def _purpose(e: registry.Equation) -> str:
 
 
 def _linked(markdown: str) -> str:
-    """``minisegnet_kernels/conv2d/formula.py:10-20`` becomes a link to these lines."""
-    return re.sub(r"`(minisegnet_kernels/[\w/.]+):(\d+)-(\d+)`", r"[`\1:\2-\3`](../../kernels/\1#L\2-L\3)", markdown)
+    """A place in a program becomes a link to its file, without the lines, which every edit above them would change; an equation, to its part."""
+    markdown = re.sub(r"`(minisegnet_kernels/[\w/.]+):\d+-\d+`", r"[`\1`](../../kernels/\1)", markdown)
+    relations = re.compile(r"^Gradient(?:s:| of) .*$", re.M)
+    return relations.sub(lambda line: re.sub(r"\b(\w+\.\w+)\b(?!\.)", lambda id: f"[`{id[1]}`](#{_anchor(id[1])})", line[0]), markdown)
 
 
 def _fenced(markdown: str) -> str:

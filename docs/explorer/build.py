@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "kernels")]
 
+import nuclei  # noqa: E402
 from scenes import SCENES, Scene  # noqa: E402
 
 from minisegnet.learn import mathml, symbols  # noqa: E402
@@ -29,15 +30,17 @@ from minisegnet_kernels import backends, emulator, registry  # noqa: E402
 VIEWS = {"formula": "loops", "numpy": "NumPy", "numba": "Numba · CPU", "numba_cuda": "Numba · GPU", "cuda": "CUDA C++"}
 
 
-def page(scene: Scene) -> str:
-    """One page, as HTML."""
+def page(scene: Scene, above: str = "", below: str = "", folder: str = "") -> str:
+    """One page, as HTML, with more HTML above and below; `folder` leads to the other pages."""
     data = json.dumps(contents(scene), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     text = (HERE / "page.html").read_text(encoding="utf-8")
-    links = "".join(f'<a href="{s.operation}.html"{_current(s is scene)}>{s.title}</a>' for s in SCENES.values())
-    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("formula.js", "explorer.js"))
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("formula.js", "embed.js", "explorer.js"))
     parts = {
         "TITLE": scene.title,
-        "PAGES": links,
+        "HEADING": "h2" if above else "h1",
+        "ABOVE": above,
+        "BELOW": below,
+        "PAGES": _links(scene.page, folder),
         "STYLE": (HERE / "explorer.css").read_text(encoding="utf-8"),
         "DATA": data,
         "SCRIPT": script,
@@ -47,8 +50,10 @@ def page(scene: Scene) -> str:
     return text
 
 
-def _current(current: bool) -> str:
-    return ' aria-current="page"' if current else ""
+def _links(current: str, folder: str = "") -> str:
+    pages = {scene.page: scene.title for scene in SCENES.values()} | {"nuclei": "Labelling nuclei"}
+    here = ' aria-current="page"'
+    return "".join(f'<a href="{folder}{page}.html"{here if page == current else ""}>{title}</a>' for page, title in pages.items())
 
 
 def contents(scene: Scene) -> dict[str, Any]:
@@ -81,10 +86,11 @@ def _equation(scene: Scene, name: str, label: str, files: dict[str, dict[str, An
         "terms": list(terms(equation)),
         "arguments": equation.arguments,
         "returns": returns,
-        "axes": {a: symbols.axes(equation.symbols[a]) for a in (*equation.arguments, *returns)},
+        "axes": {a: scene.axes_of(equation, a) for a in (*equation.arguments, *returns)},
         "ranges": symbols.letters(read.symbols, read.statements, (*equation.arguments, *returns)),
         "outside": sorted(read.outside),
         "empty": {which: mathml.tree(value) for which, value in read.empty.items()},
+        "functions": {name: [parameter, mathml.tree(body)] for name, (parameter, body) in read.functions.items()},
         "statements": [[s.name, s.letters, mathml.tree(s.value)] for s in read.statements],
         "arrays": arrays,
         "made": scene.made.get(name, {}),
@@ -137,7 +143,7 @@ def traces(scene: Scene, setting: dict[str, int]) -> list[list[dict[str, Any]]]:
     for name in scene.equations:
         arrays, options = scene.case(name, setting)
         with emulator.tracing() as launches:
-            _plain_cuda(scene.operation, name)(*arrays, **options)
+            _plain_cuda(scene.operation, name)(*(a if a.ndim else a[()] for a in arrays), **options)
         made.append([_trace(launch) for launch in launches])
     return made
 
@@ -182,8 +188,10 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for scene in SCENES.values():
-        paths.append(folder / f"{scene.operation}.html")
+        paths.append(folder / f"{scene.page}.html")
         paths[-1].write_text(page(scene), encoding="utf-8")
+    paths.append(folder / "nuclei.html")
+    paths[-1].write_text(nuclei.page(_links("nuclei")), encoding="utf-8")
     return paths
 
 

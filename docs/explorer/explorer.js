@@ -49,7 +49,7 @@ async function compare() {
       const formula = formulaOf(name, setting);
       DATA.equations[name].returns.forEach((result, r) => {
         const mine = formula.result(result).data, golden = results[e][r];
-        if (mine.length === golden.length && mine.every((v, k) => v === golden[k])) right += 1;
+        if (mine.length === golden.length && mine.every((v, k) => Math.abs(v - golden[k]) <= 1e-12 * Math.max(1, Math.abs(golden[k])))) right += 1;
         else wrong.push(`${result} of ${name} at ${keys.map((key, k) => `${key} = ${values[k]}`).join(", ")}`);
       });
     });
@@ -112,7 +112,7 @@ function drawFrame() {
 }
 
 function grid(name) {
-  const {shape, data} = scene.results[name] ?? scene.formula.arrays[name], rows = shape.length > 1 ? shape[shape.length - 2] : 1, columns = shape[shape.length - 1];
+  const {shape: own, data} = scene.results[name] ?? scene.formula.arrays[name], shape = own.length ? own : [1], rows = shape.length > 1 ? shape[shape.length - 2] : 1, columns = shape[shape.length - 1];
   const outer = shape.slice(0, -2), planes = outer.reduce((a, b) => a * b, 1), axes = scene.equation.axes[name];
   const padded = scene.formula.values.p_h ?? 0, isImage = axes[axes.length - 1] === "W" && !(name in scene.results);
   const pad = isImage ? padded : 0;
@@ -123,13 +123,13 @@ function grid(name) {
     table.append(make("tr", {}, make("th"), ...line(-pad, columns + pad, l => make("th", {scope: "col"}, signed(l)))));
     for (let k = -pad; k < rows + pad; k++)
       table.append(make("tr", {}, make("th", {scope: "row"}, shape.length > 1 ? signed(k) : ""), ...line(-pad, columns + pad, l => {
-        const index = [...first, ...(shape.length > 1 ? [k, l] : [l])], inside = k >= 0 && k < rows && l >= 0 && l < columns;
-        return make("td", {"data-array": name, "data-index": index.join(), class: inside ? "" : "pad", tabindex: inside ? -1 : null}, inside ? signed(data[flat(index, shape)]) : scene.formula.outside.has(name) ? "0" : "");
+        const index = own.length ? [...first, ...(shape.length > 1 ? [k, l] : [l])] : [], inside = k >= 0 && k < rows && l >= 0 && l < columns;
+        return make("td", {"data-array": name, "data-index": index.join(), class: inside ? "" : "pad", tabindex: inside ? -1 : null}, inside ? signed(data[flat(index, own)]) : scene.formula.outside.has(name) ? "0" : "");
       })));
     const caption = outer.map((n, axis) => (n > 1 ? `${axes[axis][0].toLowerCase()} = ${first[axis]}` : "")).filter(Boolean).join(", ");
     wrap.append(make("div", {class: "plane"}, ...(caption ? [make("small", {}, caption)] : []), table));
   }
-  return make("div", {class: "array", "data-array": name, style: `--c: var(${scene.colours[name]})`}, make("h2", {}, `${shown_name(name)} `, make("small", {}, shape.join(" × "))), wrap);
+  return make("div", {class: "array", "data-array": name, style: `--c: var(${scene.colours[name]})`}, make("h2", {}, `${shown_name(name)} `, make("small", {}, own.join(" × "))), wrap);
 }
 
 function drawCode() {
@@ -163,7 +163,7 @@ function show() {
   select();
 
   const {formula, equation} = scene, {letters, tree} = formula.statements[state.result], at = bind(letters, state.cell);
-  const outer = formula.outer(tree, at), steps = outer ? formula.steps(outer) : [];
+  const outer = formula.outer(tree, at), steps = formula.steps(outer);
   state.step = Math.max(0, Math.min(state.step, steps.length - 1));
   const now = steps[state.step], result = scene.results[state.result], value = result.data[flat(state.cell, result.shape)];
   by("step").max = Math.max(0, steps.length - 1);
@@ -171,8 +171,8 @@ function show() {
   by("step").setAttribute("aria-valuetext", now ? `${state.step + 1} of ${steps.length}: ${now.text}` : "no term");
 
   const mark = (text, k) => `\u0001${k}\u0002${text}\u0003`;
-  const chosen = outer?.tree[0] !== "sum"; // a maximum or a set has winners
-  by("sum").innerHTML = escape(`${shown_name(state.result)}[${state.cell}] = ${signed(value)} = ${formula.text(tree, at, outer?.tree ?? null, steps, mark)}`)
+  const chosen = ["extreme", "set"].includes(outer.tree[0]); // has winners
+  by("sum").innerHTML = escape(`${shown_name(state.result)}[${state.cell}] = ${signed(value)} = ${formula.text(tree, at, outer.tree, steps, mark)}`)
     .replace(/\u0001(\d+)\u0002/g, (_, k) => `<span data-step="${k}" class="${Number(k) === state.step ? "now" : ""} ${chosen ? (steps[k].holds ? "won" : "lost") : ""}">`).replaceAll("\u0003", "</span>");
   by("where").textContent = now ? relations(now.at) : "";
 
@@ -210,7 +210,7 @@ function reveal() {
 function relations(at) {
   const {formula, equation} = scene;
   const letters = Object.entries(at).filter(([, v]) => v !== undefined).map(([letter, v]) => `${letter} = ${v}`);
-  const made = equation.statements.filter(([name, own, tree]) => !own.length && names(tree).some(n => at[n] !== undefined) && !formula.outer(tree, {...at}))
+  const made = equation.statements.filter(([name, own, tree]) => !own.length && names(tree).some(n => at[n] !== undefined) && !formula.loop(tree, {...at}, true))
     .map(([name, , tree]) => `${name} = ${formula.text(tree, {...at})} = ${signed(formula.compile(tree)({...at}))}`);
   return [letters.join(", "), ...made].join("   ·   ");
 }
@@ -255,11 +255,12 @@ function traced(now, result) {
 // --- events
 
 function change(next) { Object.assign(state, next); show(); }
+function places(cell) { return cell.dataset.index ? cell.dataset.index.split(",").map(Number) : []; } // none of a single number
 function pointAt(cell) {
-  const name = cell.dataset.array, index = cell.dataset.index.split(",").map(Number);
+  const name = cell.dataset.array, index = places(cell);
   if (name in scene.results) { if (!cell.classList.contains("pad")) change({result: name, cell: index, step: state.result === name ? state.step : 0, term: null, lines: null}); return; }
   const {letters, tree} = scene.formula.statements[state.result], outer = scene.formula.outer(tree, bind(letters, state.cell));
-  const step = outer ? scene.formula.steps(outer).findIndex(s => s.reads.some(r => r.name === name && r.index.join() === cell.dataset.index)) : -1;
+  const step = scene.formula.steps(outer).findIndex(s => s.reads.some(r => r.name === name && r.index.join() === cell.dataset.index));
   change(step >= 0 ? {step, term: null, lines: null} : {term: name, lines: null});
 }
 const move = by2 => change({step: state.step + by2, term: null, lines: null});
@@ -271,7 +272,8 @@ by("grids").onkeydown = event => {
   const cell = event.target.closest("td");
   if (!step || !cell) return;
   event.preventDefault();
-  const index = cell.dataset.index.split(",").map(Number), last = index.length - 1;
+  const index = places(cell), last = index.length - 1;
+  if (last < 0) return;
   index[last] += step[1];
   if (last) index[last - 1] += step[0];
   const next = by("grids").querySelector(`td[data-array="${cell.dataset.array}"][data-index="${index}"][tabindex]`);

@@ -43,6 +43,7 @@ class Formula {
     return name === "otherwise" ? () => true : () => this.values[name] ?? fail(`no option ${text}`);
   }
   node_name(name) {
+    if (name in this.arrays) return () => this.arrays[name].data[0]; // a number
     if (name in this.equation.ranges || !(name in this.statements)) return at => at[name] ?? this.values[name] ?? fail(`${name} has no value`);
     const value = this.compile(this.statements[name].tree);
     return at => at[name] ?? value(at);
@@ -77,8 +78,8 @@ class Formula {
   }
   node_times(a, b) {
     const x = this.compile(a), y = this.compile(b);
-    if (!contains(a, "iverson")) return at => x(at) * y(at);
-    return at => { const left = x(at); return left === 0 ? 0 : left * y(at); }; // [no] · …: the rest is not looked at
+    if (!contains(a, "iverson") && !contains(a, "defined")) return at => x(at) * y(at);
+    return at => { const left = x(at); return left === 0 ? 0 : left * y(at); }; // [no] · … and Λ(2) · …: the rest is not looked at
   }
   node_over(a, b) { return this.binary(a, b, (x, y) => x / y); }
   node_mod(a, b) { return this.binary(a, b, (x, y) => ((x % y) + y) % y); }
@@ -89,6 +90,10 @@ class Formula {
     const f = {"\\lfloor": Math.floor, "\\lceil": Math.ceil, "\\exp": Math.exp, "\\log": Math.log, "\\sqrt": Math.sqrt,
                "|": v => (Array.isArray(v) ? v.length : Math.abs(v))}[name];
     return at => f(x(at));
+  }
+  node_defined(name, a) {
+    const [parameter, tree] = this.equation.functions[name], x = this.compile(a), body = this.compile(tree);
+    return at => body({...at, [parameter]: x(at)});
   }
   node_chain(relations, terms) {
     const f = terms.map(t => this.compile(t)), holds = relations.map(r => RELATIONS[r]);
@@ -106,6 +111,10 @@ class Formula {
   node_sum(letters, conditions, body) {
     const each = this.bound(letters, conditions), value = this.compile(body);
     return at => { let sum = 0; each(at, inner => (sum += value(inner))); return sum; };
+  }
+  node_range(letter, first, last, body) {
+    const from = this.compile(first), to = this.compile(last), value = this.compile(body);
+    return at => { let sum = 0; for (let m = from(at); m <= to(at); m++) sum += value({...at, [letter]: m}); return sum; };
   }
   node_extreme(which, letters, conditions, body) {
     const each = this.bound(letters, conditions), value = this.compile(body);
@@ -168,20 +177,33 @@ class Formula {
 
   // --- one element, explained
 
-  // The first sum, maximum or set that an element needs, also through definitions: what a reader steps through. With its letters.
-  outer(tree, at) {
+  // What a reader steps through: the first sum, maximum or set of an element that reads an array, in its own formula or else in a
+  // definition; without one the whole formula, as a single step.
+  outer(tree, at) { return this.loop(tree, at, false) ?? this.loop(tree, at, true) ?? {tree, at}; }
+  loop(tree, at, through) {
     const [kind, ...parts] = tree;
-    if (kind === "sum" || kind === "extreme" || kind === "set") return {tree, at};
-    if (kind === "name" && at[parts[0]] === undefined && parts[0] in this.statements) return this.outer(this.statements[parts[0]].tree, at);
-    if (kind === "at" && parts[0] in this.statements && !(parts[0] in this.arrays)) {
+    if (LOOPS.has(kind)) return this.looks(tree) ? {tree, at} : null;
+    if (through && kind === "name" && at[parts[0]] === undefined && parts[0] in this.statements) return this.loop(this.statements[parts[0]].tree, at, true);
+    if (through && kind === "at" && parts[0] in this.statements && !(parts[0] in this.arrays)) {
       const s = this.statements[parts[0]];
-      return this.outer(s.tree, bind(s.letters, parts[1].map(p => this.compile(p)(at))));
+      return this.loop(s.tree, bind(s.letters, parts[1].map(p => this.compile(p)(at))), true);
     }
-    for (const child of children(tree)) {
-      const found = this.outer(child, at);
+    for (const child of kind === "cases" ? [this.row(parts[0], at)[0], ...parts[0].flatMap(([, conditions]) => conditions)] : children(tree)) {
+      const found = this.loop(child, at, through);
       if (found) return found;
     }
     return null;
+  }
+  // The row of a case distinction whose conditions hold.
+  row(rows, at) { return rows.find(([, conditions]) => this.all(conditions)(at)) ?? fail("none of the cases holds"); }
+  // Whether a tree reads an array, itself or through definitions.
+  looks(tree, seen = new Set()) {
+    return names(tree).some(name => {
+      if (name in this.arrays) return true;
+      if (!(name in this.statements) || seen.has(name)) return false;
+      seen.add(name);
+      return this.looks(this.statements[name].tree, seen);
+    });
   }
   // The steps of a sum, a maximum or a set: letters, what is read, value, text, and whether it counts.
   steps({tree, at}) {
@@ -196,6 +218,12 @@ class Formula {
       found.push({at: here, reads, value, holds, text});
     };
     const visit = ([kind, ...parts], at) => {
+      if (!LOOPS.has(kind)) return void emit([kind, ...parts], at);
+      if (kind === "range") {
+        const [letter, first, last, body] = parts;
+        for (let m = this.compile(first)(at); m <= this.compile(last)(at); m++) emit(body, {...at, [letter]: m});
+        return;
+      }
       if (kind === "set") {
         const [head, conditions] = parts;
         this.bound(this.heads(head), [])({...at}, inner => emit(head, inner, conditions));
@@ -209,17 +237,18 @@ class Formula {
       const best = this.choose(tree[1], found.map(s => s.value), at), winner = found.find(s => s.value === best);
       for (const step of found) step.holds = step === winner;
     }
-    return found;
+    return tree[0] === "sum" && found.some(s => s.reads.length) ? found.filter(s => s.reads.length) : found; // without 0 · …
   }
 
   // A tree with numbers in the place of its names. `steps` belong to the node `outer`; step k becomes mark(text, k).
   text(tree, at, outer = null, steps = [], mark = t => t) {
     const [kind, ...parts] = tree;
     const say = (t, strength = 0) => { const s = this.text(t, at, outer, steps, mark); return (STRENGTH[t[0]] ?? 9) < strength ? `(${s})` : s; };
-    const within = t => outer && this.outer(t, at)?.tree === outer;
+    const within = t => outer && (this.loop(t, at, false) ?? this.loop(t, at, true))?.tree === outer;
     if (tree === outer) {
       const shown = steps.map((s, k) => mark(s.text, k));
-      if (kind === "sum") return shown.length ? shown.join(" + ") : "0 (an empty sum)";
+      if (!LOOPS.has(kind)) return shown[0];
+      if (kind === "sum" || kind === "range") return shown.length ? shown.join(" + ") : "0 (an empty sum)";
       return `${kind === "set" ? "" : tree[1].slice(1)}{ ${shown.join(", ")} }`;
     }
     switch (kind) {
@@ -241,14 +270,15 @@ class Formula {
       case "chain": return parts[1].map((t, k) => (k ? ` ${SIGNS[parts[0][k - 1]] ?? parts[0][k - 1]} ${say(t)}` : say(t))).join("");
       case "iverson": return `[${parts[0].map(c => say(c)).join(", ")}]`;
       case "choice": return parts[1].length === 1 ? `${parts[0].slice(1)} ${say(parts[1][0])}` : `${parts[0].slice(1)}(${parts[1].map(v => say(v)).join(", ")})`;
-      case "cases": return say((parts[0].find(([, conditions]) => this.all(conditions)(at)) ?? fail("none of the cases holds"))[0]);
+      case "cases": return say(this.row(parts[0], at)[0]);
       default: return number(this.compile(tree)(at));
     }
   }
 }
 
 const NODES = {"+": "plus", "-": "minus", "*": "times", "/": "over", "^": "power"};
-const STRENGTH = {"+": 1, "-": 1, mod: 2, "*": 2, "/": 2, sum: 1, "^": 3};
+const LOOPS = new Set(["sum", "range", "extreme", "set"]);
+const STRENGTH = {"+": 1, "-": 1, mod: 2, "*": 2, "/": 2, sum: 1, range: 1, "^": 3};
 const RELATIONS = {"=": (a, b) => a === b, "<": (a, b) => a < b, ">": (a, b) => a > b, "\\le": (a, b) => a <= b, "\\ge": (a, b) => a >= b,
                    "\\ne": (a, b) => a !== b, "\\in": (a, b) => b.includes(a)};
 const SIGNS = {"\\le": "≤", "\\ge": "≥", "\\ne": "≠", "\\in": "∈"};

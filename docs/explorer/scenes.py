@@ -1,12 +1,13 @@
 """What the explorer shows of each operation: its equations, its controls, and the numbers in its arrays.
 
-The numbers are small integers, so that a reader can add them up and that every program gives them exactly.
+The numbers are small integers, so that a reader can add them up. Where nothing is divided, they are float32 and every program gives them
+exactly; elsewhere they are float64.
 """
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -25,8 +26,8 @@ class Control:
 
     label: str
     sets: tuple[str, ...]
-    values: tuple[int, ...]
-    first: int
+    values: tuple[float, ...]
+    first: float
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Scene:
         For an equation, the arguments that another equation makes: ``{"grad_max": {"m": "max"}}``.
     traced : tuple of dict
         The settings for which the CUDA program's accesses are recorded.
+    name : str
+        The page's, if it is not the operation's.
+    axes : dict
+        The axes of arguments whose shape depends on an option: ``{"g": ()}`` for a number.
+    output : tuple of str
+        The axes that the option `output_size` sets.
     """
 
     operation: str
@@ -54,9 +61,21 @@ class Scene:
     sizes: dict[str, int]
     arrays: dict[str, np.ndarray]
     made: dict[str, dict[str, str]]
-    traced: tuple[dict[str, int], ...]
+    traced: tuple[dict[str, float], ...]
+    name: str = ""
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    output: tuple[str, str] = ("P", "Q")
 
-    def settings(self) -> list[dict[str, int]]:
+    @property
+    def page(self) -> str:
+        """The name of the page."""
+        return self.name or self.operation
+
+    def axes_of(self, equation: registry.Equation, name: str) -> tuple[str, ...]:
+        """The axes of an argument or a result."""
+        return self.axes.get(name, axes(equation.symbols[name]))
+
+    def settings(self) -> list[dict[str, float]]:
         """Every combination of the controls that is a case."""
         combinations = product(*(control.values for control in self.controls))
         found = [dict(zip((c.sets[0] for c in self.controls), values, strict=True)) for values in combinations]
@@ -67,13 +86,13 @@ class Scene:
         values = self.sizes | {symbol: setting[c.sets[0]] for c in self.controls for symbol in c.sets}
         if "s_h" in values:
             for size, kernel, name, axis in (("H", "U", "P", "h"), ("W", "V", "Q", "w")):
-                reach = values[size] + 2 * values[f"p_{axis}"] - values[f"d_{axis}"] * (values[kernel] - 1) - 1
+                reach = values[size] + 2 * values[f"p_{axis}"] - values.get(f"d_{axis}", 1) * (values[kernel] - 1) - 1
                 values[name] = reach // values[f"s_{axis}"] + 1
         return values
 
     def shape(self, equation: registry.Equation, name: str, values: dict[str, int]) -> tuple[int, ...]:
         """The shape of an argument."""
-        return tuple(_size(axis, values) for axis in axes(equation.symbols[name]))
+        return tuple(_size(axis, values) for axis in self.axes_of(equation, name))
 
     def case(self, name: str, setting: dict[str, int]) -> tuple[list[np.ndarray], dict[str, Any]]:
         """The arguments and options of an equation, as its programs take them."""
@@ -87,8 +106,8 @@ class Scene:
                 arrays.append(other.oracle(*given, **options)[other.returns.split().index(argument)])
             else:
                 array = self.arrays.get(f"{name}.{argument}", self.arrays.get(argument))
-                arrays.append(array[tuple(slice(n) for n in self.shape(equation, argument, values))].copy())
-        return arrays, {option: _option(option, values) for option in _options(equation)}
+                arrays.append(np.array(array[tuple(slice(n) for n in self.shape(equation, argument, values))]))
+        return arrays, {option: _option(option, values, self.output) for option in _options(equation)}
 
 
 def _size(axis: str, values: dict[str, int]) -> int:
@@ -102,7 +121,7 @@ def _options(equation: registry.Equation) -> list[str]:
     return [p.name for p in inspect.signature(equation.oracle).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
-def _option(name: str, v: dict[str, int]) -> Any:
+def _option(name: str, v: dict[str, Any], output: tuple[str, str]) -> Any:
     pairs = {"stride": "s", "dilation": "d"}
     if name in pairs:
         return v[f"{pairs[name]}_h"], v[f"{pairs[name]}_w"]
@@ -114,11 +133,26 @@ def _option(name: str, v: dict[str, int]) -> Any:
         "kernel_size": lambda: (v["U"], v["V"]),
         "ceil_mode": lambda: False,
         "default": lambda: v["default"],
+        "output_size": lambda: (v[output[0]], v[output[1]]),
+        "count_include_pad": lambda: bool(v["count_include_pad"]),
+        "align_corners": lambda: bool(v["align_corners"]),
+        "size": lambda: v["Z"],
+        "alpha": lambda: v["alpha"],
+        "beta": lambda: v["beta"],
+        "k": lambda: v["k"],
+        "eps": lambda: v["epsilon"],
+        "ignore_index": lambda: v["ignore_index"],
+        "label_smoothing": lambda: v["alpha"],
+        "reduction": lambda: "sum" if v["sum"] else "mean",
     }[name]()
 
 
 def _integers(seed: int, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(low, high + 1, shape).astype(np.float32)
+
+
+def _doubles(seed: int, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    return _integers(seed, shape, low, high).astype(np.float64)
 
 
 def _with(array: np.ndarray, first: list[list[int]]) -> np.ndarray:
@@ -130,7 +164,7 @@ def _with(array: np.ndarray, first: list[list[int]]) -> np.ndarray:
 STRIDE, DILATION = ("s_h", "s_w"), ("d_h", "d_w")
 _ONE = {"C": 1, "O": 1, "G": 1, "s_h": 1, "p_h": 1, "d_h": 1}
 SCENES = {
-    scene.operation: scene
+    scene.page: scene
     for scene in (
         Scene(
             "conv2d",
@@ -198,6 +232,96 @@ SCENES = {
             },
             {},
             ({"K": 3, "default": -1},),
+        ),
+        Scene(
+            "pool2d",
+            "Average pooling",
+            {"average": "average y", "grad_average": "gradient of x"},
+            (
+                Control("window U × V", ("U", "V"), (2, 3), 2),
+                Control("stride s", STRIDE, (1, 2), 2),
+                Control("padding p", ("p_h", "p_w", "q_h", "q_w"), (0, 1), 1),
+                Control("padding counts", ("count_include_pad",), (0, 1), 1),
+            ),
+            {"N": 1, "C": 1, "H": 5, "W": 5},
+            {"x": _doubles(10, (1, 1, 5, 5), 0, 9), "g": _doubles(11, (1, 1, 6, 6), -3, 3)},
+            {},
+            ({"U": 2, "s_h": 2, "p_h": 1, "count_include_pad": 1},),
+            name="average_pooling",
+        ),
+        Scene(
+            "pool2d",
+            "Unpooling",
+            {"unpool": "output y", "grad_unpool": "gradient of x"},
+            (Control("channels C", ("C",), (1, 2), 1),),
+            {"N": 1, "H": 4, "W": 4, "P": 2, "Q": 2},
+            {
+                "x": _integers(12, (1, 2, 2, 2), 1, 9),
+                "m": np.array([[[[0, 6], [9, 6]], [[5, 3], [12, 15]]]], np.int64),  # two values go to cell 6: the last one stays
+                "g": _integers(13, (1, 2, 4, 4), -3, 3),
+            },
+            {},
+            ({"C": 1},),
+            name="unpooling",
+            output=("H", "W"),
+        ),
+        Scene(
+            "resize",
+            "Resizing",
+            {"bilinear": "bilinear y", "grad_bilinear": "its gradient of x", "nearest": "nearest y", "grad_nearest": "its gradient of x "},
+            (Control("output P × Q", ("P", "Q"), (2, 3, 6), 6), Control("align corners", ("align_corners",), (0, 1), 0)),
+            {"N": 1, "C": 1, "H": 3, "W": 3},
+            {"x": _doubles(14, (1, 1, 3, 3), 0, 9), "g": _doubles(15, (1, 1, 6, 6), -3, 3)},
+            {},
+            ({"P": 6, "align_corners": 0},),
+        ),
+        Scene(
+            "cross_entropy",
+            "Cross-entropy",
+            {"forward": "loss L", "grad_input": "gradient of x"},
+            (
+                Control("classes C", ("C",), (2, 3), 3),
+                Control("label smoothing α", ("alpha",), (0, 0.1), 0),
+                Control("sum, not mean", ("sum",), (0, 1), 0),
+            ),
+            {"N": 1, "H": 2, "W": 3, "none": 0, "ignore_index": 255},
+            {
+                "x": _doubles(16, (1, 3, 2, 3), -2, 3),
+                "t": np.array([[[0, 1, 1], [255, 0, 1]]]),
+                "w": np.array([1.0, 2.0, 1.0]),
+                "g": np.array(1.0),
+            },
+            {},
+            ({"C": 3, "alpha": 0, "sum": 0},),
+            axes={"g": (), "L": ()},
+        ),
+        Scene(
+            "batch_norm",
+            "Batch normalisation",
+            {"forward": "output y", "grad_affine": "gradients of γ and β", "grad_input": "gradient of x"},
+            (Control("images N", ("N",), (1, 2), 2), Control("channels C", ("C",), (1, 2), 1)),
+            {"H": 2, "W": 3, "epsilon": 0.5},
+            {
+                "x": _doubles(17, (2, 2, 2, 3), 0, 6),
+                "gamma": np.array([2.0, -1.0]),
+                "beta": np.array([1.0, 0.0]),
+                "g": _doubles(18, (2, 2, 2, 3), -2, 2),
+            },
+            {
+                "grad_affine": {"mu": "forward", "rho": "forward"},
+                "grad_input": {"mu": "forward", "rho": "forward", "gammabar": "grad_affine", "betabar": "grad_affine"},
+            },
+            ({"N": 2, "C": 1},),
+        ),
+        Scene(
+            "lrn",
+            "Local response normalisation",
+            {"forward": "output y", "grad_input": "gradient of x"},
+            (Control("neighbourhood Z", ("Z",), (1, 3, 4), 3), Control("power β", ("beta",), (0.75, 1), 1)),
+            {"N": 1, "C": 5, "H": 1, "W": 3, "alpha": 1, "k": 1},
+            {"x": _doubles(19, (1, 5, 1, 3), -2, 3), "g": _doubles(20, (1, 5, 1, 3), -2, 2)},
+            {},
+            ({"Z": 3, "beta": 1},),
         ),
     )
 }

@@ -5,6 +5,7 @@ Everything shown here comes from the registry and the files that it points to, s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from minisegnet_kernels import registry
+
+from .lines import broken
 
 _ROOT = Path(registry.__file__).parent.parent
 _GREEK = ("Lambda", "alpha", "beta", "gamma", "epsilon", "theta", "lambda", "mu", "nu", "rho", "tau", "eta", "ell")
@@ -106,9 +109,9 @@ class EquationPage:
             Whether to fold every program except the literal loops, as in a notebook, so that readers open the ones they want.
         """
         e = self.equation
-        parts = [f"### `{e.id}`", f"$$\n{e.tex}\n$$"]
+        parts = [f"### `{e.id}`", f"$$\n{broken(e.tex)}\n$$"]
         parts.append(
-            "\n".join(["| symbol | meaning |", "|---|---|", *(f"| ${_tex(s)}$ | {_cell(text)} |" for s, text in e.symbols.items())])
+            "\n".join(["| symbol | meaning |", "|---|---|", *(f"| ${_tex(s)}$ | {_meaning(text)} |" for s, text in e.symbols.items())])
         )
         parts += self._relations()
         for view, source in self._sources():
@@ -252,5 +255,9 @@ def _tex(symbol: str) -> str:
     return f"{name}_{index}" if index else name
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+def _meaning(text: str) -> str:
+    """What a symbol means, as the cell of a table: the symbols in it are shown as mathematics, and names of options stay as they are."""
+    name = rf"(?:{'|'.join(_GREEK)}|[a-zA-Z])"
+    symbol = rf"\b{name}_(?:\{{[^}}]*\}}|[a-z])(?!\w)|\b(?:{'|'.join(_GREEK)}|[gmv]hat)\b"
+    shown = re.sub(rf"(option \w+)|({symbol})", lambda m: m[1] or f"${_tex(m[2])}$", text)
+    return shown.replace("|", r"\|")

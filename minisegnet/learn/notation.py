@@ -54,7 +54,9 @@ class Reader:
     """Recursive descent, one method for each level of the notation: statements, conditions, sums, products, factors."""
 
     def __init__(self, tex: str, compounds: set[str]):
-        tex = re.sub(r"\\text\{ if ([^}]+)\}", r"\\text{ if }\\text{\1}", tex.replace("&=", "=").replace(r"&\leftarrow", r"\leftarrow"))
+        tex = re.sub(r"\\\\\s*&\\quad", " ", tex)  # a continued line
+        tex = re.sub(r"&(=|\\leftarrow)", r"\1", tex)
+        tex = re.sub(r"\\text\{ if ([^}]+)\}", r"\\text{ if }\\text{\1}", tex)
         self.tokens = [t for t in _TOKEN.findall(tex) if t not in _LAYOUT]
         self.place = self.bars = 0
         self.compounds = compounds

@@ -101,7 +101,9 @@ def _spellings(equation: registry.Equation, name: str) -> set[str]:
 def factors(equation: registry.Equation) -> set[str]:
     """The arrays that meet in one term of the sum, or in one candidate of the maximum: what a step through the formula multiplies or compares."""
     read = formula(equation.id)
-    inner = [node for s in read.statements for outer in walk(s.value) if outer.kind in ("sum", "extreme", "set") for node in walk(outer)]
+    inner = [
+        node for s in read.statements for outer in walk(s.value) if outer.kind in ("sum", "range", "extreme", "set") for node in walk(outer)
+    ]
     products = [_arrays(node, equation) for node in inner if node.kind == "*"]
     return max(products, key=len, default=set()) or {name for node in inner for name in _arrays(node, equation)}
 

@@ -80,7 +80,7 @@ __global__ void batch_norm_forward__statistics(Array<const T, 4> x, int width, i
     Walk at(x, width, length);
     Moments<T> some = {0, 0, 0};
 #pragma unroll 4
-    for (int k = 0; k < at.count; ++k, at.next()) some = merged(some, Moments<T>{1, read(x, at), 0});
+    for (int k = 0; k < at.count; ++k, at.next()) some = merged(some, Moments<T>{1, read(x, at), 0});  //: x
     some = block_merged<THREADS>(some, width);
     if (at.leads) means(at.c, blockIdx.y) = some.mean, spreads(at.c, blockIdx.y) = some.spread;
 }
@@ -120,7 +120,7 @@ __device__ void add_up(const Array<const T, 4>& g, const Array<const T, 4>& x, c
     for (int k = 0; k < at.count; ++k, at.next()) {
         const T seed = read(g, at), value = read(x, at);
         const bool open = !RELU || line(value) > 0;
-        if (open) some = merged(some, Sums<T>{seed * (value - line.centre), seed});
+        if (open) some = merged(some, Sums<T>{seed * (value - line.centre), seed});  //: g, x, mu, rho
     }
     some = block_merged<THREADS>(some, width);
     if (at.leads) products(at.c, blockIdx.y) = some.products, ones(at.c, blockIdx.y) = some.ones;

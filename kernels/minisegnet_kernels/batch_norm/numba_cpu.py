@@ -74,7 +74,7 @@ def _sums(g, x, gamma, beta, mu, rho, floor, gammabar, betabar):
                 for i in range(slab.size):
                     d = slab[i] - centre
                     passed[i] = zero if scale * d + shift <= floor else seed[i]
-                    product[i] = passed[i] * d
+                    product[i] = passed[i] * d  #: g, x, mu, rho
                 products += total(product[: slab.size])
                 ones += total(passed[: slab.size])
         gammabar[c] = products * rho[c]

@@ -185,7 +185,7 @@ def _add_up(g, x, mu, scale, beta, floor, length, slab_products, slab_ones):
     for _ in range(count):
         seed, d = g[n, c, p], x[n, c, p] - mu[c]
         if _is_open(scale[c] * d + beta[c], floor):
-            product += seed * d
+            product += seed * d  #: g, x, mu, rho
             one += seed
         n, p = _next(n, p, dn, dp, P)
     products[t], ones[t] = product, one

@@ -23,10 +23,10 @@ def _passed(g, x, gamma, beta, mu, rho):
 
 
 def forward(x, gamma, beta, *, eps):
-    mu = x.mean(axis=_SUM)
+    mu = x.mean(axis=_SUM)  #: M, x
     # Not E[x²] − E[x]²: at a large mean that difference has no digits left.
     rho = 1 / np.sqrt(np.square(x - _channel(mu)).mean(axis=_SUM) + eps)
-    return _normalised(x, gamma, beta, mu, rho), mu, rho
+    return _normalised(x, gamma, beta, mu, rho), mu, rho  #: y
 
 
 def forward_relu(x, gamma, beta, *, eps):
@@ -35,7 +35,7 @@ def forward_relu(x, gamma, beta, *, eps):
 
 
 def grad_affine(g, x, mu, rho):
-    return (g * (x - _channel(mu))).sum(axis=_SUM) * rho, g.sum(axis=_SUM)
+    return (g * (x - _channel(mu))).sum(axis=_SUM) * rho, g.sum(axis=_SUM)  #: gammabar, betabar, g, x, mu, rho
 
 
 def grad_affine_relu(g, x, gamma, beta, mu, rho):
@@ -45,7 +45,7 @@ def grad_affine_relu(g, x, gamma, beta, mu, rho):
 def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
     M = x.size // x.shape[1]
     centred = g - _channel(betabar) / M - _channel(rho * gammabar) * (x - _channel(mu)) / M
-    return _channel(gamma * rho) * centred
+    return _channel(gamma * rho) * centred  #: xbar
 
 
 def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):

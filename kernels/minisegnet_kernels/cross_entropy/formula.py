@@ -103,7 +103,7 @@ def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
             for c in range(C):
                 xbar[n, c, i, j] = np.exp(x[n, c, i, j] - m) / s * sum(w[k] * q[k] for k in range(C)) - w[c] * q[c]
             Z += w[t[n, i, j]]
-    return _scaled(xbar, g[:, None] if reduction == "none" else g, Z, reduction)
+    return _scaled(xbar, g[:, None] if reduction == "none" else g, Z, reduction)  #: r, none
 
 
 @equation(
@@ -140,8 +140,8 @@ def forward_and_grad(x, t, w, *, ignore_index, label_smoothing, reduction):
 def _reduced(ell, Z, reduction):
     """L from ℓ. Where no pixel counts, Z is 0, and so is the mean."""
     if reduction == "none":
-        return ell
-    return np.asarray(_scaled(ell.sum(), 1, Z, reduction))
+        return ell  #: none
+    return np.asarray(_scaled(ell.sum(), 1, Z, reduction))  #: L
 
 
 def _scaled(value, g, Z, reduction):

@@ -30,7 +30,7 @@ __device__ Pixel<T> pixel(
     const int C = x.shape[1];
     const long long target = t(p.n, p.i, p.j);  // as wide as `ignored`, which may not fit in K
     Pixel<T> a = {};
-    a.counts = target != ignored;
+    a.counts = target != ignored;  //: ignore_index
     if (!a.counts) return a;
 
     T m = x(p.n, 0, p.i, p.j), s = 1, spread = 0, all = w(0);  // Σ w_c (x_c − m) and Σ w_c so far
@@ -50,7 +50,7 @@ __device__ Pixel<T> pixel(
     const bool is_class = target >= 0 && target < C;
     a.t = is_class ? int(target) : 0;
     a.weight = is_class ? w(a.t) : T(nan(""));  // on a GPU targets are not checked first: NaN shows a bad one in the loss
-    a.own = (1 - alpha) * a.weight, a.even = alpha / C, a.wq = a.own + a.even * all;
+    a.own = (1 - alpha) * a.weight, a.even = alpha / C, a.wq = a.own + a.even * all;  //: q
     a.m = m, a.s = s;
     a.loss = a.wq * log(s);
     if (alpha != 1) a.loss -= a.own * (x(p.n, a.t, p.i, p.j) - m);  // 0 · log 0 = 0
@@ -63,7 +63,7 @@ template <typename T>
 __device__ void gradient(const Pixel<T>& a, T g, const Array<const T, 4>& x, const Array<const T, 1>& w, Place p, const Array<T, 4>& xbar) {
     for (int c = 0; c < x.shape[1]; ++c) {
         T wq = a.even * w(c) + (c == a.t ? a.own : T(0));
-        xbar(p.n, c, p.i, p.j) = a.counts ? g * (exp(x(p.n, c, p.i, p.j) - a.m) / a.s * a.wq - wq) : T(0);
+        xbar(p.n, c, p.i, p.j) = a.counts ? g * (exp(x(p.n, c, p.i, p.j) - a.m) / a.s * a.wq - wq) : T(0);  //: r
     }
 }
 
@@ -90,7 +90,7 @@ __global__ void cross_entropy_forward(
     if (number < count(t)) {
         Place p = place(t, number);
         a = pixel(x, t, w, p, ignored, alpha);
-        if (EACH) ell(p.n, p.i, p.j) = a.loss;
+        if (EACH) ell(p.n, p.i, p.j) = a.loss;  //: none
     }
     if (!EACH) to_slab(a.loss, a.weight, slabs);
 }
@@ -130,7 +130,7 @@ __global__ void cross_entropy_grad_input(
     int number = thread_number();
     if (number >= count(t)) return;
     Place p = place(t, number);
-    gradient(pixel(x, t, w, p, ignored, alpha), g(p.n, p.i, p.j), x, w, p, xbar);
+    gradient(pixel(x, t, w, p, ignored, alpha), g(p.n, p.i, p.j), x, w, p, xbar);  //: none
 }
 
 // cross_entropy.forward_and_grad: both in one sweep; g is 1 or 1/Z. Reads x and t (4 C + 1), writes x̄ and ℓ (4 C + 4).
@@ -144,7 +144,7 @@ __global__ void cross_entropy_forward_and_grad(
         Place p = place(t, number);
         a = pixel(x, t, w, p, ignored, alpha);
         gradient(a, g(p.n, p.i, p.j), x, w, p, xbar);
-        if (EACH) ell(p.n, p.i, p.j) = a.loss;
+        if (EACH) ell(p.n, p.i, p.j) = a.loss;  //: none
     }
     if (!EACH) to_slab(a.loss, a.weight, slabs);
 }

@@ -47,13 +47,13 @@ def _block(x, t, w, seed, each, alpha, ignored, with_grad, ell, grad, n, start, 
         plane = x[n, c, start:stop]
         all_weights += w[c]
         for p in range(size):
-            top[p] = plane[p] if plane[p] > top[p] or c == 0 else top[p]
+            top[p] = plane[p] if plane[p] > top[p] or c == 0 else top[p]  #: m
     for c in range(C):
         plane, out = x[n, c, start:stop], grad[n, c, start:stop] if with_grad else factor
         for p in range(size):
             d = plane[p] - top[p]
             e = x.dtype.type(_exp(d))
-            total[p] += e
+            total[p] += e  #: s
             spread[p] += w[c] * d
             out[p] = e
 
@@ -63,9 +63,9 @@ def _block(x, t, w, seed, each, alpha, ignored, with_grad, ell, grad, n, start, 
         factor[p] = zero
         hit[p] = zero
         if label[p] != ignored:
-            own = (1 - alpha) * w[label[p]]
+            own = (1 - alpha) * w[label[p]]  #: q
             weight = own + even * all_weights
-            loss = weight * np.log(total[p]) - own * (x[n, label[p], start + p] - top[p])
+            loss = weight * np.log(total[p]) - own * (x[n, label[p], start + p] - top[p])  #: w
             if alpha != 0:
                 loss -= even * spread[p]
             share = seed[n * each, (start + p) * each]
@@ -118,12 +118,12 @@ def _run(x, t, w, g, with_grad, ignore_index, label_smoothing, reduction):
         _weigh(labels, w, ignore_index, sums)
         Z = sums.sum()
         scale = 1 / Z if Z else 0.0
-    each = int(np.ndim(g) > 0)
+    each = int(np.ndim(g) > 0)  #: none
     seed = _pixel_rows(g) if each else np.full((1, 1), g * scale, x.dtype)
     xbar = np.empty_like(x) if with_grad else np.empty_like(x, shape=(1, 1, 1, 1))
     ell, sums = np.empty_like(x, shape=(N, M)), np.empty(N * -(-M // _BLOCK))
     _pixels(scores, labels, w, seed, each, x.dtype.type(label_smoothing), ignore_index, with_grad, ell, sums, _pixel_rows(xbar))
-    return ell.reshape(t.shape) if reduction == "none" else np.asarray(sums.sum() * scale, x.dtype), xbar
+    return ell.reshape(t.shape) if reduction == "none" else np.asarray(sums.sum() * scale, x.dtype), xbar  #: L, none
 
 
 def forward(x, t, w, *, ignore_index, label_smoothing, reduction):

@@ -30,17 +30,17 @@ def _run(g, x, t, w, with_grad, ignore_index, label_smoothing, reduction):
     """Loss, and on request its gradient times g, which is one number or one for each pixel."""
     ell, slabs = poisoned(x, t.shape), poisoned(x, (2, _blocks(t)), "float64")
     xbar = poisoned(x, x.shape if with_grad else (1, 1, 1, 1))
-    g = g.reshape(-1)
-    if with_grad and reduction == "mean":
+    g = g.reshape(-1)  #: none
+    if with_grad and reduction == "mean":  #: sum
         scale = poisoned(x, (1,))
         _each_pixel(_weigh, t, t, w, ignore_index, slabs)
         launch(_scale, 1, THREADS, slabs, g, scale)
         g = scale
     _each_pixel(_pixels, t, g, x, t, w, ignore_index, x.dtype.type(label_smoothing), with_grad, ell, slabs, xbar)
     if reduction == "none":
-        return ell, xbar
+        return ell, xbar  #: none
     L = poisoned(x, (1,))
-    launch(_sum, 1, THREADS, slabs, reduction == "mean", L)
+    launch(_sum, 1, THREADS, slabs, reduction == "mean", L)  #: sum
     return L.reshape(()), xbar
 
 
@@ -119,7 +119,7 @@ def _pixels(g, x, t, w, ignored, alpha, with_grad, ell, slabs, xbar):
         if target != ignored:
             m, s, spread, weights = _softmax(x, w, n, i, j)
             weight = _weight(target, w)
-            own, even = (x.dtype.type(1) - alpha) * weight, alpha / x.dtype.type(C)  # w_c q_c = even w_c, plus own for the true class
+            own, even = (x.dtype.type(1) - alpha) * weight, alpha / x.dtype.type(C)  # w_c q_c = even w_c, plus own for the true class  #: q
             wq = own + even * weights
             loss = wq * math.log(s)
             if alpha != 1 and 0 <= target < C:  # 0 · log 0 = 0
@@ -127,7 +127,7 @@ def _pixels(g, x, t, w, ignored, alpha, with_grad, ell, slabs, xbar):
             if alpha != 0:
                 loss -= even * spread
             if with_grad:
-                seed = g[number] if g.size > 1 else g[0]
+                seed = g[number] if g.size > 1 else g[0]  #: r
                 for c in range(C):
                     taken = even * w[c] + (own if c == target else x.dtype.type(0))
                     xbar[n, c, i, j] = seed * (math.exp(x[n, c, i, j] - m) / s * wq - taken)

@@ -5,8 +5,8 @@ import numpy as np
 
 def _logarithms(x):
     """log p of every class: the largest score is taken out first, so that no exponential overflows."""
-    d = x - x.max(axis=1, keepdims=True)
-    return d - np.log(np.exp(d).sum(axis=1, keepdims=True))
+    d = x - x.max(axis=1, keepdims=True)  #: m
+    return d - np.log(np.exp(d).sum(axis=1, keepdims=True))  #: s
 
 
 def _counts(t, ignore_index):
@@ -31,8 +31,8 @@ def _scale(t, w, ignore_index, reduction):
 
 
 def _loss(logp, wq, scale, reduction):
-    ell = -(wq * np.where(wq != 0, logp, np.zeros_like(logp))).sum(axis=1)  # 0 · log 0 = 0
-    return ell if reduction == "none" else (ell.sum() * scale)[...]
+    ell = -(wq * np.where(wq != 0, logp, np.zeros_like(logp))).sum(axis=1)  # 0 · log 0 = 0  #: w, x
+    return ell if reduction == "none" else (ell.sum() * scale)[...]  #: L, none, sum
 
 
 def _gradient(g, logp, wq, t, ignore_index):
@@ -47,7 +47,7 @@ def forward(x, t, w, *, ignore_index, label_smoothing, reduction):
 
 def grad_input(g, x, t, w, *, ignore_index, label_smoothing, reduction):
     wq = _weights(x, t, w, ignore_index, label_smoothing)
-    g = g[:, None] if reduction == "none" else g * _scale(t, w, ignore_index, reduction)
+    g = g[:, None] if reduction == "none" else g * _scale(t, w, ignore_index, reduction)  #: r, none, sum
     return _gradient(g, _logarithms(x), wq, t, ignore_index)
 
 

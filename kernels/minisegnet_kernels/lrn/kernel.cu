@@ -9,7 +9,7 @@ template <typename T>
 __device__ T scale(const Array<const T, 4>& x, int n, int c, int i, int j, int Z, T alpha_Z, T k) {
     T sum = 0;
     for (int m = max(0, c - Z / 2); m <= min(x.shape[1] - 1, c + (Z - 1) / 2); ++m) sum += x(n, m, i, j) * x(n, m, i, j);
-    return k + alpha_Z * sum;
+    return k + alpha_Z * sum;  //: s, alpha
 }
 
 // lrn.forward: y_{n,c,i,j} = x_{n,c,i,j} s_{n,c,i,j}^{−β}. Thread map: one thread = one y[n,c,i,j].
@@ -35,7 +35,7 @@ __global__ void lrn_grad_input(Array<const T, 4> g, Array<const T, 4> x, Array<T
         const T s = scale(x, n, m, i, j, Z, alpha_Z, k);
         const T term = g(n, m, i, j) * pow(s, -beta);
         if (m == c) damped = term;
-        sum += term * x(n, m, i, j) / s;
+        sum += term * x(n, m, i, j) / s;  //: g
     }
     xbar(n, c, i, j) = damped - 2 * beta * alpha_Z * x(n, c, i, j) * sum;
 }

@@ -84,7 +84,7 @@ def _grad_input(g, x, xbar, size, factor, twice, beta, k):
             for q in range(stop - start):
                 damped = g[n, c, start + q] * power[q]
                 xbar[n, c, start + q] = damped
-                share[c, q] = damped * x[n, c, start + q] / s[q]
+                share[c, q] = damped * x[n, c, start + q] / s[q]  #: g
         for c in range(C):
             s[:] = 0
             for m in range(max(0, c - (size - 1) // 2), min(C, c + size // 2 + 1)):

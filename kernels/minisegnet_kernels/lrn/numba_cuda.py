@@ -42,7 +42,7 @@ def _grad_input(g, x, xbar, size, factor, twice, beta, k):
         term = g[n, m, i, j] * s**-beta
         if m == c:
             damped = term
-        total += term * x[n, m, i, j] / s
+        total += term * x[n, m, i, j] / s  #: g
     xbar[n, c, i, j] = damped - twice * x[n, c, i, j] * total
 
 
@@ -52,4 +52,4 @@ def _scale(x, n, c, i, j, size, factor, k):
     total = x.dtype.type(0)
     for m in range(max(0, c - size // 2), min(x.shape[1], c + (size - 1) // 2 + 1)):
         total += x[n, m, i, j] * x[n, m, i, j]
-    return k + factor * total
+    return k + factor * total  #: s, alpha

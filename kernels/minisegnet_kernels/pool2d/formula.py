@@ -365,7 +365,7 @@ def unpool(x, m, *, output_size):
     y = np.zeros((N, C, H, W), x.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j in np.ndindex(P, Q):
-            if m[n, c, i, j] == k * W + l:
+            if m[n, c, i, j] == k * W + l:  #: e
                 y[n, c, k, l] = x[n, c, i, j]
     return y
 
@@ -385,7 +385,7 @@ def grad_unpool(g, m):
     xbar = np.zeros((N, C, P, Q), g.dtype)
     for n, c, k, l in np.ndindex(N, C, H, W):
         for i, j in reversed(list(np.ndindex(P, Q))):
-            if m[n, c, i, j] == k * W + l:
+            if m[n, c, i, j] == k * W + l:  #: e
                 xbar[n, c, i, j] = g[n, c, k, l]
                 break
     return xbar

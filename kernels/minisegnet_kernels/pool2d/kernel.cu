@@ -198,7 +198,7 @@ __global__ void pool2d_average(Array<const T, 4> x, Array<T, 4> y, int U, int V,
             if (k >= 0 && k < x.shape[2] && l >= 0 && l < x.shape[3]) sum += x(n, c, k, l);
         }
     }
-    y(n, c, i, j) = sum / cells(i, j, U, V, at, edges);
+    y(n, c, i, j) = sum / cells(i, j, U, V, at, edges);  //: a, count_include_pad, q_h, q_w
 }
 
 // pool2d.grad_average: x̄_nckl = Σ_ij g_ncij / a_ij over the windows that hold k, l. Reads g (4), writes x̄ (16).
@@ -210,7 +210,7 @@ __global__ void pool2d_grad_average(Array<const T, 4> g, Array<T, 4> xbar, int U
     const Windows rows = windows_over(k, U, at.sh, at.ph, 1, g.shape[2]), columns = windows_over(l, V, at.sw, at.pw, 1, g.shape[3]);
     T sum = 0;
     for (int i = rows.first; i <= rows.last; ++i)
-        for (int j = columns.first; j <= columns.last; ++j) sum += g(n, c, i, j) / cells(i, j, U, V, at, edges);
+        for (int j = columns.first; j <= columns.last; ++j) sum += g(n, c, i, j) / cells(i, j, U, V, at, edges);  //: a, count_include_pad, q_h, q_w
     xbar(n, c, k, l) = sum;
 }
 
@@ -288,7 +288,7 @@ __global__ void pool2d_unpool(Array<const T, 4> x, Array<const int, 4> last, Arr
     int number = thread_number();
     if (number >= count(y)) return;
     auto [n, c, k, l] = place(y, number);
-    int from = last(n, c, k, l), Q = x.shape[3];
+    int from = last(n, c, k, l), Q = x.shape[3];  //: e
     y(n, c, k, l) = from < 0 ? T(0) : x(n, c, from / Q, from % Q);
 }
 
@@ -300,6 +300,6 @@ __global__ void pool2d_grad_unpool(Array<const T, 4> g, Array<const long long, 4
     auto [n, c, i, j] = place(xbar, number);
     const int W = g.shape[3];
     long long cell = m(n, c, i, j);
-    bool stays = cell >= 0 && cell < g.shape[2] * W && last(n, c, int(cell) / W, int(cell) % W) == i * xbar.shape[3] + j;
+    bool stays = cell >= 0 && cell < g.shape[2] * W && last(n, c, int(cell) / W, int(cell) % W) == i * xbar.shape[3] + j;  //: e
     xbar(n, c, i, j) = stays ? g(n, c, int(cell) / W, int(cell) % W) : T(0);
 }

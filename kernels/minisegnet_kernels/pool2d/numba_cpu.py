@@ -341,7 +341,7 @@ def unpool(x, m, *, output_size):
 def _unpool(x, m, y):
     for t in prange(x.shape[0]):
         for place in range(x.shape[1]):
-            y[t, m[t, place]] = x[t, place]  # in row-major order, so the last one stays
+            y[t, m[t, place]] = x[t, place]  # in row-major order, so the last one stays  #: e
 
 
 def grad_unpool(g, m):
@@ -358,5 +358,5 @@ def _grad_unpool(g, m, xbar):
         for back in range(places):  # from the last to the first: the first one met here is the one that stayed
             place = places - 1 - back
             cell = m[t, place]
-            xbar[t, place] = 0 if taken[cell] else g[t, cell]
+            xbar[t, place] = 0 if taken[cell] else g[t, cell]  #: e
             taken[cell] = 1

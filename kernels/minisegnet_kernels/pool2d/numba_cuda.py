@@ -366,7 +366,7 @@ def _unpool(x, last, y):
     number = cuda.grid(1)
     if number < y.size:
         n, c, k, l = place(number, y.shape[1], y.shape[2], y.shape[3])
-        origin = last[n, c, k, l]
+        origin = last[n, c, k, l]  #: e
         Q = x.shape[3]
         y[n, c, k, l] = x[n, c, origin // Q, origin % Q] if origin >= 0 else x.dtype.type(0)
 
@@ -385,5 +385,5 @@ def _grad_unpool(g, m, last, xbar):
         W = g.shape[3]
         cell = m[n, c, i, j]
         xbar[n, c, i, j] = 0
-        if 0 <= cell < g.shape[2] * W and last[n, c, cell // W, cell % W] == i * xbar.shape[3] + j:
+        if 0 <= cell < g.shape[2] * W and last[n, c, cell // W, cell % W] == i * xbar.shape[3] + j:  #: e
             xbar[n, c, i, j] = g[n, c, cell // W, cell % W]

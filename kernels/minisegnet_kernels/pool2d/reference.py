@@ -70,7 +70,7 @@ def average(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     padded = np.pad(x, ((0, 0), (0, 0), *room))
     y = np.zeros_like(x, shape=shape)
     for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
-        y += padded[cells]
+        y += padded[cells]  #: k, l, x
     return y / _count(x, x.shape[2:], windows, kernel_size, stride, padding, count_include_pad)
 
 
@@ -80,7 +80,7 @@ def grad_average(g, *, input_size, kernel_size, stride, padding, count_include_p
     share = g / _count(g, input_size, windows, kernel_size, stride, padding, count_include_pad)
     xbar = _padded_zeros(g, input_size, room)
     for *_, cells in _offsets(kernel_size, windows, stride, (1, 1)):
-        xbar[cells] += share
+        xbar[cells] += share  #: g
     return _inside(xbar, input_size, room)
 
 
@@ -118,13 +118,13 @@ def _region(i, j, input_size, output_size):
 
 def unpool(x, m, *, output_size):
     last, planes, _ = _last(m, output_size[0] * output_size[1])
-    y = np.where(last >= 0, _lines(x)[planes, last], 0)
+    y = np.where(last >= 0, _lines(x)[planes, last], 0)  #: e, x
     return y.reshape(*x.shape[:2], *output_size)
 
 
 def grad_unpool(g, m):
     last, planes, order = _last(m, g.shape[2] * g.shape[3])
-    xbar = np.where(last[planes, _lines(m)] == order, _lines(g)[planes, _lines(m)], 0)
+    xbar = np.where(last[planes, _lines(m)] == order, _lines(g)[planes, _lines(m)], 0)  #: e, g
     return xbar.reshape(m.shape)
 
 

@@ -34,7 +34,7 @@ __global__ void resize_bilinear(Array<const T, 4> x, Array<T, 4> y, Axis rows, A
     const int number = thread_number();
     if (number >= count(y)) return;
     const auto [n, c, i, j] = place(y, number);
-    const int h = coordinate(rows, i), w = coordinate(columns, j), k0 = h / rows.unit, l0 = w / columns.unit;
+    const int h = coordinate(rows, i), w = coordinate(columns, j), k0 = h / rows.unit, l0 = w / columns.unit;  //: align_corners
     T sum = 0;
     for (int k = k0; k <= k0 + 1; ++k)
         for (int l = l0; l <= l0 + 1; ++l) {
@@ -55,7 +55,7 @@ __global__ void resize_grad_bilinear(Array<const T, 4> g, Array<T, 4> xbar, Axis
     for (int i = first_reader(rows, k); i < g.shape[2] && coordinate(rows, i) < (k + 1) * rows.unit; ++i) {
         const T weight = tent<T>(rows, coordinate(rows, i), k);
         for (int j = first_reader(columns, l); j < g.shape[3] && coordinate(columns, j) < (l + 1) * columns.unit; ++j)
-            sum += weight * tent<T>(columns, coordinate(columns, j), l) * g(n, c, i, j);
+            sum += weight * tent<T>(columns, coordinate(columns, j), l) * g(n, c, i, j);  //: align_corners, w
     }
     xbar(n, c, k, l) = sum;
 }
@@ -67,7 +67,7 @@ __global__ void resize_nearest(Array<const T, 4> x, Array<T, 4> y) {
     const int number = thread_number();
     if (number >= count(y)) return;
     const auto [n, c, i, j] = place(y, number);
-    y(n, c, i, j) = x(n, c, i * x.shape[2] / y.shape[2], j * x.shape[3] / y.shape[3]);
+    y(n, c, i, j) = x(n, c, i * x.shape[2] / y.shape[2], j * x.shape[3] / y.shape[3]);  //: k, l
 }
 
 

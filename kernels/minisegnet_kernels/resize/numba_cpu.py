@@ -30,11 +30,11 @@ def _resample(x, rows, row_weights, columns, column_weights, y):
         for i in range(first, min(first + _BAND, P)):
             line[:] = 0
             for a in range(rows.shape[0]):
-                source, weight = x[plane, rows[a, i]], row_weights[a, i]
+                source, weight = x[plane, rows[a, i]], row_weights[a, i]  #: g
                 if weight != 0:
                     for l in range(W):
                         line[l] += weight * source[l]
-            out = y[plane, i]
+            out = y[plane, i]  #: xbar
             out[:] = 0
             for a in range(columns.shape[0]):
                 index, weights = columns[a], column_weights[a]
@@ -45,7 +45,7 @@ def _resample(x, rows, row_weights, columns, column_weights, y):
 @lru_cache(maxsize=256)
 def _tents(size, target, align_corners, dtype):
     """Input positions and weights for each output position."""
-    h = np.array([coordinate(i, size, target, align_corners) for i in range(target)])
+    h = np.array([coordinate(i, size, target, align_corners) for i in range(target)])  #: w
     low = h.astype(np.int64)
     part = h - low
     return np.stack([low, np.minimum(low + 1, size - 1)]), np.stack([1 - part, part]).astype(dtype)
@@ -54,14 +54,14 @@ def _tents(size, target, align_corners, dtype):
 @lru_cache(maxsize=256)
 def _tents_turned(size, target, align_corners, dtype):
     """Output positions and weights for each input position: those nearer than 1."""
-    h, k = np.array([coordinate(i, size, target, align_corners) for i in range(target)]), np.arange(size)
+    h, k = np.array([coordinate(i, size, target, align_corners) for i in range(target)]), np.arange(size)  #: w
     index, taken = _between(np.searchsorted(h, k - 1, "right"), np.searchsorted(h, k + 1, "left"))
     return index, np.where(taken, 1 - np.abs(h[index] - k), 0).astype(dtype)
 
 
 @lru_cache(maxsize=256)
 def _picks(size, target, dtype):
-    return (np.arange(target) * size // target)[None], np.ones((1, target), dtype)
+    return (np.arange(target) * size // target)[None], np.ones((1, target), dtype)  #: k, l
 
 
 @lru_cache(maxsize=256)

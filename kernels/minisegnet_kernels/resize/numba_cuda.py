@@ -50,7 +50,7 @@ def _grad_bilinear(g, xbar, rows, columns):
     while i < g.shape[2] and _coordinate(rows, i) < (k + 1) * rows[2]:
         weight, j = _tent(rows, _coordinate(rows, i), k, g), left
         while j < g.shape[3] and _coordinate(columns, j) < (l + 1) * columns[2]:
-            total += weight * _tent(columns, _coordinate(columns, j), l, g) * g[n, c, i, j]
+            total += weight * _tent(columns, _coordinate(columns, j), l, g) * g[n, c, i, j]  #: w
             j += 1
         i += 1
     xbar[n, c, k, l] = total
@@ -101,7 +101,7 @@ def _nearest(x, y):
     number = cuda.grid(1)
     if number < y.size:
         n, c, i, j = place(number, y.shape[1], y.shape[2], y.shape[3])
-        y[n, c, i, j] = x[n, c, i * x.shape[2] // y.shape[2], j * x.shape[3] // y.shape[3]]
+        y[n, c, i, j] = x[n, c, i * x.shape[2] // y.shape[2], j * x.shape[3] // y.shape[3]]  #: k, l
 
 
 def grad_nearest(g, *, input_size):

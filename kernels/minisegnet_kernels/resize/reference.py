@@ -11,7 +11,7 @@ from .formula import coordinate
 
 def _tents(size, target, align_corners, like):
     """Λ(h_i − k), (P, H)."""
-    h = np.asarray([coordinate(i, size, target, align_corners) for i in range(target)], like=like)
+    h = np.asarray([coordinate(i, size, target, align_corners) for i in range(target)], like=like)  #: w
     return np.maximum(0, 1 - np.abs(h[:, None] - np.arange(size, like=like))).astype(like.dtype)
 
 
@@ -23,19 +23,19 @@ def _picks(size, target, like):
 
 def bilinear(x, *, output_size, align_corners):
     a, b = (_tents(*axis, align_corners, x) for axis in zip(x.shape[2:], output_size, strict=True))
-    return np.einsum("ik,nckl,jl->ncij", a, x, b, optimize=True)
+    return np.einsum("ik,nckl,jl->ncij", a, x, b, optimize=True)  #: y, x
 
 
 def grad_bilinear(g, *, input_size, align_corners):
     a, b = (_tents(*axis, align_corners, g) for axis in zip(input_size, g.shape[2:], strict=True))
-    return np.einsum("ik,ncij,jl->nckl", a, g, b, optimize=True)
+    return np.einsum("ik,ncij,jl->nckl", a, g, b, optimize=True)  #: xbar, g
 
 
 def nearest(x, *, output_size):
     k, l = (np.arange(target, like=x) * size // target for size, target in zip(x.shape[2:], output_size, strict=True))
-    return x[:, :, k[:, None], l]
+    return x[:, :, k[:, None], l]  #: y
 
 
 def grad_nearest(g, *, input_size):
     a, b = (_picks(*axis, g) for axis in zip(input_size, g.shape[2:], strict=True))
-    return np.einsum("ik,ncij,jl->nckl", a, g, b, optimize=True)
+    return np.einsum("ik,ncij,jl->nckl", a, g, b, optimize=True)  #: xbar, g
