@@ -1,6 +1,8 @@
-"""Examples on the pages give what the pages show."""
+"""Examples on the pages give what the pages show, and every name of the library that a page uses exists."""
 
+import ast
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import minisegnet as ms
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
 
 
 @pytest.mark.parametrize(("page", "least"), [("article", 10), ("api", 30)])
@@ -17,3 +20,31 @@ def test_the_examples_of_a_page_give_what_it_shows(page, least):
     with ms.backend.use("numpy"):  # compiles nothing
         failed, tried = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
     assert tried >= least and not failed
+
+
+def names(text: str) -> set[str]:
+    """The names of the library in the Python blocks of a page, such as ``ms.data.nuclei``."""
+    found = set()
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        code = re.sub(
+            r"^(?:>>> |\.\.\. )",
+            "",
+            "\n".join(line for line in block.splitlines() if ">>>" not in block or line[:4] in (">>> ", "... ")),
+            flags=re.M,
+        )
+        chains = [ast.unparse(node) for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)]
+        found |= {chain for chain in chains if re.fullmatch(r"ms(?:\.\w+)+", chain)}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_name_on_a_page_exists(page):
+    for name in sorted(names(page.read_text(encoding="utf-8"))):
+        value = ms
+        for part in name.split(".")[1:]:
+            assert hasattr(value, part), f"{name} on {page.name}"
+            value = getattr(value, part)
+
+
+def test_a_name_that_does_not_exist_is_found():
+    assert names("```python\n>>> ms.nn.Conv3d(1)\nms.out\n```\n") == {"ms.nn.Conv3d", "ms.nn"}

@@ -1,6 +1,6 @@
 // Rung 7, feed the tensor cores: they multiply faster than rung 6 delivers numbers. Here x is read 16 bytes at a time along
-// the channels, straight into shared memory (cp.async), three steps ahead, to places without bank conflicts; and every number
-// that a warp reads from there serves 64 products instead of 32 (tf32_pipeline.cuh has the drawing).
+// the channels, straight into shared memory (cp.async), three steps ahead, to places without bank conflicts; and every cell
+// that a warp reads from there serves 64 products instead of 32, as a weight already does (tf32_pipeline.cuh has the drawing).
 //
 //     y[n, o, i, j] = b_o + Σ_{u,v,c} w[o, c, u, v] x[n, c, i s_h + u d_h − p_h, j s_w + v d_w − p_w]
 //
