@@ -12,8 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE / "explorer"))
+sys.path += [str(HERE), str(HERE / "explorer")]
 
+import costs  # noqa: E402
 from scenes import SCENES  # noqa: E402
 
 from minisegnet.learn.equations import EquationPage  # noqa: E402
@@ -28,7 +29,10 @@ def page(operation: str) -> str:
     equations = registry.equations(operation)
     contents = "\n".join(f"- [`{e.id}`](#{_anchor(e.id)}){_purpose(e)}" for e in equations)
     bodies = [_fenced(_linked(EquationPage(e).markdown(folded=True))).replace("### ", "## ", 1) for e in equations]
-    return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{_beside(operation)}{contents}\n\n" + "\n".join(bodies)
+    section = costs.table(operation)
+    return f"{HEADER}# {operation}\n\n{_prose(story)}\n\n{_beside(operation)}{contents}\n\n" + "\n".join(
+        [*bodies, *([section] if section else [])]
+    )
 
 
 def _beside(operation: str) -> str:

@@ -36,3 +36,12 @@ def test_the_source_of_a_view_is_what_lies_at_its_lines(equation):
         assert "\n".join(lines) in source.text
         declared = f"{equation.operation}_{equation.name}" if view == "cuda" else f"def {equation.name}("
         assert any(declared in line for line in lines)
+
+
+def test_the_costs_of_a_layer():
+    """A 3 × 3 convolution from 16 to 16 channels on 8 × 128²: 2 · 9 · 16 operations an output; x, y, w and b once."""
+    found = build.costs.of(registry.get("conv2d.forward"))
+    outputs = 8 * 16 * 128 * 128
+    assert (found.operations, found.bytes) == (2 * 9 * 16 * outputs, 4 * (2 * outputs + 16 * 16 * 9 + 16))
+    assert "| `conv2d.forward` | 604 M | 16.01 | 36.0 |" in build.page("conv2d")
+    assert "What it costs" not in build.page("optimiser")
