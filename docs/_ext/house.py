@@ -85,7 +85,7 @@ def _code(path: Path) -> str:
     if path.suffix == ".png":
         return ""
     try:
-        lexer = get_lexer_for_filename({".cu": "a.cpp", ".cuh": "a.cpp"}.get(path.suffix, path.name))
+        lexer = get_lexer_for_filename({".cu": "a.cpp", ".cuh": "a.cpp", ".json": "a.txt"}.get(path.suffix, path.name))
     except ClassNotFound:
         lexer = get_lexer_for_filename("a.txt")
     formatter = HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True, classprefix="h-")

@@ -40,6 +40,7 @@ def page(scene: Scene, above: str = "", below: str = "", folder: str = "") -> st
         "HEADING": "h2" if above else "h1",
         "ABOVE": above,
         "BELOW": below,
+        "NOTE": f'<p class="note">{scene.note}</p>' if scene.note else "",
         "PAGES": _links(scene.page, folder),
         "STYLE": (HERE / "explorer.css").read_text(encoding="utf-8"),
         "DATA": data,

@@ -52,6 +52,8 @@ class Scene:
         The axes of arguments whose shape depends on an option: ``{"g": ()}`` for a number.
     output : tuple of str
         The axes that the option `output_size` sets.
+    note : str
+        A sentence for the reader, if the page needs one.
     """
 
     operation: str
@@ -65,6 +67,7 @@ class Scene:
     name: str = ""
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     output: tuple[str, str] = ("P", "Q")
+    note: str = ""
 
     @property
     def page(self) -> str:
@@ -232,6 +235,28 @@ SCENES = {
             },
             {},
             ({"K": 3, "default": -1},),
+        ),
+        Scene(
+            "conv2d",
+            "Transposed convolution",
+            {"grad_input": "output x̄ of the input g", "forward": "gradient of the input", "grad_weight": "gradient of w"},
+            (
+                Control("stride s", STRIDE, (1, 2), 2),
+                Control("padding p", ("p_h", "p_w"), (0, 1), 1),
+                Control("dilation d", DILATION, (1, 2), 1),
+            ),
+            {"N": 1, "C": 1, "O": 1, "G": 1, "H": 5, "W": 5, "U": 3, "V": 3},
+            {
+                "g": _integers(21, (1, 1, 5, 5), 1, 4),
+                "w": _with(_integers(22, (1, 1, 3, 3), -2, 2), [[1, 2, 1], [2, 4, 2], [1, 2, 1]]),
+                "b": np.zeros(1, np.float32),
+                "x": _integers(23, (1, 1, 5, 5), -2, 2),
+            },
+            {},
+            ({"s_h": 2, "p_h": 1, "d_h": 1},),
+            name="conv_transpose2d",
+            note="A transposed convolution is the gradient of a convolution with respect to its input, read forwards: it takes g and makes x̄, which with"
+            " stride 2 is twice as large. Its own gradient with respect to g is then the convolution.",
         ),
         Scene(
             "pool2d",

@@ -49,8 +49,12 @@ class Page(HTMLParser):
             self.loads.add(target)
 
 
-def test_every_link_leads_to_a_page_and_a_place_on_it(site):
-    pages = {path: Page(path) for path in site.rglob("*.html")}
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Page(path) for path in site.rglob("*.html")}
+
+
+def test_every_link_leads_to_a_page_and_a_place_on_it(site, pages):
     assert len(pages) > 60
     broken = []
     for path, page in pages.items():
@@ -65,9 +69,9 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site):
     assert not broken, "\n".join(sorted(broken)[:20])
 
 
-def test_no_page_loads_anything_from_elsewhere(site):
-    for path in site.rglob("*.html"):
-        assert not {target for target in Page(path).loads if re.match(r"(https?:)?//", target)}, path
+def test_no_page_loads_anything_from_elsewhere(site, pages):
+    for path, page in pages.items():
+        assert not {target for target in page.loads if re.match(r"(https?:)?//", target)}, path
     for path in site.rglob("*.css"):
         assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", path.read_text(encoding="utf-8")), path
 
