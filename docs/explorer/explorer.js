@@ -22,7 +22,7 @@ function symbols(setting) {
   for (const control of DATA.controls) for (const symbol of control.sets) values[symbol] = setting[control.sets[0]];
   if ("s_h" in values)
     for (const [size, kernel, name, axis] of [["H", "U", "P", "h"], ["W", "V", "Q", "w"]])
-      values[name] = Math.floor((values[size] + 2 * values[`p_${axis}`] - values[`d_${axis}`] * (values[kernel] - 1) - 1) / values[`s_${axis}`]) + 1;
+      values[name] = Math.floor((values[size] + 2 * values[`p_${axis}`] - (values[`d_${axis}`] ?? 1) * (values[kernel] - 1) - 1) / values[`s_${axis}`]) + 1;
   return values;
 }
 // The first elements of each axis.
@@ -172,7 +172,7 @@ function show() {
 
   const mark = (text, k) => `\u0001${k}\u0002${text}\u0003`;
   const chosen = ["extreme", "set"].includes(outer.tree[0]); // has winners
-  by("sum").innerHTML = escape(`${shown_name(state.result)}[${state.cell}] = ${signed(value)} = ${formula.text(tree, at, outer.tree, steps, mark)}`)
+  by("sum").innerHTML = escape(`${shown_name(state.result)}${state.cell.length ? `[${state.cell}]` : ""} = ${signed(value)} = ${formula.text(tree, at, outer.tree, steps, mark)}`)
     .replace(/\u0001(\d+)\u0002/g, (_, k) => `<span data-step="${k}" class="${Number(k) === state.step ? "now" : ""} ${chosen ? (steps[k].holds ? "won" : "lost") : ""}">`).replaceAll("\u0003", "</span>");
   by("where").textContent = now ? relations(now.at) : "";
 
@@ -209,7 +209,7 @@ function reveal() {
 // The letters of a step, and the abbreviations that they give: k = 2·1 + 1·1 − 1 = 2.
 function relations(at) {
   const {formula, equation} = scene;
-  const letters = Object.entries(at).filter(([, v]) => v !== undefined).map(([letter, v]) => `${letter} = ${v}`);
+  const letters = Object.entries(at).filter(([, v]) => v !== undefined).map(([letter, v]) => `${letter} = ${signed(v)}`);
   const made = equation.statements.filter(([name, own, tree]) => !own.length && names(tree).some(n => at[n] !== undefined) && !formula.loop(tree, {...at}, true))
     .map(([name, , tree]) => `${name} = ${formula.text(tree, {...at})} = ${signed(formula.compile(tree)({...at}))}`);
   return [letters.join(", "), ...made].join("   ·   ");

@@ -243,7 +243,9 @@ class Formula {
   // A tree with numbers in the place of its names. `steps` belong to the node `outer`; step k becomes mark(text, k).
   text(tree, at, outer = null, steps = [], mark = t => t) {
     const [kind, ...parts] = tree;
-    const say = (t, strength = 0) => { const s = this.text(t, at, outer, steps, mark); return (STRENGTH[t[0]] ?? 9) < strength ? `(${s})` : s; };
+    const say = (t, strength = 0) => { const s = this.text(t, at, outer, steps, mark); return (STRENGTH[seen(t)[0]] ?? 9) < strength ? `(${s})` : s; };
+    // The tree that is written for a node: the definition of a name whose sum is being stepped through.
+    const seen = t => ((t[0] === "name" ? at[t[1]] === undefined : t[0] === "at" && !(t[1] in this.arrays)) && t[1] in this.statements && within(t) ? seen(this.statements[t[1]].tree) : t);
     const within = t => outer && (this.loop(t, at, false) ?? this.loop(t, at, true))?.tree === outer;
     if (tree === outer) {
       const shown = steps.map((s, k) => mark(s.text, k));
@@ -266,7 +268,11 @@ class Formula {
       case "-": return parts.length === 1 ? `−${say(parts[0], 2)}` : `${say(parts[0])} − ${say(parts[1], 2)}`;
       case "*": return `${say(parts[0], 2)}·${say(parts[1], 2)}`;
       case "/": return `${say(parts[0], 2)}/${say(parts[1], 3)}`;
-      case "^": return `${say(parts[0], 4)}${parts[1][1] === 2 ? "²" : `^${say(parts[1])}`}`;
+      case "^": return `${say(parts[0], 4)}${parts[1][1] === 2 ? "²" : `^${say(parts[1], 2)}`}`;
+      case "call": {
+        const [open, close] = CALLS[parts[0]] ?? [];
+        return open ? `${open}${say(parts[1])}${close}` : number(this.compile(tree)(at));
+      }
       case "chain": return parts[1].map((t, k) => (k ? ` ${SIGNS[parts[0][k - 1]] ?? parts[0][k - 1]} ${say(t)}` : say(t))).join("");
       case "iverson": return `[${parts[0].map(c => say(c)).join(", ")}]`;
       case "choice": return parts[1].length === 1 ? `${parts[0].slice(1)} ${say(parts[1][0])}` : `${parts[0].slice(1)}(${parts[1].map(v => say(v)).join(", ")})`;
@@ -281,6 +287,8 @@ const LOOPS = new Set(["sum", "range", "extreme", "set"]);
 const STRENGTH = {"+": 1, "-": 1, mod: 2, "*": 2, "/": 2, sum: 1, range: 1, "^": 3};
 const RELATIONS = {"=": (a, b) => a === b, "<": (a, b) => a < b, ">": (a, b) => a > b, "\\le": (a, b) => a <= b, "\\ge": (a, b) => a >= b,
                    "\\ne": (a, b) => a !== b, "\\in": (a, b) => b.includes(a)};
+const CALLS = {"\\lfloor": ["⌊", "⌋"], "\\lceil": ["⌈", "⌉"], "\\exp": ["exp(", ")"], "\\log": ["log(", ")"], "\\sqrt": ["√(", ")"]};
+const GREEK = {alpha: "α", beta: "β", gamma: "γ", epsilon: "ε", mu: "μ", nu: "ν", rho: "ρ", ell: "ℓ", theta: "θ"};
 const SIGNS = {"\\le": "≤", "\\ge": "≥", "\\ne": "≠", "\\in": "∈"};
 
 function fail(message) { throw new Error(message); }
@@ -298,4 +306,4 @@ function contains(tree, kind) { return tree[0] === kind || children(tree).some(c
 function number(value) { return typeof value === "number" ? (value < 0 ? `(−${format(-value)})` : format(value)) : String(value); }
 function format(value) { return Number.isInteger(value) ? String(value) : value === Infinity ? "∞" : value.toPrecision(4); }
 function signed(value) { return value < 0 ? `−${format(-value)}` : format(value); }
-function shown_name(name) { return name.endsWith("bar") ? `${name.slice(0, -3)}\u0304` : name; }
+function shown_name(name) { return name.endsWith("bar") ? `${shown_name(name.slice(0, -3))}\u0304` : GREEK[name] ?? name; }
