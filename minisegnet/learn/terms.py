@@ -18,6 +18,7 @@ from minisegnet_kernels import registry
 
 from .formulas import formula
 from .notation import Expression, walk
+from .symbols import axes
 
 _TAG = re.compile(r"(?:#|//): ([\w, ]+)$")
 _FUNCTION = re.compile(r"^def (\w+)", re.M)
@@ -105,7 +106,13 @@ def factors(equation: registry.Equation) -> set[str]:
         node for s in read.statements for outer in walk(s.value) if outer.kind in ("sum", "range", "extreme", "set") for node in walk(outer)
     ]
     products = [_arrays(node, equation) for node in inner if node.kind == "*"]
-    return max(products, key=len, default=set()) or {name for node in inner for name in _arrays(node, equation)}
+    found = max(products, key=len, default=set()) or {name for node in inner for name in _arrays(node, equation)}
+    if found:
+        return found
+    # Without a sum the whole formula is one step: its arrays, without those that have a number for each channel only.
+    whole = {name for s in read.statements for name in _arrays(s.value, equation)}
+    most = max((len(axes(equation.symbols[name])) for name in whole), default=0)
+    return {name for name in whole if len(axes(equation.symbols[name])) == most}
 
 
 def _arrays(node: Expression, equation: registry.Equation) -> set[str]:

@@ -159,7 +159,7 @@ __device__ void centre_gradient(const Array<const T, 4>& g, const Array<const T,
     for (int k = 0; k < at.count; ++k, at.next()) {
         const T seed = read(g, at), value = read(x, at);
         const bool open = !RELU || line(value) > 0;
-        xbar(at.n, at.c, at.i, at.j) = line.scale * ((open ? seed : T(0)) - offset - slope * (value - line.centre));
+        xbar(at.n, at.c, at.i, at.j) = line.scale * ((open ? seed : T(0)) - offset - slope * (value - line.centre));  //: g, x
     }
 }
 

@@ -237,7 +237,7 @@ def _grad_input(g, x, mu, scale, beta, offset, slope, floor, length, xbar):
     for _ in range(count):
         d = x[n, c, p] - mu[c]
         passed = g[n, c, p] if _is_open(scale[c] * d + beta[c], floor) else x.dtype.type(0)
-        xbar[n, c, p] = scale[c] * (passed - offset[c] - slope[c] * d)
+        xbar[n, c, p] = scale[c] * (passed - offset[c] - slope[c] * d)  #: g, x
         n, p = _next(n, p, dn, dp, P)
 
 

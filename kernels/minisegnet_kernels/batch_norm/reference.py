@@ -44,7 +44,7 @@ def grad_affine_relu(g, x, gamma, beta, mu, rho):
 
 def grad_input(g, x, gamma, mu, rho, gammabar, betabar):
     M = x.size // x.shape[1]
-    centred = g - _channel(betabar) / M - _channel(rho * gammabar) * (x - _channel(mu)) / M
+    centred = g - _channel(betabar) / M - _channel(rho * gammabar) * (x - _channel(mu)) / M  #: g, x
     return _channel(gamma * rho) * centred  #: xbar
 
 
