@@ -264,4 +264,5 @@ def test_on_a_phone_nothing_scrolls_sideways_and_a_tap_answers(scene, dark, open
     page.run(f"change({{equation: '{next(iter(scene.equations))}', result: null, cell: null}})")
     cell = page.all(f'td[data-array="{result}"]', "dataset.index")[0]
     page.tap(f'td[data-array="{result}"][data-index="{cell}"]')
-    page.wait(f"document.getElementById('sum').textContent.startsWith('{result}[{cell}] = ')", seconds=10)
+    shown = f"shown_name('{result}') + '{f'[{cell}]' if cell else ''} = '"
+    page.wait(f"document.getElementById('sum').textContent.startsWith({shown})", seconds=10)
