@@ -2,14 +2,14 @@
 "use strict";
 
 function explorers() { return [...document.querySelectorAll("iframe.explorer")]; }
+function tell(frame) { frame.contentWindow.postMessage({theme: document.body.dataset.theme ?? "auto"}, "*"); }
 
 addEventListener("message", event => {
   const frame = explorers().find(f => f.contentWindow === event.source);
   if (frame && typeof event.data?.height === "number") frame.style.height = `${Math.ceil(event.data.height)}px`;
   if (frame && event.data?.ready) tell(frame);
 });
-function tell(frame) { frame.contentWindow.postMessage({theme: document.body.dataset.theme ?? "auto"}, "*"); }
-
 addEventListener("DOMContentLoaded", () => {
+  explorers().forEach(tell);
   new MutationObserver(() => explorers().forEach(tell)).observe(document.body, {attributes: true, attributeFilter: ["data-theme"]});
 });

@@ -93,12 +93,12 @@ class Browser:
             self.requests.append(parameters["request"]["url"])
         return event
 
-    def open(self, path: Path, width: int = 1380, height: int = 900, dark: bool = False, touch: bool = False) -> None:
-        """Open a file in a window of this size, and wait until it has loaded."""
+    def open(self, path: Path, width: int = 1380, height: int = 900, dark: bool = False, touch: bool = False, query: str = "") -> None:
+        """Open a file in a window of this size, with what follows the ? of its address, and wait until it has loaded."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.send("Page.navigate", url=path.resolve().as_uri())
+        self.send("Page.navigate", url=path.resolve().as_uri() + (f"?{query}" if query else ""))
         self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def run(self, script: str):
