@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from .exchange.weights import load_pretrained
     from .learn.equations import equation
     from .learn.exercises import check
+    from .learn.gradients import check_grads
+    from .learn.guesses import guess
     from .random import manual_seed
 
 # name -> (module, attribute); without an attribute, the module itself
 _LAZY = {
     "check": ("minisegnet.learn.exercises", "check"),
+    "check_grads": ("minisegnet.learn.gradients", "check_grads"),
     "equation": ("minisegnet.learn.equations", "equation"),
     "export_onnx": ("minisegnet.exchange.onnx", "export_onnx"),
     "from_dlpack": ("minisegnet.exchange.dlpack", "from_dlpack"),
+    "guess": ("minisegnet.learn.guesses", "guess"),
     "load": ("minisegnet.exchange.tensors", "load"),
     "load_pretrained": ("minisegnet.exchange.weights", "load_pretrained"),
     "manual_seed": ("minisegnet.random", "manual_seed"),
@@ -62,6 +66,7 @@ __all__ = [
     "__version__",
     "backend",
     "check",
+    "check_grads",
     "data",
     "detect_anomaly",
     "diagnostics",
@@ -72,6 +77,7 @@ __all__ = [
     "export_onnx",
     "from_dlpack",
     "functional",
+    "guess",
     "inference",
     "is_grad_enabled",
     "learn",

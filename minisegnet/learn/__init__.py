@@ -1,7 +1,25 @@
-"""For readers, tutorials and documentation: `equation` shows a formula beside its code, `check` tests a reader's own function."""
+"""For readers, tutorials and documentation.
+
+`equation` shows a formula beside its code, `check` and `check_grads` test a reader's own function, `guess` asks before it shows.
+"""
 
 from .equations import EquationPage, equation, listing
 from .exercises import check
 from .formulas import Formula, FormulaError, compute
+from .gradients import check_grads
+from .guesses import Guess, guess
+from .verdict import Verdict
 
-__all__ = ["EquationPage", "Formula", "FormulaError", "check", "compute", "equation", "listing"]
+__all__ = [
+    "EquationPage",
+    "Formula",
+    "FormulaError",
+    "Guess",
+    "Verdict",
+    "check",
+    "check_grads",
+    "compute",
+    "equation",
+    "guess",
+    "listing",
+]

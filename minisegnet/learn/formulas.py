@@ -86,6 +86,18 @@ class Formula:
             found |= {node.parts[0] for node in walk(expression) if node.kind in ("name", "at")}
         return found - {parameter for parameter, _ in self.functions.values()}
 
+    def element(
+        self,
+        name: str,
+        place: tuple[int, ...],
+        arrays: Mapping[str, Any],
+        options: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> Any:
+        """One value of one symbol, called like the formula itself."""
+        letters = self.definitions[name].letters
+        return _Run(self, arrays, options, shapes).symbol(name, dict(zip(letters, place, strict=True)))
+
     def __call__(self, arrays: Mapping[str, Any], options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """Compute it.
 
@@ -352,6 +364,10 @@ class _Run:
     def total(self, letters: tuple[str, ...], conditions: tuple[Expression, ...], body: Expression, at: dict[str, int]) -> Any:
         return sum(self.value(body, inner) for inner in self.bound(letters, conditions, at))
 
+    def last(self, letters: tuple[str, ...], conditions: tuple[Expression, ...], body: Expression, at: dict[str, int]) -> Any:
+        """What a loop over a sum leaves if it writes = for +=."""
+        return self.value(body, [at, *self.bound(letters, conditions, at)][-1])
+
     def ranging(self, letter: str, first: Expression, last: Expression, body: Expression, at: dict[str, int]) -> Any:
         start, end = self.value(first, at), self.value(last, at)
         return sum(self.value(body, at | {letter: m}) for m in range(int(start), int(end) + 1))
@@ -386,7 +402,7 @@ class _Run:
 _METHODS = {
     **{"number": "number", "name": "named", "option": "text", "at": "at", "+": "plus", "-": "negative", "*": "times", "/": "over"},
     **{"mod": "modulo", "^": "power", "tuple": "pair", "call": "call", "defined": "defined", "chain": "chain", "iverson": "iverson"},
-    **{"sum": "total", "range": "ranging", "extreme": "extreme", "choice": "choice", "set": "set", "cases": "cases"},
+    **{"sum": "total", "last": "last", "range": "ranging", "extreme": "extreme", "choice": "choice", "set": "set", "cases": "cases"},
 }
 
 

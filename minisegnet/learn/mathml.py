@@ -163,6 +163,8 @@ _SHOWN: dict[str, Callable[..., str]] = {
     "chain": _chain,
     "iverson": lambda conditions: _row("<mo>[</mo>", _conditions(conditions), "<mo>]</mo>"),
     "sum": lambda letters, conditions, body: _under("∑", letters, conditions) + _inside(body, 2),
+    "last": lambda letters, conditions, body: _under("last", letters, conditions) + _inside(body, 2),
+    "marked": lambda inner: f'<mrow class="marked" style="color:#b2182b;font-weight:bold">{_show(inner)}</mrow>',
     "range": lambda letter, first, last, body: (
         f'<munderover><mo movablelimits="false" class="big">∑</mo>{_row(_name(letter), "<mo>=</mo>", _show(first))}{_row(_show(last))}</munderover>{_inside(body, 2)}'
     ),

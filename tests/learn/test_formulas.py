@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from operations import TABLE, Case, as_tuple, map_arrays
 
 from minisegnet.learn.formulas import Formula, FormulaError, compute, formula
-from minisegnet.learn.notation import Expression, walk
+from minisegnet.learn.slips import slips
 from minisegnet_kernels import registry
 from minisegnet_kernels.pool2d.formula import pooled_size
 
@@ -162,60 +162,6 @@ def test_a_letter_has_one_range():
 
 # --- planted slips ---------------------------------------------------------------------------------
 
-_TWINS = {"s_h": "d_h", "s_w": "d_w", "d_h": "s_h", "d_w": "s_w", "p_h": "p_w", "p_w": "p_h", "q_h": "q_w", "q_w": "q_h"}
-_TWINS |= dict(zip("uvijklHWPQUVOCkr", "vujilkWHQPVUCOr" + "k", strict=True))
-_EDGES = {"<": r"\le", r"\le": "<", ">": r"\ge", r"\ge": ">", "=": r"\ne", r"\ne": "="}
-
-
-def slips(node, names):
-    """(kind, tree) for each variant of a tree that differs by one slip of the pen."""
-    if isinstance(node, Expression):
-        yield from _slips_here(node, names)
-        for k, part in enumerate(node.parts):
-            for kind, changed in slips(part, names):
-                yield kind, Expression(node.kind, (*node.parts[:k], changed, *node.parts[k + 1 :]))
-    elif isinstance(node, tuple):
-        for k, part in enumerate(node):
-            for kind, changed in slips(part, names):
-                yield kind, (*node[:k], changed, *node[k + 1 :])
-
-
-def _slips_here(node, names):
-    kind, parts = node
-    if kind in ("+", "-") and len(parts) == 2:
-        yield "sign", Expression("-" if kind == "+" else "+", parts)
-        yield from (("term missing", part) for part in parts)
-    if kind == "-" and len(parts) == 1:
-        yield "sign", parts[0]
-    if kind == "*":
-        yield from (("factor missing", part) for part in parts)
-    if kind == "/":
-        yield "mean forgotten", parts[0]
-        yield "upside down", Expression("/", parts[::-1])
-    if kind == "at" and len(parts[1]) > 1:
-        for k in range(len(parts[1]) - 1):
-            places = list(parts[1])
-            places[k], places[k + 1] = places[k + 1], places[k]
-            yield "indices changed over", Expression("at", (parts[0], tuple(places)))
-    if kind == "name" and _TWINS.get(parts[0]) in names:
-        yield f"{_TWINS[parts[0]]} for {parts[0]}", Expression("name", (_TWINS[parts[0]],))
-    if kind == "chain":
-        for k, relation in enumerate(parts[0]):
-            if relation in _EDGES:
-                yield "edge", Expression("chain", ((*parts[0][:k], _EDGES[relation], *parts[0][k + 1 :]), parts[1]))
-    if kind == "call" and parts[0] in (r"\lfloor", r"\lceil"):
-        yield "floor and ceiling", Expression("call", (r"\lceil" if parts[0] == r"\lfloor" else r"\lfloor", parts[1]))
-    if kind in ("extreme", "choice"):
-        yield "max and min", Expression(kind, (r"\min" if parts[0] == r"\max" else r"\max", *parts[1:]))
-    if kind == "number" and np.isfinite(float(parts[0])):
-        yield "another number", Expression("number", (parts[0] + 1,))
-    if kind == "^":
-        yield "power missing", parts[0]
-    if kind == "cases":
-        for k in range(len(parts[0]) - 1):
-            yield "case missing", Expression("cases", ((*parts[0][:k], *parts[0][k + 1 :]),))
-
-
 # What makes no difference, and why: (equation, kind, left side).
 EQUIVALENT = {
     ("activation.leaky_relu", "edge", "y"): "at x = 0 both cases are 0",
@@ -234,7 +180,6 @@ def missed_slips(id: str, kinds=None) -> tuple[Counter, list]:
     wanted = entry.returns.split() or [original.statements[0].name]
     data = [(case, loops(id, case)) for case in cases(id, 30)]
     data.sort(key=lambda pair: sum(np.size(a) for value in pair[1] for a in (value if isinstance(value, list) else [value])))
-    names = {n.parts[0] for s in original.statements for n in walk(s.value) if n.kind in ("name", "at")}
 
     def differs(changed: Formula) -> bool:
         for case, expected in data:
@@ -252,16 +197,13 @@ def missed_slips(id: str, kinds=None) -> tuple[Counter, list]:
     assert not differs(original)
     planted: Counter = Counter()
     missed = []
-    for k, statement in enumerate(original.statements):
-        for kind, value in slips(statement.value, names):
-            if kinds is not None and kind not in kinds:
-                continue
-            changed = copy.copy(original)
-            changed.statements = [*original.statements[:k], statement._replace(value=value), *original.statements[k + 1 :]]
-            changed.definitions = {s.name: s for s in changed.statements if not s.updates}
-            planted[kind] += 1
-            if not differs(changed) and (id, kind, statement.name) not in EQUIVALENT:
-                missed.append((kind, statement.name, value))
+    for slip in slips(original):
+        if kinds is not None and slip.kind not in kinds:
+            continue
+        name = original.statements[slip.statement].name
+        planted[slip.kind] += 1
+        if not differs(slip.planted(original)) and (id, slip.kind, name) not in EQUIVALENT:
+            missed.append((slip.kind, name, slip.sentence))
     return planted, missed
 
 

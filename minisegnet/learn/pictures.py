@@ -1,0 +1,103 @@
+"""Small arrays as pictures with their numbers in them, for tutorials.
+
+An array without negative values is an image and is grey: 0 is black. An array with negative values is signed: red is positive, blue
+negative, white 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..viz.style import INK, finish, new_figure
+
+_MOST = 12  # rows or columns: larger arrays are shown without their numbers
+_MARK = "#e08214"
+
+
+def grids(*panels: tuple[Any, ...], columns: int = 0, cell: float = 0.42, title: str = "") -> Any:
+    """Draw arrays side by side.
+
+    Parameters
+    ----------
+    *panels : (title, array) or (title, array, window)
+        The array has two axes. A window is ``(row, column, rows, columns)``; it is framed, and so is each of a list of windows. In the
+        place of an array, a string such as ``"="`` stands between two panels.
+    columns : int
+        Panels in a row; by default all of them.
+    cell : float
+        Inches for a cell of a small array. A large array is as wide as six of them.
+    title : str
+        A line above the picture.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
+    columns = columns or len(panels)
+    rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
+    sizes = [[_size(panel, cell) for panel in row] for row in rows]
+    width = max(sum(w for w, _ in row) + 0.3 * (len(row) + 1) for row in sizes)
+    heights = [max(h for _, h in row) + 0.42 for row in sizes]
+    above = 0.4 if title else 0.0
+    total = sum(heights) + above + 0.1
+    figure = new_figure(width, total)
+    figure.set_dpi(100)
+    if title:
+        figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=11, color=INK)
+    top = total - above
+    for row, of_row, height in zip(rows, sizes, heights, strict=True):
+        left = (width - sum(w for w, _ in of_row) - 0.3 * (len(row) - 1)) / 2
+        for panel, (w, h) in zip(row, of_row, strict=True):
+            bottom = top - 0.36 - (height - 0.42 + h) / 2
+            axes = figure.add_axes((left / width, bottom / total, w / width, h / total))
+            _draw(axes, panel)
+            left += w + 0.3
+        top -= height
+    return finish(figure, None)
+
+
+def _size(panel: tuple[Any, ...], cell: float) -> tuple[float, float]:
+    if isinstance(panel[1], str):
+        return 0.25, cell
+    rows, columns = np.shape(panel[1])
+    if max(rows, columns) <= _MOST:
+        return max(cell * columns, 0.085 * len(panel[0])), cell * rows
+    scale = 6.5 * cell / max(rows, columns)
+    return scale * columns, scale * rows
+
+
+def _draw(axes: Any, panel: tuple[Any, ...]) -> None:
+    title, array, *windows = panel
+    axes.set_axis_off()
+    if isinstance(array, str):
+        axes.text(0.5, 0.5, array, ha="center", va="center", fontsize=15, color=INK, transform=axes.transAxes)
+        return
+    values = np.asarray(array, float)
+    most = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
+    signed = bool((values < 0).any())
+    axes.imshow(values, cmap="RdBu_r" if signed else "gray", vmin=-1.6 * most if signed else 0, vmax=1.6 * most if signed else most)
+    axes.set_title(title, fontsize=9, color=INK, pad=4)
+    if max(values.shape) <= _MOST:
+        for (i, j), value in np.ndenumerate(values):
+            ink = "white" if not signed and value < 0.55 * most else INK
+            axes.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=9, color=ink)
+        for k in range(values.shape[0] + 1):
+            axes.axhline(k - 0.5, color="#999999", linewidth=0.5)
+        for k in range(values.shape[1] + 1):
+            axes.axvline(k - 0.5, color="#999999", linewidth=0.5)
+    for i, j, h, w in _windows(windows):
+        _frame(axes, i, j, h, w)
+
+
+def _windows(windows: list[Any]) -> Sequence[tuple[int, int, int, int]]:
+    if not windows or windows[0] is None:
+        return []
+    return [windows[0]] if np.ndim(windows[0]) == 1 else windows[0]
+
+
+def _frame(axes: Any, i: int, j: int, h: int, w: int) -> None:
+    x, y = [j - 0.5, j + w - 0.5], [i - 0.5, i + h - 0.5]
+    axes.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=_MARK, linewidth=2.5, clip_on=False)
