@@ -83,7 +83,8 @@ def check(id: str, function: Callable[..., Any]) -> Verdict:
             lines = [f"wrong for {_described(equation, arrays, options, accepted)}"]
             lines += [problem] if problem else []
             lines += [f"first wrong value: {grid.sentence()}"] if grid else []
-            found = _recognised(equation, function, accepted, tried, everything, grid)
+            complete = len(actual) == len(right(equation, arrays, options)) or grid is not None
+            found = _recognised(equation, function, accepted, tried, everything, grid) if complete else None
             return Verdict(id, "wrong", lines, grid, *_told(equation, found))
     return Verdict(id, "right", [f"equal to the literal loops on {len(everything)} inputs"])
 

@@ -15,6 +15,7 @@ from ..viz.style import INK, finish, new_figure
 
 _MOST = 12  # rows or columns: larger arrays are shown without their numbers
 _MARK = "#e08214"
+_DPI = 100
 
 
 def grids(*panels: tuple[Any, ...], columns: int = 0, cell: float = 0.42, title: str = "") -> Any:
@@ -39,22 +40,23 @@ def grids(*panels: tuple[Any, ...], columns: int = 0, cell: float = 0.42, title:
     columns = columns or len(panels)
     rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
     sizes = [[_size(panel, cell) for panel in row] for row in rows]
-    width = max(sum(w for w, _ in row) + 0.3 * (len(row) + 1) for row in sizes)
+    widths = [max(row[k][0] for row in sizes if k < len(row)) for k in range(columns)]
+    width = round(sum(widths) + 0.3 * (columns + 1), 2)
     heights = [max(h for _, h in row) + 0.42 for row in sizes]
     above = 0.4 if title else 0.0
-    total = sum(heights) + above + 0.1
+    total = round(sum(heights) + above + 0.1, 2)
     figure = new_figure(width, total)
-    figure.set_dpi(100)
+    figure.set_dpi(_DPI)
     if title:
         figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=11, color=INK)
     top = total - above
     for row, of_row, height in zip(rows, sizes, heights, strict=True):
-        left = (width - sum(w for w, _ in of_row) - 0.3 * (len(row) - 1)) / 2
-        for panel, (w, h) in zip(row, of_row, strict=True):
-            bottom = top - 0.36 - (height - 0.42 + h) / 2
-            axes = figure.add_axes((left / width, bottom / total, w / width, h / total))
+        left = 0.3
+        for panel, (w, h), wide in zip(row, of_row, widths, strict=False):
+            x, y = (round(inches * _DPI) / _DPI for inches in (left + (wide - w) / 2, top - 0.36 - (height - 0.42 + h) / 2))
+            axes = figure.add_axes((x / width, y / total, w / width, h / total))
             _draw(axes, panel)
-            left += w + 0.3
+            left += wide + 0.3
         top -= height
     return finish(figure, None)
 
@@ -65,7 +67,7 @@ def _size(panel: tuple[Any, ...], cell: float) -> tuple[float, float]:
     rows, columns = np.shape(panel[1])
     if max(rows, columns) <= _MOST:
         return max(cell * columns, 0.085 * len(panel[0])), cell * rows
-    scale = 6.5 * cell / max(rows, columns)
+    scale = max(1, round(6.5 * cell * _DPI / max(rows, columns))) / _DPI  # whole dots for a pixel
     return scale * columns, scale * rows
 
 

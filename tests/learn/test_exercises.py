@@ -7,9 +7,9 @@ import pytest
 
 import minisegnet as ms
 from minisegnet.learn.cases import cases
-from minisegnet.learn.exercises import _run, check
+from minisegnet.learn.exercises import _same, check
 from minisegnet.learn.extra import find, read
-from minisegnet.learn.mistakes import _TABLE, Mistake, _program, mistakes, right, updated
+from minisegnet.learn.mistakes import _TABLE, Mistake, _program, right, updated
 from minisegnet.learn.slips import slips
 from minisegnet_kernels import registry
 from minisegnet_kernels.conv2d import reference as conv2d
@@ -350,7 +350,7 @@ def _passes(equation, mistake):
     accepted = options_of(equation)
     for arrays, options in cases(equation.id, accepted):
         made = mistake.results(equation, arrays, options)
-        if made is None or not ms.learn.exercises._same(made, tuple(map(np.asarray, right(equation, arrays, options)))):
+        if made is None or not _same(made, tuple(map(np.asarray, right(equation, arrays, options)))):
             return False
     return True
 
@@ -362,29 +362,25 @@ def _passing(id):
     return len(planted), [s.sentence for s in planted if _passes(equation, Mistake(s.sentence, _program(s), s))]
 
 
-@pytest.mark.parametrize("id", ["conv2d.grad_weight", "pool2d.grad_weight", "label.argmax", "activation.grad_leaky_relu"])
+@pytest.mark.parametrize(
+    "id", [id if id in ("label.argmax", "activation.grad_leaky_relu") else pytest.param(id, marks=pytest.mark.slow) for id in EQUATIONS]
+)
 def test_no_slip_passes_its_check(id):
     planted, passing = _passing(id)
-    assert planted > 5
+    assert planted > 0
     assert passing == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("id", EQUATIONS)
-def test_no_slip_of_any_formula_passes_its_check(id):
-    assert _passing(id)[1] == []
-
-
-def test_every_mistake_of_the_table_can_be_made_and_is_recognised_by_its_own_words():
-    """Each row is a wrong answer to some equation; the check refuses it, and calls it by this name or by that of an equal one."""
+def test_every_mistake_of_the_table_can_be_made():
+    """For each row there is an equation and an input of its check on which the mistake gives a wrong result."""
+    everything = [*registry.equations(), find("metrics.iou"), find("probability.softmax")]
     for operations, names, mistake in _TABLE:
-        for equation in registry.equations():
+        for equation in everything:
             if (operations and equation.operation not in operations) or (names and not any(n in equation.name for n in names)):
                 continue
-            if _passes(equation, mistake):
-                continue
-            made = [(case, mistake.results(equation, *case)) for case in cases(equation.id, options_of(equation))]
-            if all(part is not None for _, part in made):
+            inputs = cases(equation.id, options_of(equation))
+            made = [(mistake.results(equation, *case), tuple(map(np.asarray, right(equation, *case)))) for case in inputs]
+            if any(wrong is not None and not _same(wrong, truth) for wrong, truth in made):
                 break
         else:
             pytest.fail(f"no equation for: {mistake.sentence}")
@@ -395,5 +391,4 @@ def test_results_of_updates_in_place():
     made = right(registry.get("optimiser.sgd"), [theta, g, v], cases("optimiser.sgd", set())[0][1])
     assert made[0].tolist() == [0.9, 1.8] and theta[0].tolist() == [1, 2]
     assert len(updated([theta, g])) == 2
-    assert mistakes and _run
     assert check is ms.check

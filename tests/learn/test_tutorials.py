@@ -1,34 +1,126 @@
-"""The notebooks agree with their sources, run from top to bottom, and stay small."""
+"""The notebooks are made from their sources, run from top to bottom, print what is committed, and their solutions pass their checks."""
 
+import ast
+import base64
 import importlib.util
+import io
 import json
+import re
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("nbclient", reason='the notebooks need the extra "test"')
 ROOT = Path(__file__).parents[2] / "tutorials"
 _spec = importlib.util.spec_from_file_location("tutorials_build", ROOT / "build.py")
 build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
-first, *others = sorted((ROOT / "src").glob("*.py"))
-each_source = pytest.mark.parametrize("source", [pytest.param(first, marks=pytest.mark.quick), *others], ids=lambda p: p.stem)
+SOURCES = sorted((ROOT / "src").glob("*.py"))
+QUICK = "03_the_window_that_chooses"  # the notebook of the quick profile
+each_source = pytest.mark.parametrize("source", [pytest.param(s, marks=pytest.mark.quick if s.stem == QUICK else ()) for s in SOURCES], ids=lambda p: p.stem)  # fmt: skip
+CHECKS = ("ms.check(", "ms.check_grads(", "check_kernel(")
 
 
-@each_source
+def committed(source):
+    return json.loads(build.target_of(source).read_text(encoding="utf-8"))["cells"]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 def test_the_notebook_is_made_from_its_source(source):
-    notebook = json.loads(build.target_of(source).read_text())
-    expected = build.notebook_from(source)
-    actual = [(c["cell_type"], "".join(c["source"])) for c in notebook["cells"]]
-    assert actual == [(c["cell_type"], c["source"]) for c in expected["cells"]], "stale: run python tutorials/build.py"
-    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    assert 5 <= len(code) <= 20
+    cells = committed(source)
+    actual = [(c["cell_type"], "".join(c["source"]), c["metadata"]) for c in cells]
+    assert actual == [(c["cell_type"], c["source"], c["metadata"]) for c in build.notebook_from(source)["cells"]], (
+        "stale: run python tutorials/build.py"
+    )
+    code = [c for c in cells if c["cell_type"] == "code"]
     assert all(c["execution_count"] for c in code), "committed without its outputs"
     assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error" or o.get("name") == "stderr"]
     assert build.target_of(source).stat().st_size < 300_000
+    lines = [line for c in code for line in "".join(c["source"]).splitlines() if line.strip()]
+    assert len(lines) - len(build.SETUP.splitlines()) <= 150
+    text = "".join("".join(c["source"]) for c in cells)
+    for promise in ("## What you have learnt", "**To explain to a friend:**", "minutes."):
+        assert promise in text
+    exercises = [c for c in code if re.search(r"^(ms\.check|ms\.check_grads|check_kernel)\(.*\bmy_|// yours", "".join(c["source"]), re.M)]
+    assert len(exercises) <= text.count("<summary>Solution</summary>")
+    for cell in exercises:
+        assert any("not yet" in "".join(o.get("data", {}).get("text/plain", "")) for o in cell["outputs"]), "an exercise begins as a stub"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(source):
+    for cell in committed(source):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", "".join(cell["source"])) if cell["cell_type"] == "markdown" else []:
+            assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def with_solutions(notebook):
+    """The notebook, and after each solution a cell that runs it and, if it belongs to a check, the check."""
+    cells, check = [], None
+    for cell in notebook["cells"]:
+        cells.append(cell)
+        if cell["cell_type"] == "code":
+            last = ast.parse(cell["source"]).body[-1:]
+            expression = ast.unparse(last[0]) if last else ""
+            check = expression if expression.startswith(CHECKS) else None
+        for solution in re.findall(r"<summary>Solution</summary>\n\n```python\n(.*?)```", cell["source"], re.S):
+            added = nbformat.v4.new_code_cell(solution + (f"_verdict = {check}\nassert _verdict, _verdict" if check else ""))
+            added["metadata"] = {"tags": ["solution"]}
+            cells.append(added)
+    return nbformat.v4.new_notebook(cells=cells, metadata=notebook["metadata"])
+
+
+def outputs(cell):
+    """Printed text, joined as the kernel may split it; then each shown value."""
+    shown = [("text", "".join("".join(o["text"]) for o in cell["outputs"] if o["output_type"] == "stream"))]
+    for output in cell["outputs"]:
+        for kind, value in sorted(output.get("data", {}).items()):
+            shown.append((kind, value if isinstance(value, str) else "".join(value)))
+    return shown
+
+
+def assert_alike(made, expected):
+    assert [kind for kind, _ in made] == [kind for kind, _ in expected]
+    for (kind, a), (_, b) in zip(made, expected, strict=True):
+        if kind == "image/png":
+            first, second = (np.asarray(Image.open(io.BytesIO(base64.b64decode(p))).convert("RGB"), float) for p in (a, b))
+            assert first.shape == second.shape
+            assert np.abs(first - second).mean() < 3, "another picture"
+        elif not a.startswith(("<Figure", "Figure(")):
+            assert a == b
 
 
 @pytest.mark.notebook
 @each_source
-def test_every_cell_runs(source):
-    build.run(build.notebook_from(source))
+def test_every_cell_runs_and_shows_what_is_committed(source):
+    run = build.run(with_solutions(build.notebook_from(source)))
+    made = [c for c in run["cells"] if "solution" not in c["metadata"].get("tags", [])]
+    for cell, expected in zip(made, committed(source), strict=True):
+        if cell["cell_type"] == "code" and "timing" not in cell["metadata"].get("tags", []):
+            assert_alike(outputs(cell), outputs(expected))
+
+
+def test_a_changed_output_is_noticed():
+    """Text and pictures; a picture may differ by a little, since fonts do."""
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4), "white").save(picture, "PNG")
+    other = io.BytesIO()
+    Image.new("RGB", (4, 4), (245, 245, 245)).save(other, "PNG")
+    white, grey = (base64.b64encode(p.getvalue()).decode() for p in (picture, other))
+    cell = lambda text, image: {
+        "outputs": [{"output_type": "stream", "text": text}, {"output_type": "display_data", "data": {"image/png": image}}]
+    }
+    assert_alike(outputs(cell(["a", "b"], white)), outputs(cell("ab", white)))
+    for text, image in (("ac", white), ("ab", grey)):
+        with pytest.raises(AssertionError):
+            assert_alike(outputs(cell(text, image)), outputs(cell("ab", white)))
+
+
+def test_solutions_are_found():
+    notebook = build.notebook_from(next(s for s in SOURCES if s.stem == QUICK))
+    added = [c["source"] for c in with_solutions(notebook)["cells"] if c["metadata"].get("tags") == ["solution"]]
+    assert len(added) >= 3 and sum("assert _verdict" in source for source in added) == 2
