@@ -33,7 +33,7 @@ def check_grads(
     names : sequence of str, optional
         Names of the arrays, for the messages; by default those of the function's parameters.
     seed : int
-        Of the random g.
+        The seed from which the random g is drawn.
 
     Returns
     -------

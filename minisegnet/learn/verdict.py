@@ -27,7 +27,7 @@ class Grid:
     letters : tuple of str
         The equation's letter of each axis; empty if the axes have none.
     expected, actual : array
-        Of equal shapes.
+        The right values and the given ones, in arrays of equal shapes.
     """
 
     name: str
