@@ -86,17 +86,9 @@ class Formula:
             found |= {node.parts[0] for node in walk(expression) if node.kind in ("name", "at")}
         return found - {parameter for parameter, _ in self.functions.values()}
 
-    def element(
-        self,
-        name: str,
-        place: tuple[int, ...],
-        arrays: Mapping[str, Any],
-        options: Mapping[str, Any],
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> Any:
-        """One value of one symbol, called like the formula itself."""
-        letters = self.definitions[name].letters
-        return _Run(self, arrays, options, shapes).symbol(name, dict(zip(letters, place, strict=True)))
+    def element(self, name: str, place: tuple[int, ...], *given: Any) -> Any:
+        """One value of one symbol; `given` are the arguments of a call."""
+        return _Run(self, *given).symbol(name, dict(zip(self.definitions[name].letters, place, strict=True)))
 
     def __call__(self, arrays: Mapping[str, Any], options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """Compute it.
@@ -257,9 +249,6 @@ class _Run:
     def number(self, number: Any, at: dict[str, int]) -> Any:
         return number
 
-    def named(self, name: str, at: dict[str, int]) -> Any:
-        return self.symbol(name, at)
-
     def text(self, text: str, at: dict[str, int]) -> Any:
         return self.option(text)
 
@@ -400,7 +389,7 @@ class _Run:
 
 
 _METHODS = {
-    **{"number": "number", "name": "named", "option": "text", "at": "at", "+": "plus", "-": "negative", "*": "times", "/": "over"},
+    **{"number": "number", "name": "symbol", "option": "text", "at": "at", "+": "plus", "-": "negative", "*": "times", "/": "over"},
     **{"mod": "modulo", "^": "power", "tuple": "pair", "call": "call", "defined": "defined", "chain": "chain", "iverson": "iverson"},
     **{"sum": "total", "last": "last", "range": "ranging", "extreme": "extreme", "choice": "choice", "set": "set", "cases": "cases"},
 }
