@@ -14,8 +14,8 @@
 //      │   └ ─ ─ ─ ─ ┘   │         └───────────┘    9 times, for four output channels each, from shared memory.
 //      └─────────────────┘
 //
-// What holds it back: four multiply-adds read five numbers from shared memory. And the tile depends on kernel, stride
-// and dilation: a large dilated kernel does not fit into shared memory. Rung 3 removes that dependence, rung 4 those reads.
+// What holds it back: four multiply-adds read five numbers from shared memory. And the size of the tile depends on kernel, stride
+// and dilation: the tile of a large dilated kernel does not fit into shared memory. Rung 3 removes that dependence, rung 4 those reads.
 // Expected on an H100 (estimate): 6 to 10 TFLOP/s of 67.
 //
 // Serves every case whose tile fits, one channel at a time, into the 48 KiB of shared memory that every GPU gives a block;
@@ -105,8 +105,8 @@ __global__ void conv2d_forward_relu__tile(Array<const T, 4> x, Array<const T, 4>
 
 // --- gradient for the input -------------------------------------------------------------------------
 
-// conv2d.grad_input with stride 1, in tiles: then x̄ is a convolution of g, with the kernel turned by 180°, its two channels
-// changed over (which the host does) and d (U − 1) − p cells of padding. Thread map: one thread = x̄[n, c … c+3, k, l].
+// conv2d.grad_input with stride 1, in tiles: then x̄ is a convolution of g with d (U − 1) − p cells of padding. The host turns
+// the kernel by 180° and swaps its two channel axes. Thread map: one thread = x̄[n, c … c+3, k, l].
 template <typename T>
 __global__ void conv2d_grad_input__tile(Array<const T, 4> g, Array<const T, 4> turned, Array<T, 4> xbar, Window at, int groups,
                                         int channels) {

@@ -3,7 +3,7 @@
 //     x̄[m, c] = Σ_q g[m, q] w[c, q]        m = (n, k, l) a pixel of x̄,  q = (u, v, o) a term (matrix.cuh)
 //
 // What it adds: with stride 1, x̄ is a convolution of g whose kernel is turned by 180° and has its two channel axes swapped.
-// The host permutes the weights so, and rung 5's `multiply` does the rest.
+// The host permutes the weights in this way, and rung 5's `multiply` does the rest.
 //
 //     stride 2,    k = 0  1  2  3  4  5        A row k meets only the taps u of its own parity (k + p − u d must be
 //     2 × 2, p 0   i = 0     1     2           divisible by s). So the rows of x̄ fall into s classes, k mod s, and

@@ -2,8 +2,8 @@
 //
 //     w̄[o, q] = Σ_m g[m, o] x[m, q]        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
 //
-// The sum runs over the pixels m, which are many; o and q, the results, are few. For 64 → 64 channels and a 3 × 3 kernel
-// they are 5 tiles of 64 × 128, and a large GPU has 132 multiprocessors.
+// The sum over the pixels m is long, and there are few results (o, q). For 64 → 64 channels and a 3 × 3 kernel the results are
+// 5 tiles of 64 × 128, and a large GPU has 132 multiprocessors.
 //
 // What it adds: the sum is split. Each of S blocks sums a share of the pixels into a slab of its own, a partial w̄, and a
 // second kernel (conv2d_grad_weight__sum, in ../kernel.cu) adds the slabs, always in the same order. Atomic additions would
@@ -22,7 +22,7 @@
 // (u, v, c … c+3); only its pixel moves on, which `step` counts with additions. As in rung 5, the next step is copied while
 // this one is computed.
 //
-// What holds it back: the slabs are written and read once more, and each output and tap reads its image again.
+// What holds it back: the slabs are written and read back; g is read again for every 128 terms, x for every tap and 64 outputs.
 // Expected on an H100 (estimate): 14 to 25 TFLOP/s of 67.
 //
 // Serves float with channels last in x and g and multiples of four channels of a group in both; any stride, padding, dilation,
