@@ -66,3 +66,10 @@ def test_the_lines_for_your_own_images_run_one_after_the_other(tmp_path):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_links_lead_somewhere(target):
     assert (Path(__file__).parents[2] / target).exists()
+
+
+def test_contributing_counts_its_steps():
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    title, steps = re.search(r"^## Add an operation in (\w+) steps$(.*?)^## ", text, re.M | re.S).groups()
+    numbers = list(map(int, re.findall(r"^(\d+)\. ", steps, re.M)))
+    assert numbers == list(range(1, len(numbers) + 1)) and title == {7: "seven", 8: "eight", 9: "nine"}[len(numbers)]
