@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import copy
 
 from ..nn import Module
 from ..tensor import Tensor
@@ -24,6 +23,11 @@ class ExponentialMovingAverage:
     decay : float
         From 0 (no memory) to less than 1. The average covers about 1 / (1 − decay) steps.
 
+    Attributes
+    ----------
+    model : Module
+        A copy of the network with the averaged weights. It is evaluated while the network itself is trained.
+
     References
     ----------
     Polyak & Juditsky, SIAM Journal on Control and Optimization 30.4, 1992; the bound is that of TensorFlow's
@@ -33,26 +37,17 @@ class ExponentialMovingAverage:
     def __init__(self, model: Module, decay: float):
         if not 0 <= decay < 1:
             raise ValueError(f"ema is a decay from 0 to less than 1, not {decay}")
-        self.decay = decay
-        self.weights = _copies(model.state_dict())
+        self.decay, self.model = decay, copy.deepcopy(model)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The averages by name."""
+        return self.model.state_dict()
 
     def update(self, model: Module, step: int) -> None:
-        """Include the weights after step `step`, counted from 1."""
+        """Include the weights of `model` after step `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
+        means = self.weights
         for name, value in model.state_dict().items():
-            mean = self.weights[name]
+            mean = means[name]
             mean.copy_(mean + share * (value - mean) if mean.dtype.kind == "f" else value)
-
-    @contextmanager
-    def applied(self, model: Module) -> Iterator[dict[str, Tensor]]:
-        """Give the network the averaged weights inside the block, and its own weights back afterwards; yields a copy of its own."""
-        own = _copies(model.state_dict())
-        model.load_state_dict(self.weights)
-        try:
-            yield own
-        finally:
-            model.load_state_dict(own)
-
-
-def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: Tensor(value.array.copy()) for name, value in weights.items()}

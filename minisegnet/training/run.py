@@ -6,7 +6,6 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,7 @@ class Run:
         except RuntimeError as error:
             raise ValueError(f"{found.path}: {error}") from error
         if self.average is not None:
-            self.average.weights = {name: found.weights[name].to(self.device) for name in self.average.weights}
+            self.average.model.load_state_dict(found.weights)
         self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
         if self.schedule is not None:
             self.schedule.load_state_dict({"last_epoch": about.step})
@@ -198,8 +197,7 @@ class Run:
         """Evaluate on the validation images, add the figures to the row, and return a line about them; "" if there are none."""
         if self.validation is None:
             return ""
-        with self.averaged():
-            found = measure(self.model, self.validation, self.recipe.batch_size, self.loss, go_on)
+        found = measure(self.kept, self.validation, self.recipe.batch_size, self.loss, go_on)
         if found is None:
             return ""
         confusion, loss = found
@@ -219,9 +217,10 @@ class Run:
         """Whether the last `patience` evaluations brought nothing better."""
         return self.recipe.patience is not None and self.history.stale >= self.recipe.patience
 
-    def averaged(self) -> AbstractContextManager:
-        """A context in which the network has its averaged weights, if the recipe asks for an average."""
-        return nullcontext() if self.average is None else self.average.applied(self.model)
+    @property
+    def kept(self) -> Module:
+        """The network that is evaluated and saved: the one with averaged weights, if the recipe asks for an average."""
+        return self.model if self.average is None else self.average.model
 
     def shown(self) -> dict[str, str]:
         """The figures of the last evaluation that the progress bar shows."""
@@ -261,10 +260,10 @@ class Run:
             "best_score": self.history.best_score,
             "best_step": self.history.best_step,
         }
-        with self.averaged() as own:
-            checkpoint.write(self.folder / "last.safetensors", self.model, replace(about, resume=resume), state, own)
-            if self.history.best_step == row["step"]:
-                checkpoint.write(self.folder / BEST, self.model, about)
+        own = None if self.average is None else self.model.state_dict()
+        checkpoint.write(self.folder / "last.safetensors", self.kept, replace(about, resume=resume), state, own)
+        if self.history.best_step == row["step"]:
+            checkpoint.write(self.folder / BEST, self.kept, about)
 
     def use_average(self) -> None:
         """Give the network its averaged weights for good."""

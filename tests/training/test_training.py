@@ -210,14 +210,15 @@ def test_the_average_of_the_weights_by_its_formula():
         d = min(0.7, (1 + t) / (10 + t))
         expected = d * expected + (1 - d) * values[t]
     np.testing.assert_allclose(average.weights["body.bias"].array, expected, rtol=1e-12)
-    with average.applied(model):
-        np.testing.assert_allclose(model.body.bias.array, expected, rtol=1e-12)
+    np.testing.assert_allclose(average.model.body.bias.array, expected, rtol=1e-12)
     np.testing.assert_array_equal(model.body.bias.array, values[29])
 
 
 def test_the_average_is_what_is_evaluated_and_kept_and_does_not_disturb(tmp_path):
     model = network()
+    memory = next(model.parameters())._memory
     history = fit(tmp_path / "run", model=model, ema=0.9)
+    assert memory.changes == len(history.losses) + 1  # each step, and the average at the end: no evaluation writes into the network
     plain = network()
     assert fit(model=plain).losses == history.losses
     for path in (tmp_path / "run" / "last.safetensors", None):
