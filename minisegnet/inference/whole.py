@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..data import standardise, to_channels
 from ..exchange import checkpoint
 from ..nn import Module
 from ..nn.modes import evaluating
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor, enable_grad, no_grad
 
 
 def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
@@ -106,7 +107,7 @@ class Pass:
 
 
 def run(model: Module, images: Any, record: bool = False) -> Pass:
-    """Compute what `scores` does. With `record`, the graph is kept, so that gradients flow back to `Pass.input`."""
+    """Compute what `scores` does. With `record`, the graph is kept, also inside a caller's `no_grad`, and gradients flow back to `Pass.input`."""
     images = images.array if isinstance(images, Tensor) else np.asarray(images)
     if images.ndim != 4:
         raise ValueError(f"images have the shape (N, C, H, W); got {tuple(images.shape)}")
@@ -121,17 +122,17 @@ def run(model: Module, images: Any, record: bool = False) -> Pass:
         around = [(b, p - n - b) for b, p, n in zip(before, padded, size, strict=True)]
         images = np.pad(images, [(0, 0), (0, 0), *around], mode="reflect")
     given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).array, requires_grad=record)
-    with evaluating(model):
+    with evaluating(model), enable_grad() if record else nullcontext():
         result = model(given)
-    # A network without padding loses equally many pixels on opposite sides.
-    start = [b - (p - out) // 2 for b, p, out in zip(before, padded, result.shape[2:], strict=True)]
-    if any(s < 0 or s + n > out for s, n, out in zip(start, size, result.shape[2:], strict=True)):
-        raise ValueError(
-            f"the network's output for {padded[0]} × {padded[1]} pixels is {' × '.join(map(str, result.shape[2:]))}: "
-            f"too small to cover the image of {size[0]} × {size[1]} pixel by pixel"
-        )
-    if result.shape[2:] != tuple(size):
-        result = result[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
+        # A network without padding loses equally many pixels on opposite sides.
+        start = [b - (p - out) // 2 for b, p, out in zip(before, padded, result.shape[2:], strict=True)]
+        if any(s < 0 or s + n > out for s, n, out in zip(start, size, result.shape[2:], strict=True)):
+            raise ValueError(
+                f"the network's output for {padded[0]} × {padded[1]} pixels is {' × '.join(map(str, result.shape[2:]))}: "
+                f"too small to cover the image of {size[0]} × {size[1]} pixel by pixel"
+            )
+        if result.shape[2:] != tuple(size):
+            result = result[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
     return Pass(given, (before[0], before[1]), result)
 
 

@@ -83,6 +83,21 @@ def test_a_look_leaves_nothing_behind():
     assert all(np.array_equal(v.array, before[k]) for k, v in model.state_dict().items())
 
 
+def test_a_look_inside_no_grad_is_the_same_look():
+    """An odd size, so that the scores are cut after the network has run."""
+    model, image = unet(), RNG.standard_normal((1, 33, 30))
+    looks = (
+        lambda: seg_grad_cam(model, image, 0).heat,
+        lambda: follow_pixel(model, image, (3, 4)).layers[0].flow,
+        lambda: models.measured_receptive_field(model, (1, 1, 32, 32), images=1),
+    )
+    for look in looks:
+        outside = look()
+        with ms.no_grad():
+            np.testing.assert_equal(look(), outside)
+        assert np.any(outside)
+
+
 def test_another_thread_may_train_the_network_that_is_read():
     """While a network is read, other threads still find it in training mode, and keep the gradients that they have accumulated."""
     model, image = two_layers(), RNG.standard_normal((1, 6, 8))
