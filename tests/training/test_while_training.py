@@ -68,15 +68,16 @@ def test_eight_threads_predict_while_one_trains(seconds):
             errors.append(error)
             raise
 
-    threads = [threading.Thread(target=read, args=(k,)) for k in range(8)]
+    threads = [threading.Thread(target=read, args=(k,), daemon=True) for k in range(8)]
     for thread in threads:
         thread.start()
     end = time.monotonic() + seconds
     steps = train(trained, 10_000, lambda: time.monotonic() > end)
     done.set()
     for thread in threads:
-        thread.join()
+        thread.join(60)  # the prediction that it is in, among eight others
 
+    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
     assert not errors and wrong == [] and len(maps) >= 3 and steps >= 1
     assert all(module.training for model in (rest, trained) for module in model.modules())
     assert is_grad_enabled() and ms.backend.current() == "numba"
