@@ -127,7 +127,9 @@ class Optimizer:
                 gradients = [p.grad.array if p.grad.array.flags.c_contiguous else p.grad.array.copy(order="C") for p in params]  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
-                    parameter._memory.changes += 1  # a graph that used the old values refuses `backward`
+                    state = self.state.get(parameter, {}).values()
+                    for changed in (parameter, *(value for value in state if isinstance(value, Tensor))):
+                        changed._memory.changes += 1  # a graph that used the old values refuses `backward`
 
     def _check(self, options: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "eps", "momentum"):

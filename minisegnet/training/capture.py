@@ -143,6 +143,10 @@ class CapturedStep:
                 self._optimizer.step()
             self._graph.launch(self._stream)
             given_on.wait_event(self._stream.record())
+        # The launch runs no Python, so what it overwrites is counted here; the optimiser has counted its own.
+        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        for changed in (self._images, self._labels, self.loss, *gradients, *self._model.buffers()):
+            changed._memory.changes += 1
         return self.loss
 
 

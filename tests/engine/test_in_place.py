@@ -141,11 +141,13 @@ def test_a_leaf_that_requires_a_gradient_is_refused_outside_no_grad(line):
     assert x.requires_grad and x.is_leaf
 
 
-@pytest.mark.parametrize("view", ["x[0]", "x.reshape(9)", "x.T", "x.transpose(0, 1)", "x.detach()", "x.data", "x.flatten()"])
+@pytest.mark.parametrize(
+    "view", ["x[0]", "x.reshape(9)", "x.T", "x.transpose(0, 1)", "x.detach()", "x.data", "x.flatten()", "copy.copy(x)"]
+)
 def test_what_shares_memory_shares_the_count_and_is_refused_where_histories_would_be_wrong(view):
     x = tensor(np.ones((3, 3)))
     y = tensor(2.0, requires_grad=True)
-    other = eval(view, {"x": x})
+    other = eval(view, {"x": x, "copy": copy})
     assert other._memory is x._memory
     other.mul_(2)
     assert x.array.max() == 2
@@ -221,6 +223,26 @@ def test_a_graph_in_evaluation_mode_refuses_values_that_were_changed(change, fus
     norm.eval()
     y = (nn.chain(x, norm, nn.ReLU()) if fused else norm(x)).sum()
     CHANGES[change](norm, x)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_a_step_counts_what_the_optimiser_remembers():
+    p, x = tensor([1.0], requires_grad=True), tensor([2.0], requires_grad=True)
+    optimizer = ms.optim.Adam([p])
+    p.grad = tensor([1.0])
+    optimizer.step()
+    y = x * optimizer.state[p]["exp_avg_sq"]
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_a_gradient_that_grows_is_counted():
+    x, z = (tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    (x * x).sum().backward()
+    y = (z * x.grad).sum()
+    (x * x).sum().backward()
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
 

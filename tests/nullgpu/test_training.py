@@ -126,6 +126,16 @@ def test_a_captured_step_refuses_batches_that_do_not_fit():
         CapturedStep(model, ms.functional.cross_entropy, optimizer, images.cpu(), labels)
 
 
+def test_a_captured_step_counts_what_it_changes():
+    model = network().to("cuda")
+    images, labels = (ms.tensor(a, device="cuda") for a in batches(1, size=16)[0])
+    step = CapturedStep(model, ms.functional.cross_entropy, ms.optim.Adam(model.parameters()), images, labels)
+    changed = [*model.parameters(), *(p.grad for p in model.parameters()), *model.buffers(), step.loss]
+    before = [t._memory.changes for t in changed]
+    step(images, labels)
+    assert all(t._memory.changes > count for t, count in zip(changed, before, strict=True))
+
+
 def test_weights_move_between_devices_and_files(tmp_path):
     model = network().to("cuda")
     assert {p.device for p in model.parameters()} == {"cuda"}
