@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import minisegnet as ms
 from minisegnet.functional import conv2d
 from minisegnet_kernels import activation, backends, pool2d
 from minisegnet_kernels.conv2d.ladder import allow_tf32
+from minisegnet_kernels.cuda.gpu import function
+from minisegnet_kernels.cuda.source import parse, read
 from minisegnet_kernels.layout import channels_last
 
 
@@ -48,6 +51,22 @@ def test_an_array_on_another_gpu_is_named_before_the_launch(gpu):
     with pytest.raises(ValueError, match=r"an array of shape \(3,\) is on GPU 1 and the current GPU is 0"):
         activation.relu(x)
     assert not gpu.launches()
+
+
+def test_what_is_compiled_is_the_text_that_was_parsed_and_not_the_file_of_its_name(gpu, monkeypatch):
+    import cupy
+
+    class Module:
+        def __init__(self, code, **options):
+            self.code = code
+
+        def get_function(self, expression):
+            return self.code
+
+    monkeypatch.setattr(cupy, "RawModule", Module)
+    source = read(Path(activation.__file__).parent / "kernel.cu")
+    changed = parse(source.path, source.text + "// changed")
+    assert [function(s, "f") for s in (source, changed, source)] == [source.whole(), changed.whole(), source.whole()]
 
 
 @pytest.mark.parametrize("backend", ["cuda", "numba_cuda"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from .source import Source, read
+from .source import Source
 
 #: Compiler options, the same for every kernel. CuPy adds the architecture of the device.
 OPTIONS = ("--std=c++17", "--fmad=true")
@@ -16,7 +16,7 @@ def function(source: Source, expression: str) -> Any:
     """A template instance, ready to launch on the current device."""
     import cupy
 
-    return _compiled(source.path, expression, cupy.cuda.Device().id)
+    return _compiled(source, expression, cupy.cuda.Device().id)
 
 
 def capability() -> tuple[int, int]:
@@ -54,8 +54,8 @@ def _capability(device: int) -> tuple[int, int]:
 
 
 @cache
-def _compiled(path: Any, expression: str, device: int) -> Any:
+def _compiled(source: Source, expression: str, device: int) -> Any:
     import cupy
 
-    module = cupy.RawModule(code=read(path).whole(), options=OPTIONS, name_expressions=(expression,))
+    module = cupy.RawModule(code=source.whole(), options=OPTIONS, name_expressions=(expression,))
     return module.get_function(expression)

@@ -97,7 +97,7 @@ class Kernel:
         return f"{self.name}<{', '.join(instance.values())}>" if instance else self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is equal to itself alone, so that what was compiled from it can be found again
 class Source:
     """A ``.cu`` file, parsed."""
 
