@@ -369,7 +369,7 @@ def _deposit(node: Node, g: Any, wanted: set[Node]) -> None:
     if owner.grad is None:
         # Only `backward` and this function hold the array: leaving out the copy cannot be noticed.
         alone = g.base is None and sys.getrefcount(g) == 3
-        owner.grad = Tensor(g if alone else g.copy())
+        owner.grad = Tensor(g if alone else g.copy("K"))
     else:
         owner.grad.array[...] = owner.grad.array + g
         owner.grad._memory.changes += 1

@@ -104,7 +104,7 @@ def _setitem(a, value, key):
     y[key] = value
 
     def untouched(g):
-        g = g.copy()
+        g = g.copy("K")
         g[key] = 0
         return g
 

@@ -8,6 +8,7 @@ import pytest
 import minisegnet as ms
 from minisegnet import functional as F
 from minisegnet.tensor import Tensor
+from minisegnet_kernels.layout import channels_last, is_channels_last
 
 RNG = np.random.default_rng(0)
 A, B, C = (RNG.random((1, 2, 4, 4), np.float32) + 0.5 for _ in range(3))
@@ -94,6 +95,18 @@ def test_numbers_have_the_same_dtype_in_both_constructors():
     for data in ([1.0], 1.0, [[1, 2]], 3, True, [True], np.float64(2), np.ones(2), np.ones(2, np.float32), [np.float32(1)], []):
         assert Tensor(data).dtype == ms.tensor(data).dtype, data
     assert Tensor([1.0]).dtype == np.float32 and Tensor([1]).dtype == np.int64
+
+
+def test_gradients_that_are_copied_keep_channels_last():
+    image = channels_last(A)
+    x, y = (Tensor(image.copy("K"), requires_grad=True) for _ in range(2))
+    (x + y).backward(image)  # one array for both, so each gets a copy
+    assert is_channels_last(x.grad.array) and is_channels_last(y.grad.array)
+    x.grad = None
+    h = x * 1
+    h[0, 0] = 0.0
+    h.backward(image)
+    assert is_channels_last(x.grad.array) and not x.grad.array[0, 0].any() and x.grad.array[0, 1].all()
 
 
 VIEWS = {
