@@ -29,6 +29,7 @@ from . import registry, threads
 from .cuda.driver import device_count
 from .emulator import CompilerError
 from .emulator import compiler as find_compiler
+from .layout import full
 from .modes import Here, Mode, Switch
 
 NAMES = ("formula", "numpy", "numba", "numba_cuda", "cuda", "shapes")
@@ -177,6 +178,12 @@ def _zeros(entry: registry.Equation, *arrays: Any, **options: Any) -> Any:
     return tuple(results) if len(results) > 1 else results[0] if results else None
 
 
+def _nothing(entry: registry.Equation, *arrays: Any, **options: Any) -> Any:
+    """What every program of an equation computes for a batch of no images: empty results, and sums of nothing, which are 0."""
+    results = [full(arrays[0], shape, 0, dtype) for shape, dtype in entry.results(*arrays, **options)]
+    return tuple(results) if len(results) > 1 else results[0]
+
+
 def _compiled_form(array: Any) -> Any:
     """A C-contiguous, aligned, writable array with the same values: each compiled program has one signature per dtype.
 
@@ -191,15 +198,16 @@ def run(equation: str, *arrays: Any, **options: Any) -> Any:
     """Run the selected program of an equation.
 
     The front door of each operation, its ``__init__.py``, calls it with checked arguments. Numba's programs get
-    C-contiguous, writable arrays: other arrays are copied first.
+    C-contiguous, writable arrays: other arrays are copied first. If the first array is a batch of no images, no program runs.
     """
     device = device_of(*arrays)
     backend = current(device)
     program = _program(equation, backend, device)
-    if backend in ("numba", "numba_cuda"):
+    if getattr(arrays[0], "ndim", 0) > 1 and len(arrays[0]) == 0:
+        program = partial(_nothing, registry.get(equation))
+    elif backend in ("numba", "numba_cuda"):
         arrays = tuple(_compiled_form(a) for a in arrays)
-    if backend == "numba":
-        program = partial(threads.run, program)
+        program = partial(threads.run, program) if backend == "numba" else program
     for call in _calls.get():
         program = partial(call, equation, program)
     return program(*arrays, **options)

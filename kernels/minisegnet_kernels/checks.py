@@ -62,8 +62,10 @@ def floats(operation: str, **arrays: Any) -> np.dtype:
 
 
 def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int]:
-    """An int or a pair of ints, each at least ``least``, as a pair."""
+    """An int (also alone in a sequence) or a pair of ints, each at least ``least``, as a pair."""
     values = (value, value) if np.isscalar(value) else tuple(value) if isinstance(value, Sequence) else None
+    if values is not None and len(values) == 1:
+        values *= 2
     if values is None or len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, Real) or v % 1 != 0 or v < least for v in values):
         fail(operation, f"{name} does not fit", expected=f"{name}: an int ≥ {least}, or two (rows, columns)", actual=f"{name} = {value!r}")
     return int(values[0]), int(values[1])

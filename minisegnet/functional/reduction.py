@@ -29,6 +29,12 @@ def _kept(shape, over):
     return tuple(1 if axis in over else size for axis, size in enumerate(shape))
 
 
+def _candidates(name, shape, over):
+    """Refuse to choose the extreme of no elements."""
+    if any(shape[axis] == 0 for axis in over):
+        raise ValueError(f"{name}: a tensor of shape {shape} has no element along axes {over}, so none is the largest or smallest")
+
+
 # --- sums ------------------------------------------------------------------------------------
 
 
@@ -46,6 +52,8 @@ def sum(a, dim=None, keepdim=False, dtype=None):
 @differentiable
 def mean(a, dim=None, keepdim=False, dtype=None):
     """Mean over axes. The mean of integers is a float32. The mean of no elements is NaN."""
+    if dtype is not None and np.dtype(dtype).kind != "f":
+        raise ValueError(f"mean: expected dtype = a floating-point one, got {dtype}")
     shape, over = a.shape, axes("mean", dim, a.ndim)
     count = math.prod(shape[axis] for axis in over)
     share = 1 / count if count else math.nan
@@ -200,6 +208,7 @@ def _norm(size, p, over):
     """The norm of absolute values, with axes kept."""
     total = lambda values: values.sum(axis=over, keepdims=True)
     if math.isinf(p):
+        _candidates("norm", size.shape, over)
         return (size.max if p > 0 else size.min)(axis=over, keepdims=True)
     if p == 0:
         return total(size != 0).astype(size.dtype)
@@ -218,6 +227,7 @@ def _grad_norm(g, a, y, p):
 
 def _extreme(a, dim, keepdim, name):
     over = axes(f"a{name}", dim, a.ndim)
+    _candidates(f"a{name}", a.shape, over)
     y = getattr(a, name)(axis=over, keepdims=True)
 
     def pullback(g):
@@ -254,6 +264,7 @@ def _along(a, dim, keepdim, name):
     if axis is None:  # a number: its own extreme, at place 0
         return (a.copy(), np.zeros_like(a, dtype=np.int64)), lambda g: (lambda: g,)
     shape = a.shape
+    _candidates(name, shape, (axis,))
     winner = np.expand_dims(getattr(a, f"arg{name}")(axis=axis), axis)
     y = np.take_along_axis(a, winner, axis=axis)
 
@@ -297,8 +308,10 @@ def min(a: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 @differentiable
 def _place(a, dim, keepdim, name):
+    over = axes(f"arg{name}", dim, a.ndim)
+    _candidates(f"arg{name}", a.shape, over)
     if dim is not None and a.ndim:
-        (dim,) = axes(f"arg{name}", dim, a.ndim)
+        (dim,) = over
     found = getattr(a, f"arg{name}")(axis=dim if a.ndim else None)
     shape = (1,) * a.ndim if dim is None else tuple(1 if axis == dim else size for axis, size in enumerate(a.shape))
     return np.asarray(found, like=a).reshape(shape) if keepdim else found, lambda g: ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,7 +117,8 @@ class LovaszSoftmaxLoss(Loss):
         sign, offset = np.where(truth, -1, 1) * counts, truth  # an ignored pixel has error 0, so it adds nothing
         errors = F.softmax(scores, dim=1) * Tensor(sign) + Tensor(offset.astype(scores.dtype))
         if self.per_image:
-            errors, truth = errors.reshape(N, C, -1), truth.reshape(N, C, -1)
+            pixels = math.prod(scores.shape[2:])
+            errors, truth = errors.reshape(N, C, pixels), truth.reshape(N, C, pixels)
         else:
             errors, truth = errors.permute(1, 0, 2, 3).reshape(1, C, -1), truth.transpose(1, 0, 2, 3).reshape(1, C, -1)
         chosen = self._chosen(truth).astype(scores.dtype)  # (N or 1, C)

@@ -229,7 +229,7 @@ def update_running_and_rho(mean, variance, mu, nu, *, count, momentum=0.1, eps=1
 def _train(equation, x, gamma, beta, eps):
     _check(equation, x=x, gamma=gamma, beta=beta)
     count = x.size // max(x.shape[1], 1)
-    if count < 2:
+    if count < 2 and len(x):
         checks.fail(
             equation,
             f"too few values per channel ({count}): in training mode mean and variance need at least two",
