@@ -7,6 +7,7 @@ import numpy as np
 from minisegnet_kernels import activation as kernels
 
 from ..tensor import Tensor, differentiable
+from .arguments import axes
 from .arithmetic import floating
 
 
@@ -25,27 +26,34 @@ def leaky_relu(input, negative_slope=0.01):
 
 
 @differentiable
-def softmax(input, dim):
-    """``exp(x) / Σ exp(x)`` along an axis: positive numbers that sum to 1."""
-    input = floating(input)
-    e = np.exp(input - _largest(input, dim))
-    y = e / e.sum(axis=dim, keepdims=True)
-    return y, lambda g: (lambda: y * (g - (g * y).sum(axis=dim, keepdims=True)),)
+def softmax(input, dim, dtype=None):
+    """``exp(x) / Σ exp(x)`` along an axis: positive numbers that sum to 1. If `dtype` is given, it is computed in it."""
+    input, axis = _operands("softmax", input, dim, dtype)
+    e = np.exp(input - _largest(input, axis))
+    y = e / e.sum(axis=axis, keepdims=True)
+    return y, lambda g: (lambda: y * (g - (g * y).sum(axis=axis, keepdims=True)),)
 
 
 @differentiable
-def log_softmax(input, dim):
-    """``log(softmax(x))``, computed in one step, which does not lose precision as the two steps do."""
-    input = floating(input)
-    shifted = input - _largest(input, dim)
-    y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
-    return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=dim, keepdims=True),)
+def log_softmax(input, dim, dtype=None):
+    """``log(softmax(x))``, computed in one step, which does not lose precision as the two steps do; arguments as `softmax`."""
+    input, axis = _operands("log_softmax", input, dim, dtype)
+    shifted = input - _largest(input, axis)
+    y = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return y, lambda g: (lambda: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
 
 
 for _function in (relu, softmax, log_softmax):
     setattr(Tensor, _function.__name__, _function)
 
 
-def _largest(input, dim):
+def _operands(name, input, dim, dtype):
+    """The input as floats, and its axis as a tuple, which is empty for a number."""
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{name}: expected dim = the number of an axis, got {dim!r}")
+    return floating(input) if dtype is None else input.astype(dtype), axes(name, dim, input.ndim)
+
+
+def _largest(input, axis):
     """The maximum along an axis, which stays with length 1; 0 for an empty array."""
-    return input.max(axis=dim, keepdims=True) if input.size else input.dtype.type(0)
+    return input.max(axis=axis, keepdims=True) if input.size else input.dtype.type(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -23,6 +24,32 @@ def numpy_names(function: Callable) -> Callable:
     return apply
 
 
+def image_or_batch(function: Callable) -> Callable:
+    """Also accept one image, (C, H, W), as PyTorch does: it is a batch of one, and the results lose the batch axis again."""
+
+    @wraps(function)
+    def apply(input: Any, *args: Any, **options: Any) -> Any:
+        if getattr(input, "ndim", 4) != 3:
+            return function(input, *args, **options)
+        results = function(input[None], *args, **options)
+        return tuple(result[0] for result in results) if isinstance(results, tuple) else results[0]
+
+    return apply
+
+
+def any_places(function: Callable) -> Callable:
+    """Also accept (N, C) and (N, C, d1, ..., dk) where all places of a channel count alike: they become one column of pixels."""
+
+    @wraps(function)
+    def apply(input: Any, *args: Any, **options: Any) -> Any:
+        shape = getattr(input, "shape", ())
+        if len(shape) < 2 or len(shape) == 4:
+            return function(input, *args, **options)
+        return function(input.reshape((*shape[:2], math.prod(shape[2:]), 1)), *args, **options).reshape(shape)
+
+    return apply
+
+
 def one_or_many(values: tuple) -> tuple:
     """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
     return tuple(values[0]) if len(values) == 1 and isinstance(values[0], Sequence) else values
@@ -34,7 +61,9 @@ def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     Raises
     ------
     IndexError
-        If an axis does not exist or is named twice.
+        If an axis does not exist.
+    ValueError
+        If an axis is named twice.
     """
     dims = (dim,) if isinstance(dim, int) or hasattr(dim, "__index__") else tuple(dim or ())
     if not dims:
@@ -45,5 +74,5 @@ def axes(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
             raise IndexError(f"{name}: dim {d} does not exist; a tensor with {ndim} axes has -{count} ... {count - 1}")
     found = tuple(d % count for d in dims)
     if len(set(found)) < len(found):
-        raise IndexError(f"{name}: an axis comes twice in dim = {dim}")
+        raise ValueError(f"{name}: an axis comes twice in dim = {dim}")
     return found if ndim else ()

@@ -217,11 +217,12 @@ def masked_fill(a, mask, value):
     ValueError
         If the dtype of the mask is not bool, or the value has axes.
     TypeError
-        If `a` cannot hold the value: a fraction among integers.
+        If `a` cannot hold the value: a fraction among integers, or a complex number.
     """
     if mask.dtype != bool or np.ndim(value):
         raise ValueError(f"masked_fill: expected a mask of bool and one value, got {mask.dtype} and a value of shape {np.shape(value)}")
-    if a.dtype.kind != "f" and getattr(value, "dtype", np.dtype(type(value))).kind == "f" and value != int(value):
+    kind = getattr(value, "dtype", np.dtype(type(value))).kind
+    if kind == "c" or (a.dtype.kind != "f" and kind == "f" and value != int(value)):
         raise TypeError(f"masked_fill: a tensor of {a.dtype} cannot hold {value}")
     y = np.where(mask, np.asarray(value, like=a).astype(a.dtype), a)
     return y, lambda g: (lambda: np.where(mask, 0, g), None, lambda: np.where(mask, g, 0))

@@ -9,15 +9,17 @@ from minisegnet_kernels import conv2d as kernels
 from minisegnet_kernels.activation import grad_relu
 
 from ..tensor import differentiable
+from .arguments import image_or_batch
 
 
+@image_or_batch
 @differentiable
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolution: ``y[n,o,i,j] = b[o] + Σ w[o,c,u,v] · x[n, c, i·s + u·d − p, j·s + v·d − p]``.
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or one image, (C, H, W)
     weight : Tensor, (O, C/groups, U, V)
     bias : Tensor, (O,), optional
     stride, dilation : int or (int, int)
@@ -43,6 +45,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return y, _pullback(input, weight, bias is not None, options)
 
 
+@image_or_batch
 @differentiable
 def conv2d_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """``relu(conv2d(...))`` in one pass (equation ``conv2d.forward_relu``); arguments as `conv2d`."""
@@ -73,13 +76,14 @@ def _pullback(x, w, has_bias, options):
     )
 
 
+@image_or_batch
 @differentiable
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """Transposed convolution: the input gradient of `conv2d`, read forwards.
 
     Parameters
     ----------
-    input : Tensor, (N, C, P, Q)
+    input : Tensor, (N, C, P, Q), or one image, (C, P, Q)
     weight : Tensor, (C, O/groups, U, V)
     bias : Tensor, (O,), optional
     stride, padding, dilation, groups

@@ -6,11 +6,14 @@ import numpy as np
 
 from minisegnet_kernels import backends, checks, lrn
 from minisegnet_kernels import batch_norm as kernels
+from minisegnet_kernels.arrays import alike
 
 from .. import random
 from ..tensor import Tensor, differentiable
+from .arguments import any_places
 
 
+@any_places
 @differentiable
 def batch_norm(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
@@ -19,10 +22,10 @@ def batch_norm(
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or (N, C, d1, ..., dk) with any number of axes
     running_mean, running_var : Tensor, (C,), or None in training
         In training they are updated in place with the mean and unbiased variance of the batch:
-        ``running ← (1 − momentum) · running + momentum · batch``. Outside training the input is normalised with them.
+        ``running ← (1 − momentum) · running + momentum · batch``; a batch of no images leaves them as they are. Outside training the input is normalised with them.
     weight, bias : Tensor, (C,), optional
         Scale γ and shift β.
     training : bool
@@ -36,7 +39,8 @@ def batch_norm(
 
     Returns
     -------
-    Tensor, (N, C, H, W)
+    Tensor
+        In the shape of the input.
 
     Raises
     ------
@@ -70,6 +74,7 @@ def batch_norm(
     return y, pullback_training, changed
 
 
+@any_places
 @differentiable
 def batch_norm_relu(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
@@ -124,7 +129,7 @@ def _rho(variance, eps):
 
 def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
     """Update the running statistics. Return ρ, computed from the batch's variance if it is None, and the arrays that changed."""
-    if running_mean is None or running_var is None or not backends.computes():
+    if running_mean is None or running_var is None or not len(input) or not backends.computes():
         return _rho(variance, eps) if rho is None else rho, ()
     options = {"count": input.size // input.shape[1], "momentum": momentum, "eps": eps}
     if rho is None:
@@ -134,6 +139,7 @@ def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
     return rho, (running_mean, running_var)
 
 
+@any_places
 @differentiable
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """Divide by ``(k + α/size · Σ x²)^β`` over `size` neighbouring channels (equation ``lrn.forward``).
@@ -142,13 +148,14 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or (N, C, d1, ..., dk) with any number of axes
     size : int
     alpha, beta, k : float
 
     Returns
     -------
-    Tensor, (N, C, H, W)
+    Tensor
+        In the shape of the input.
     """
     options = {"size": size, "alpha": alpha, "beta": beta, "k": k}
     return lrn.forward(input, **options), lambda g: (lambda: lrn.grad_input(g, input, **options),)
@@ -163,9 +170,13 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """`dropout` of whole channels: one random number decides for each image and channel."""
-    checks.rank("dropout2d", "input", input, "N C H W")
-    return _drop(input, (*input.shape[:2], 1, 1), p, training)
+    """`dropout` of whole channels: one random number decides for each image and channel.
+
+    Three axes are (N, C, L), as in PyTorch, and not one image.
+    """
+    if input.ndim != 3:
+        checks.rank("dropout2d", "input", input, "N C H W")
+    return _drop(input, (*input.shape[:2], *(1,) * (input.ndim - 2)), p, training)
 
 
 def _drop(input, shape, p, training):
@@ -173,6 +184,14 @@ def _drop(input, shape, p, training):
         checks.fail("dropout", "p is not a probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
     if not training or p == 0 or not backends.computes():
         return input if isinstance(input, Tensor) else Tensor(input)
-    keep = random.generator().random(shape) >= p
-    scale = 0.0 if p == 1 else 1 / (1 - p)
-    return input * Tensor((keep * scale).astype(input.dtype)).to(input.device)
+    return _masked(input, random.generator().random(shape) >= p, 0.0 if p == 1 else 1 / (1 - p))
+
+
+@differentiable
+def _masked(input, keep, scale):
+    keep = np.asarray(keep, like=input)  # the gradient needs one byte an element, and not the input
+
+    def scaled(a):
+        return alike(np.multiply, a, keep * a.dtype.type(scale))
+
+    return scaled(input), lambda g: (lambda: scaled(g),)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minisegnet_kernels import checks
 from minisegnet_kernels import pool2d as kernels
 from minisegnet_kernels.pool2d.formula import pooled_size
 
 from ..tensor import differentiable
+from .arguments import image_or_batch
 from .resize import pad
 
 
@@ -40,12 +43,13 @@ def _weighted_max_pool(input, weight, bias, stride, padding, dilation, ceil_mode
     return (y, kernels.flat_indices(winner, input_size=size, **whole)) if return_indices else y, pullback
 
 
+@image_or_batch
 def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, weight=None, bias=None):
     """The documented pooling: ``y = max over the window of { w[u,v] · x[i·s + u, j·s + v] + b }``.
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or one image, (C, H, W)
     kernel_size : int or (int, int)
     stride : int or (int, int), optional
         The size of the window if not given.
@@ -73,6 +77,7 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     Equations ``pool2d.max`` (without weight and bias) and ``pool2d.forward``. Ties go to the
     first cell in row-major order.
     """
+    stride = None if stride in ((), []) else stride
     if weight is None:
         pooled = _max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
         if bias is None:
@@ -101,8 +106,8 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
 
     Parameters
     ----------
-    input : Tensor, (N, C, P, Q)
-    indices : int64 Tensor, (N, C, P, Q)
+    input : Tensor, (N, C, P, Q), or one image, (C, P, Q)
+    indices : int64 Tensor, the shape of the input
         From ``max_pool2d(..., return_indices=True)``.
     kernel_size, stride, padding : int or (int, int)
         Those of the pooling. They determine the output size if `output_size` is not given.
@@ -112,7 +117,14 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     Returns
     -------
     Tensor, (N, C, H, W)
+
+    Notes
+    -----
+    If an index occurs several times, as it does where windows overlap, the last value stays, and it alone gets the gradient. PyTorch sends
+    the gradient to all of them.
     """
+    if input.ndim == 3:
+        return max_unpool2d(input[None], indices[None], kernel_size, stride, padding, output_size)[0]
     checks.rank("max_unpool2d", "input", input, "N C P Q")
     if output_size is None:
         size = checks.pair("max_unpool2d", "kernel_size", kernel_size, least=1)
@@ -130,12 +142,13 @@ def _average(input, kernel_size, stride, padding, ceil_mode, count_include_pad):
     return y, lambda g: (lambda: kernels.grad_average(g, input_size=size, **window),)
 
 
+@image_or_batch
 def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     """Mean of each window (equation ``pool2d.average``).
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or one image, (C, H, W)
     kernel_size, stride, padding, ceil_mode
         As in `max_pool2d`.
     count_include_pad : bool
@@ -152,6 +165,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     ValueError
         If shapes, dtypes or options do not fit, or the divisor is 0.
     """
+    stride = None if stride in ((), []) else stride
     if divisor_override is None:
         return _average(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
     name = "avg_pool2d"
@@ -169,19 +183,33 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
 
 
 @differentiable
+def _adaptive_average(input, output_size):
+    size = input.shape[2:]
+    y = kernels.adaptive_average(input, output_size=output_size)
+    return y, lambda g: (lambda: kernels.grad_adaptive_average(g, input_size=size),)
+
+
+@image_or_batch
 def adaptive_avg_pool2d(input, output_size):
     """Means of P × Q windows that cover the input (equation ``pool2d.adaptive_average``).
 
     Parameters
     ----------
-    input : Tensor, (N, C, H, W)
+    input : Tensor, (N, C, H, W), or one image, (C, H, W)
     output_size : int or (int, int)
-        1 is the global average.
+        1 is the global average; None for an axis keeps the size of the input.
 
     Returns
     -------
     Tensor, (N, C, P, Q)
+
+    Raises
+    ------
+    ValueError
+        If shape, dtype or size do not fit.
     """
-    size = input.shape[2:]
-    y = kernels.adaptive_average(input, output_size=output_size)
-    return y, lambda g: (lambda: kernels.grad_adaptive_average(g, input_size=size),)
+    checks.rank("adaptive_avg_pool2d", "input", input, "N C H W")
+    wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
+    if len(wanted) == 2:
+        wanted = tuple(n if size is None else size for n, size in zip(input.shape[2:], wanted, strict=True))
+    return _adaptive_average(input, checks.pair("adaptive_avg_pool2d", "output_size", wanted, least=1))

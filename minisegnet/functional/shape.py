@@ -5,6 +5,7 @@ Names and arguments are PyTorch's. Most pullbacks here just undo what the functi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -26,7 +27,14 @@ def _reshape(a, shape):
 
 
 def reshape(a: Tensor, *shape: Any) -> Tensor:
-    return _reshape(a, one_or_many(shape))
+    """The same elements in another shape; one size may be −1: it follows from the others."""
+    sizes = one_or_many(shape)
+    try:
+        return _reshape(a, sizes)
+    except ValueError as error:
+        raise ValueError(
+            f"reshape: a tensor of shape {tuple(a.shape)} with {math.prod(a.shape)} elements does not fit into {tuple(sizes)}"
+        ) from error
 
 
 @differentiable
@@ -45,8 +53,12 @@ def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    end = end_dim % max(a.ndim, 1) + 1  # a tensor without axes becomes one with a single axis
-    return _reshape(a, (*a.shape[:start_dim], -1, *a.shape[end:]))
+    """One axis in place of those from `start_dim` to `end_dim`; a tensor without axes gets one."""
+    first, last = (axes("flatten", dim, max(a.ndim, 1))[0] for dim in (start_dim, end_dim))
+    length = (
+        -1 if all(a.shape) else math.prod(a.shape[first : last + 1])
+    )  # −1 also holds for images of another size, in an exported network
+    return _reshape(a, (*a.shape[:first], length, *a.shape[last + 1 :]))
 
 
 @numpy_names
@@ -177,7 +189,6 @@ def getitem(a: Tensor, key: Any) -> Tensor:
 
 @differentiable
 def _cat(*arrays, dim):
-    dim = dim % arrays[0].ndim
     edges = [0, *accumulate(a.shape[dim] for a in arrays)]
     along = lambda k: (slice(None),) * dim + (slice(edges[k], edges[k + 1]),)
     joined = uninitialised(
@@ -201,11 +212,14 @@ def _without_gaps(part, whole):
 @numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after another along an axis; all other sizes must be equal."""
+    if not tensors or any(getattr(t, "ndim", 0) == 0 for t in tensors):
+        given = ", ".join(str(tuple(t.shape)) if hasattr(t, "shape") else type(t).__name__ for t in tensors)
+        raise ValueError(f"cat: expected one or more tensors that have axes, got {given or 'none'}")
+    (axis,) = axes("cat", dim, tensors[0].ndim)
     shapes = [t.shape for t in tensors]
-    others = {s[: dim % len(s)] + s[dim % len(s) + 1 :] for s in shapes}
-    if len(others) != 1:
-        raise ValueError(f"cat: all sizes but that of axis {dim} must be equal, got {', '.join(map(str, shapes)) or 'no tensor'}")
-    return _cat(*tensors, dim=dim)
+    if len({s[:axis] + s[axis + 1 :] for s in shapes}) != 1:
+        raise ValueError(f"cat: all sizes but that of axis {dim} must be equal, got {', '.join(map(str, shapes))}")
+    return _cat(*tensors, dim=axis)
 
 
 @numpy_names
@@ -292,8 +306,8 @@ _METHODS: dict[str, Any] = {
     "view": reshape,
     "cpu": lambda a: to(a, "cpu"),
     "cuda": lambda a: to(a, "cuda"),
-    "float": lambda a: to(a, np.float32),
-    "double": lambda a: to(a, np.float64),
+    "float": lambda a, memory_format=None: to(a, np.float32, memory_format=memory_format),
+    "double": lambda a, memory_format=None: to(a, np.float64, memory_format=memory_format),
     "T": property(lambda a: _permute(a, tuple(range(a.ndim))[::-1])),
 }
 for _name, _method in _METHODS.items():

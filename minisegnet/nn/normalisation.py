@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minisegnet_kernels import backends
+from minisegnet_kernels import backends, checks
 
 from .. import functional as F
 from ..tensor import Tensor
@@ -60,6 +60,7 @@ class BatchNorm2d(Module):
 
     def run(self, normalise: Callable, x: Tensor) -> Tensor:
         """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
+        checks.rank("BatchNorm2d", "input", x, "N C H W")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None and backends.computes():
             self.num_batches_tracked += 1

@@ -74,6 +74,12 @@ def test_every_array_that_is_kept_is_needed(name):
         assert not same, f"{name} keeps an array of shape {array.shape} and {array.dtype} that no gradient needs"
 
 
+def test_dropout_keeps_a_byte_for_each_element():
+    x = tensor(np.ones((2, 3, 8, 8), np.float32), requires_grad=True)
+    assert sum(a.nbytes for a in kept(F.dropout(x * 2, 0.5).grad_fn)) == x.numel()
+    assert sum(a.nbytes for a in kept(F.dropout2d(x * 2, 0.5).grad_fn)) == 6
+
+
 @pytest.mark.parametrize(
     ("model", "options", "most"), [("unet", {}, 21.0), ("unet", {"bilinear": True}, 19.4), ("segnet", {}, 18.0)], ids=str
 )

@@ -2,76 +2,74 @@
 
 import re
 import warnings
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from minisegnet import functional as F
+from minisegnet import nn, random
 from minisegnet.tensor import Tensor
 
 # PyTorch's name, and its variant: our function. Methods and operators of `Tensor` are these functions too.
+SAME_NAME = """
+    abs add amax amin argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor cat chunk clone cumsum exp expand flatten floor_divide
+    log log_softmax masked_fill matmul maximum mean minimum mul neg norm permute pow prod remainder repeat reshape sigmoid softmax split
+    sqrt squeeze stack std sub sum tanh transpose unsqueeze var
+"""
 FUNCTIONS = {
+    **{(name, ""): getattr(F, name) for name in SAME_NAME.split()},
+    **{(name, ""): getattr(Tensor, f"__{name}__") for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     **{
-        (name, ""): getattr(F, name)
-        for name in ["abs", "add", "amax", "amin", "argmax", "argmin", "cat", "chunk", "clone", "cumsum", "exp", "floor_divide"]
+        (name, ""): getattr(Tensor, name)
+        for name in ("__getitem__", "__radd__", "__rmatmul__", "__rmod__", "__rmul__", "__rpow__", "__rsub__")
     },
-    **{
-        (name, ""): getattr(F, name) for name in ["bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "log", "masked_fill", "matmul"]
-    },
-    **{
-        (name, ""): getattr(F, name)
-        for name in ["maximum", "mean", "minimum", "mul", "neg", "permute", "pow", "remainder", "sigmoid", "sqrt"]
-    },
-    **{(name, ""): getattr(F, name) for name in ["std", "sub", "sum", "tanh", "unsqueeze", "var", "stack"]},
-    ("where", ""): lambda value, condition, other: F.where(condition, value, other),  # the order of the samples
-    ("clamp", ""): F.clip,
-    ("expand", ""): F.expand,
-    ("repeat", ""): F.repeat,
-    ("reshape", ""): F.reshape,
-    ("flatten", ""): F.flatten,
-    ("squeeze", ""): F.squeeze,
-    ("squeeze", "multiple"): F.squeeze,
-    ("transpose", ""): F.transpose,
-    ("split", ""): F.split,
-    ("split", "list_args"): F.split,
-    ("prod", ""): F.prod,
-    ("norm", ""): F.norm,
-    ("div", "no_rounding_mode"): F.div,
-    ("softmax", ""): F.softmax,
-    ("log_softmax", ""): F.log_softmax,
+    **{(name, ""): getattr(Tensor, name) for name in ("__rand__", "__ror__", "__rxor__", "contiguous", "double", "float", "view")},
+    **{(name, "with_dtype"): getattr(F, name) for name in ("softmax", "log_softmax")},
     **{("max", variant): F.max for variant in ("binary", "reduction_no_dim", "reduction_with_dim")},
     **{("min", variant): F.min for variant in ("binary", "reduction_no_dim", "reduction_with_dim")},
+    ("__rdiv__", ""): Tensor.__rtruediv__,
+    ("T", ""): lambda x: x.T,
+    ("clamp", ""): F.clip,
+    ("div", "no_rounding_mode"): F.div,
+    ("split", "list_args"): F.split,
+    ("squeeze", "multiple"): F.squeeze,
+    ("where", ""): lambda value, condition, other: F.where(condition, value, other),  # the order of the samples
 }
 IMAGES = {
     (f"nn.functional.{name}", variant): getattr(F, name)
     for name, variant in [
-        ("conv2d", ""),
-        ("conv_transpose2d", ""),
-        ("avg_pool2d", ""),
-        ("adaptive_avg_pool2d", ""),
-        ("interpolate", "nearest"),
-        ("interpolate", "bilinear"),
+        *((name, "") for name in ("conv2d", "conv_transpose2d", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d", "max_unpool2d")),
+        *(("interpolate", mode) for mode in ("nearest", "bilinear")),
         *(("pad", mode) for mode in ("constant", "reflect", "replicate", "circular")),
-        ("batch_norm", ""),
-        ("relu", ""),
-        ("leaky_relu", ""),
-        ("cross_entropy", ""),
-        ("binary_cross_entropy_with_logits", ""),
+        *((name, "") for name in ("batch_norm", "local_response_norm", "relu", "leaky_relu", "dropout", "dropout2d")),
+        *((name, "") for name in ("cross_entropy", "binary_cross_entropy_with_logits")),
     ]
 }
-FUNCTIONS |= IMAGES
+FUNCTIONS |= IMAGES | {("nn.functional.max_unpool2d", "grad"): F.max_unpool2d}
+FUNCTIONS[("nn.functional.mse_loss", "")] = lambda x, y, reduction="mean": nn.MSELoss(reduction=reduction)(x, y)
 
 # Where our function differs: its name, its error (or "value" for another number), and the reason. An entry without a sample fails.
 DIFFERENT: list[tuple[str, str, str]] = [
-    ("cat", r"ValueError: cat: all sizes", "an empty vector beside matrices is an old exception of PyTorch's"),
+    ("cat", r"IndexError: cat: dim 1 does not exist", "an empty vector beside matrices is an old exception of PyTorch's"),
     ("add", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
     ("sub", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
+    ("__rpow__", r"ValueError: Integers to negative integer powers", "PyTorch takes 0 for 2⁻¹ among integers"),
+    ("nn.functional.batch_norm", r"ValueError: batch_norm: input has 1 axes", "an empty vector is no batch of channels"),
+    ("nn.functional.max_unpool2d", "gradient", "a value that another one overwrites has no influence; PyTorch gives it a gradient"),
+    ("nn.functional.interpolate.nearest", r"ValueError: \S+: \w+ has [35] axes", "sequences and volumes; here are images, (N, C, H, W)"),
+]
+# What PyTorch refuses and ours accepts, in the same form; the pattern is for PyTorch's message.
+ACCEPTED: list[tuple[str, str, str]] = [
     *(
-        (f"nn.functional.{name}", r"ValueError: \S+: \w+ has [1235] axes", "images come as (N, C, H, W); the message says how")
-        for name in ("conv2d", "conv_transpose2d", "adaptive_avg_pool2d", "interpolate.nearest", "batch_norm")
+        (name, r"must be Tensor|invalid combination of arguments|descriptor|no attribute", "numbers are taken as tensors without axes")
+        for name in (
+            *("bitwise_and", "bitwise_or", "bitwise_xor", "maximum", "minimum", "pow", "remainder", "eq", "ne", "lt", "le", "gt", "ge"),
+            *("__radd__", "__rmul__", "__rand__", "__ror__", "__rxor__", "__rdiv__"),
+            *("max.binary", "min.binary"),
+        )
     ),
-    ("nn.functional.avg_pool2d", r"ValueError: \S+: (padding|stride) does not fit", "(1,) and () are old spellings of a pair"),
-    ("nn.functional.adaptive_avg_pool2d", r"ValueError: \S+: output_size does not fit", "None for the length of the input is not taken"),
+    ("mean", r"could not infer output dtype. Input dtype", "the mean of integers is float32"),
 ]
 
 
@@ -82,6 +80,8 @@ def ours(value, with_gradient=False):
         return Tensor(value.detach().numpy().copy(), requires_grad=with_gradient and value.requires_grad)
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
+    if isinstance(value, torch.memory_format):
+        return {torch.contiguous_format: "contiguous", torch.channels_last: "channels_last"}.get(value)
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
         return type(value)(ours(v, with_gradient) for v in value)
     return tuple(value) if isinstance(value, torch.Size) else value
@@ -95,7 +95,20 @@ def tensors(value):
     return [t for v in value for t in tensors(v)] if isinstance(value, list | tuple) else []
 
 
-def difference(operator, function, sample, dtype):
+class Drawn:
+    """A generator whose numbers keep what PyTorch's dropout has kept: 1 where the result is not 0, and 0 elsewhere."""
+
+    def __init__(self, result):
+        self.kept = result.detach().numpy() != 0
+
+    def random(self, shape):
+        kept = self.kept.reshape((1,) * (len(shape) - self.kept.ndim) + self.kept.shape)
+        together = tuple(axis for axis, size in enumerate(shape) if kept.shape[axis] != size)
+        assert (kept.any(together, keepdims=True) == kept.all(together, keepdims=True)).all()  # whole channels
+        return kept.any(together, keepdims=True)
+
+
+def difference(operator, function, sample, dtype, monkeypatch):
     """What differs for one sample; empty if nothing does."""
     import torch
 
@@ -103,6 +116,8 @@ def difference(operator, function, sample, dtype):
     mine = [ours(v, True) for v in theirs]
     options = {name: ours(v, True) for name, v in sample.kwargs.items()}
     expected = operator.op(*theirs, **sample.kwargs)
+    if "dropout" in operator.name:
+        monkeypatch.setattr(random, "generator", lambda: Drawn(expected))
     try:
         with np.errstate(all="ignore"):
             actual = function(*mine, **options)
@@ -140,12 +155,28 @@ def difference(operator, function, sample, dtype):
     return ""
 
 
-@pytest.mark.parametrize("name", FUNCTIONS, ids=".".join)
-def test_pytorchs_samples(name):
-    torch = pytest.importorskip("torch")
+def operator_of(name):
     database = pytest.importorskip("torch.testing._internal.common_methods_invocations").op_db
     (operator,) = [op for op in database if (op.name, op.variant_test_name) == name]
-    listed = [(pattern, reason) for function, pattern, reason in DIFFERENT if function == ".".join(name).strip(".")]
+    return operator
+
+
+def listed_for(name, differences):
+    return [pattern for function, pattern, _ in differences if function == ".".join(name).strip(".")]
+
+
+#: Functions with hundreds of samples: every ninth is tried, and all of them in the thorough profile.
+MANY = [("nn.functional.max_pool2d", ""), ("nn.functional.max_unpool2d", ""), ("nn.functional.max_unpool2d", "grad")]
+
+
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [*((name, 9 if name in MANY else 1) for name in FUNCTIONS), *(pytest.param(name, 1, marks=pytest.mark.slow) for name in MANY)],
+    ids=lambda v: ".".join(v) if isinstance(v, tuple) else str(v),
+)
+def test_pytorchs_samples(name, every, monkeypatch):
+    torch = pytest.importorskip("torch")
+    operator, listed = operator_of(name), listed_for(name, DIFFERENT)
     met, held, tried, wrong = set(), 0, 0, {}
     warnings.simplefilter("ignore")
     for dtype in (torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool):
@@ -154,14 +185,45 @@ def test_pytorchs_samples(name):
         if name in IMAGES and not dtype.is_floating_point and "cross_entropy" not in name[0] and "pad" not in name[0]:
             continue  # the kernels compute in float32 and float64
         gradient = dtype.is_floating_point and operator.supports_autograd
-        for sample in operator.sample_inputs("cpu", dtype, requires_grad=gradient):
-            found = difference(operator, FUNCTIONS[name], sample, dtype)
+        for sample in islice(operator.sample_inputs("cpu", dtype, requires_grad=gradient), 0, None, every):
+            found = difference(operator, FUNCTIONS[name], sample, dtype, monkeypatch)
             tried, held = tried + 1, held + (not found)
-            known = [pattern for pattern, _ in listed if re.match(pattern, found, re.S)]
+            known = [pattern for pattern in listed if re.match(pattern, found, re.S)]
             met.update(known)
             if found and not known:
                 wrong.setdefault(found[:300], f"{dtype} {sample.summary()}"[:600])
     print(f"held {held} of {tried}: {'.'.join(name).strip('.')}")
     assert tried
     assert not wrong, "\n".join(f"{found}\n    {sample}" for found, sample in wrong.items())
-    assert met == {pattern for pattern, _ in listed}, "a listed difference that no longer exists"
+    assert met == set(listed), "a listed difference that no longer exists"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS, ids=".".join)
+def test_what_pytorch_refuses_is_refused(name):
+    """With an error that says what is wrong: none of Python's own about an attribute or an index that is not there."""
+    operator, listed = operator_of(name), listed_for(name, ACCEPTED)
+    if operator.error_inputs_func is None:
+        pytest.skip("PyTorch lists no wrong arguments")
+    met, wrong = set(), []
+    for case in operator.error_inputs("cpu"):
+        sample = case.sample_input
+        arguments, options = [sample.input, *sample.args], sample.kwargs
+        try:
+            operator.op(*arguments, **options)
+        except case.error_type as error:
+            refused = str(error)
+        else:
+            continue  # this version of PyTorch takes it
+        try:
+            result = FUNCTIONS[name](*map(ours, arguments), **{key: ours(value) for key, value in options.items()})
+        except (ValueError, TypeError, RuntimeError, case.error_type):
+            continue
+        except Exception as error:
+            wrong.append(f"{type(error).__name__}: {error}\n    {sample.summary()}\n    PyTorch: {refused}")
+            continue
+        known = [pattern for pattern in listed if re.search(pattern, refused)]
+        met.update(known)
+        if not known:
+            wrong.append(f"accepted, {result}\n    {sample.summary()}\n    PyTorch: {refused}")
+    assert not wrong, "\n".join(wrong)
+    assert met == set(listed), "a listed difference that no longer exists"

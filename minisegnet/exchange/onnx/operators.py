@@ -38,6 +38,8 @@ class Translator:
         for step in self.instructions:
             if step.function not in OPERATORS:
                 raise ExportError(f"the function {step.function.strip('_')} has no ONNX form here")
+            if step.arguments.get("dtype") is not None:
+                raise ExportError(f"{step.function.strip('_')} with a dtype has no ONNX form here: all tensors of the file are float32")
             used = {value.number for value in step.arguments.values() if isinstance(value, Value)}
             if used & self.indices and step.function != "_unpool":
                 raise ExportError(f"{step.function.strip('_')} of a pool's indices has no ONNX form: only an unpool can use them")
@@ -53,8 +55,12 @@ class Translator:
 
 
 def _pair(value: Any, what: str) -> list[int]:
-    rows, columns = value if isinstance(value, tuple) else (value, value)
-    return [_fixed(rows, what), _fixed(columns, what)]
+    return [_fixed(size, what) for size in _both(value)]
+
+
+def _both(value: Any) -> tuple:
+    """The values for rows and columns; one stands for both."""
+    return (value * 2)[:2] if isinstance(value, tuple) else (value, value)
 
 
 def _fixed(value: Any, what: str) -> int:
@@ -69,7 +75,7 @@ def _pads(padding: Any, what: str) -> dict[str, Any]:
         return {"auto_pad": "SAME_UPPER"}
     if padding == "valid":
         return {}
-    sides = [side if isinstance(side, tuple) else (side, side) for side in (padding if isinstance(padding, tuple) else (padding, padding))]
+    sides = [_both(side) for side in _both(padding)]
     return {"pads": [_fixed(before, what) for before, _ in sides] + [_fixed(after, what) for _, after in sides]}
 
 
@@ -278,7 +284,7 @@ OPERATORS: dict[str, Callable[[Translator, Mapping[str, Any], Instruction], str]
     "_max_pool": _max_pool,
     "_unpool": _unpool,
     "_average": _avg_pool2d,
-    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
+    "_adaptive_average": _adaptive_avg_pool2d,
     "_bilinear": _resize("linear"),
     "_nearest": _resize("nearest"),
     "local_response_norm": _lrn,

@@ -67,13 +67,20 @@ for model, given in ((layers(), xx), (Polynomial3(), x)):
                 param -= 1e-4 * param.grad
         printed.append(loss.item())
 
-# With an optimiser.
+# With an optimiser, clipped gradients, and a moving average of the weights.
 model = layers()
 optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+average = [p.detach().clone() for p in model.parameters()]
 for t in range(20):
     loss = loss_fn(model(xx), y)
     optimizer.zero_grad()
     loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 50.0)
+    for p in model.parameters():
+        p.grad.data.clamp_(-40, 40)
     optimizer.step()
-    printed.append(loss.item())
-printed += model[0].weight.detach().reshape(-1).tolist()
+    with torch.no_grad():
+        for mean, p in zip(average, model.parameters()):
+            mean.mul_(0.9).add_(p, alpha=0.1)
+    printed.append((loss.item(), float(norm)))
+printed += model[0].weight.detach().reshape(-1).tolist() + average[0].reshape(-1).tolist()
