@@ -11,7 +11,7 @@ from support.functions import CASES, OURS, arrays_for
 
 import minisegnet as ms
 from minisegnet import functional as F
-from minisegnet.tensor import Node, tensor
+from minisegnet.tensor import Node, Tensor, tensor
 
 
 def kept(node: Node) -> list[np.ndarray]:
@@ -81,16 +81,22 @@ def test_dropout_keeps_a_byte_for_each_element():
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "most"), [("unet", {}, 21.0), ("unet", {"bilinear": True}, 19.4), ("segnet", {}, 18.0)], ids=str
+    ("model", "options", "before", "saved"),
+    [("unet", {}, 24.71, 0.17), ("unet", {"bilinear": True}, 23.58, 0.20), ("segnet", {}, 19.67, 0.10)],
+    ids=str,
 )
-def test_memory_of_a_networks_graph(model, options, most):
-    """In MiB, after the forward pass of one image of 192² at an eighth of the width."""
+def test_memory_of_a_networks_graph(model, options, before, saved):
+    """In MiB, after the forward pass of one image of 192² at an eighth of the width, without what the caller holds: parameters and image.
+
+    `before` is what the graph kept when some pullbacks still kept an array for its shape.
+    """
     ms.manual_seed(0)
     network = ms.models.create(model, in_channels=3, num_classes=4, width=1 / 8, **options)
     rng = np.random.default_rng(0)
-    loss = F.cross_entropy(network(tensor(rng.normal(size=(1, 3, 192, 192)).astype("float32"))), rng.integers(0, 4, (1, 192, 192)))
+    image = rng.normal(size=(1, 3, 192, 192)).astype("float32")
+    loss = F.cross_entropy(network(Tensor(image)), rng.integers(0, 4, (1, 192, 192)))
     gc.collect()
-    parameters = {id(p.array) for p in network.parameters()}
-    size = sum(a.nbytes for a in kept(loss.grad_fn) if id(a) not in parameters) / 2**20
-    print(f"{model} {options}: {size:.2f} MiB")
-    assert 0.9 * most < size <= most
+    held_by_the_caller = {id(image), *(id(p.array) for p in network.parameters())}
+    size = sum(a.nbytes for a in kept(loss.grad_fn) if id(a) not in held_by_the_caller) / 2**20
+    print(f"{model} {options}: {size:.2f} MiB, {1 - size / before:.1%} less")
+    assert 0.7 * before < size <= (1 - saved) * before

@@ -55,7 +55,7 @@ DIFFERENT: list[tuple[str, str, str]] = [
     ("add", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
     ("sub", r"OverflowError: Python integer -3", "PyTorch takes −3 for 253 in uint8"),
     ("__rpow__", r"ValueError: Integers to negative integer powers", "PyTorch takes 0 for 2⁻¹ among integers"),
-    ("nn.functional.batch_norm", r"ValueError: batch_norm: input has 1 axes", "an empty vector is no batch of channels"),
+    ("nn.functional.batch_norm", r"ValueError: batch_norm: input has 1 axes", "a vector has no axis of channels"),
     ("nn.functional.max_unpool2d", "gradient", "a value that another one overwrites has no influence; PyTorch gives it a gradient"),
     ("nn.functional.interpolate.nearest", r"ValueError: \S+: \w+ has [35] axes", "sequences and volumes; here are images, (N, C, H, W)"),
 ]

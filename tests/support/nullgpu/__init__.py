@@ -8,14 +8,14 @@ capture are those of the real packages. "Device" memory is the host's memory.
 What it does
     - Launches of the library's CUDA C++ kernels run in the emulator: values are right.
     - Kernels that CuPy generates run too, from the source that CuPy gave to NVRTC (`programs`). So do matrix
-      products (`cublas.c`), which CuPy leaves to cuBLAS.
+      products (`cublas.c`), which CuPy leaves to cuBLAS, and `argsort`, which it leaves to Thrust and the host does here.
     - Everything is recorded (`NullGPU.log`): launches with sizes, stream and arguments, copies with direction, fills,
       waits, captures, replays. The limits of a launch are checked, and the memory that arguments point to.
     - Fresh memory, and memory that CuPy hands out again, is full of NaN (−1 in integers).
 
 What it does not do
     - Kernels of numba-cuda are recorded and write nothing: what they should have written stays NaN.
-    - Kernels compiled into CuPy's wheel (Thrust's sorting, CUB's reductions) raise "not supported". CUB is switched
+    - Other kernels compiled into CuPy's wheel (the rest of Thrust, CUB's reductions) raise "not supported". CUB is switched
       off, so reductions use CuPy's own kernels: as many launches as on a GPU, but of other kernels.
     - Nothing runs at the same time as anything else, so it shows neither races between streams nor speed.
     - Subnormal float32 numbers are kept; on a GPU CuPy's options make them zero. Products are not fused with sums.
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import os
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def install(capability: int = 90, count: int = 1) -> NullGPU:
     _patch(library, "cupy_backends.cuda.api.runtime")
     _follow_sources()
     _poison_what_is_handed_out_again()
+    _sort_on_the_host()
     _installed = machine
     return machine
 
@@ -167,3 +169,16 @@ def _poison_what_is_handed_out_again() -> None:
             ctypes.memset(mem_ptr, 0xFF, mem_size)
 
     Poison().__enter__()
+
+
+def _sort_on_the_host() -> None:
+    """Replace Thrust's `argsort`, whose kernels are compiled into CuPy's wheel: rows of the last axis, and equal keys keep their order."""
+    import numpy as np
+    from cupy.cuda import thrust
+
+    def argsort(dtype, indices, data, keys, shape):
+        view = lambda address, dtype: np.frombuffer((ctypes.c_char * (math.prod(shape) * dtype.itemsize)).from_address(address), dtype)
+        order = view(data, np.dtype(dtype)).reshape(shape).argsort(axis=-1, kind="stable")
+        view(indices, np.dtype(np.intp))[...] = order.reshape(-1)
+
+    thrust.argsort = argsort
