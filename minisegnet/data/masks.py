@@ -2,13 +2,17 @@
 
 Programs write the same label map in different ways. The kinds are:
 
-=============  ==========================================================================
+=============  ===========================================================================================
 ``palette``    mode P: the stored index is the class; its colour means nothing
 ``binary``     0 and one other value, 1 or 255 or 65535
 ``instances``  16-bit or 32-bit grey: 0 is background, every other value is one object
 ``classes``    8-bit grey: the value is the class
+``levels``     grey: the values in rising order are the classes, such as 0, 85, 170, 255; only on request
+``soft``       grey with soft edges: a threshold separates background and foreground; only on request
 ``colours``    RGB: each class has a colour, which the user has to give
-=============  ==========================================================================
+=============  ===========================================================================================
+
+A GIF is read by its colours, because programs that write GIF number the palette as they like.
 """
 
 from __future__ import annotations
@@ -25,47 +29,55 @@ from .colours import rgb
 from .images import open_upright
 from .instances import semantic
 
-KINDS = ("classes", "binary", "instances", "palette", "colours")
+STRETCH = 257  # 8 bits become 16 by this factor: 255 becomes 65535
+KINDS = ("classes", "binary", "levels", "soft", "instances", "palette", "colours")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The distinct values of one mask file: labels, or colours as 0xRRGGBB."""
+    """The distinct values of one mask file, labels or colours as 0xRRGGBB, and the number of pixels of each."""
 
     size: tuple[int, int]
     mode: str
     values: np.ndarray
+    counts: np.ndarray
     coloured: bool
     palette: np.ndarray | None
+    top: float  # full scale: 1 for fractions, 255 for 8 bits, 65535 for more
 
     @property
     def wide(self) -> bool:
         return self.mode.startswith("I")
 
 
-def read_raw(path: Path, coloured: bool = False) -> np.ndarray:
+def read_raw(path: Path, kind: str | None = None) -> np.ndarray:
     """The numbers of a mask file, (H, W): palette indices, grey values, or colours as 0xRRGGBB.
 
-    RGB with three equal channels counts as grey, unless `coloured`.
+    Parameters
+    ----------
+    path : path
+    kind : str, optional
+        "colours" reads grey as a colour, too; otherwise RGB with three equal channels counts as grey. "soft" accepts
+        fractions, and reads 1-bit masks as 0 and 255.
 
     Raises
     ------
     DataError
         If the numbers are not integers.
     """
-    picture = open_upright(path)
+    picture, coloured = open_upright(path), kind == "colours"
     if picture.mode == "1":
-        return np.asarray(picture).astype(np.uint8)
+        return np.asarray(picture).astype(np.uint8) * np.uint8(255 if kind == "soft" else 1)
     if picture.mode in ("PA", "LA", "La"):
         return np.asarray(picture.getchannel(0))
-    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (picture.mode == "P" and path.suffix.lower() == ".gif"):
         picture = picture.convert("RGB")
     array = np.asarray(picture)
     if array.ndim == 3:
         red, green, blue = (array[..., c].astype(np.int32) for c in range(3))
         grey = not coloured and bool((red == green).all() and (green == blue).all())
         return array[..., 0] if grey else (red << 16) | (green << 8) | blue
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and kind != "soft":
         if not (array == np.rint(array)).all():
             raise DataError("the mask contains fractions, which are not labels: export it with integers")
         array = array.astype(np.int64)
@@ -74,20 +86,35 @@ def read_raw(path: Path, coloured: bool = False) -> np.ndarray:
     return array
 
 
-def scan(path: Path, coloured: bool = False) -> Scan:
-    """Decode a mask and list its values (see `read_raw`)."""
+def scan(path: Path, kind: str | None = None) -> Scan:
+    """Decode a mask and count its values (see `read_raw`)."""
     picture_mode, palette = _mode_and_palette(path)
-    raw = read_raw(path, coloured)
-    in_colour = coloured or (picture_mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") and raw.dtype == np.int32)
-    # Counting is many times faster than np.unique, which sorts.
-    values = np.flatnonzero(np.bincount(raw.ravel(), minlength=1)) if raw.dtype in (np.uint8, np.uint16) else np.unique(raw)
-    return Scan(raw.shape, picture_mode, values.astype(np.int64), in_colour, palette)
+    raw = read_raw(path, kind)
+    in_colour = kind == "colours" or (picture_mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") and raw.dtype == np.int32)
+    if raw.dtype in (np.uint8, np.uint16):  # counting is many times faster than np.unique, which sorts
+        counts = np.bincount(raw.ravel(), minlength=1)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    else:
+        values, counts = np.unique(raw, return_counts=True)
+    if palette is not None and _is_grey_ramp(palette, values):
+        picture_mode, palette = "L", None
+    return Scan(
+        raw.shape, picture_mode, values.astype(np.float64 if kind == "soft" else np.int64), counts, in_colour, palette, full_scale(raw)
+    )
+
+
+def _is_grey_ramp(palette: np.ndarray, values: np.ndarray) -> bool:
+    """Whether each index is shown as the grey of the same number: a grey image that was stored with a palette."""
+    return bool(values.max(initial=0) < len(palette) and (palette[values] == values[:, None]).all())
 
 
 def _mode_and_palette(path: Path) -> tuple[str, np.ndarray | None]:
     from PIL import Image
 
     with Image.open(path) as picture:
+        if picture.mode == "P" and picture.format == "GIF":
+            return "RGB", None
         table = picture.getpalette("RGB") if picture.mode == "P" else None
         return picture.mode, None if table is None else np.array(table, np.uint8).reshape(-1, 3)
 
@@ -101,8 +128,9 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
     2. a boundary class was requested: "instances";
     3. the number of classes is 2 or unknown, and the values are 0 and one of 1, 255, 65535: "binary";
     4. a mask has mode P: "palette";
-    5. a mask has more than 8 bits, and its values exceed the given number of classes or none was given: "instances";
-    6. otherwise "classes".
+    5. a mask has more than 8 bits, its values are not 8 bits stretched to 16, and they exceed the given number of classes or
+       none was given: "instances";
+    6. otherwise "classes". If no number of classes was given, the values have to be 0, 1, 2, … without a gap: see `grey.suspicion`.
     """
     values = np.unique(np.concatenate([s.values for s in scans]))
     if colours:
@@ -116,7 +144,8 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
         return "binary", f"the only values are {values[0]} and {values[1]}"
     if any(s.mode in ("P", "PA") for s in scans):
         return "palette", "palette masks: the index is the class"
-    if any(s.wide for s in scans) and (num_classes is None or values.max() >= num_classes):
+    stretched = values.max() >= STRETCH and not (values % STRETCH).any()
+    if any(s.wide for s in scans) and not stretched and (num_classes is None or values.max() >= num_classes):
         return "instances", "grey masks of more than 8 bits: every value but 0 is an object"
     return "classes", "grey masks: the value is the class"
 
@@ -148,6 +177,21 @@ class ColourTable:
 def hexadecimal(code: int) -> str:
     """0xRRGGBB as ``#rrggbb``."""
     return f"#{int(code):06x}"
+
+
+def full_scale(raw: np.ndarray) -> float:
+    """The value of white: 1 for fractions, 255 for 8 bits, 65535 for more."""
+    return 1.0 if raw.dtype.kind == "f" else 255.0 if raw.dtype == np.uint8 else 65535.0
+
+
+def ranks(raw: np.ndarray, levels: np.ndarray, ignored: int | None) -> np.ndarray:
+    """The rank of each value among the levels; 255 for the value `ignored`, which is not one of them."""
+    place = np.minimum(np.searchsorted(levels, raw), len(levels) - 1)
+    found = levels[place] == raw
+    unknown = ~found if ignored is None else ~found & (raw != ignored)
+    if unknown.any():
+        raise DataError(f"the value {raw[unknown][0]} is not one of the levels {', '.join(map(str, levels))}")
+    return np.where(found, place, 255).astype(np.int64)
 
 
 def decode(raw: np.ndarray, kind: str, boundary: bool, table: ColourTable | None) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..frequency import median_frequency
 from ..listing import by
-from .report import ADVICE, WARNINGS, Report
+from .report import ADVICE, UNDECIDED, WARNINGS, Report
 
 _RARE = 20  # a ratio between the pixels of two classes from which on the imbalance is reported
 
@@ -138,8 +138,10 @@ class Checkup:
             more = f" and {len(part.sizes) - 3} other sizes" if len(part.sizes) > 3 else ""
             lines.append(f"  {name}: {part.images:,} image{'s' * (part.images != 1)}{', ' * bool(sizes)}{sizes}{more}")
         lines += [f"  {note}" for note in self.notes]
-        lines += ["", *self._table()]
-        if self.imbalance:
+        undecided = not UNDECIDED.isdisjoint(self.report.problems)
+        if not undecided:
+            lines += ["", *self._table()]
+        if self.imbalance and not undecided:
             lines += ["", self.imbalance]
         errors, warnings = self.report.count(), self.report.count(warnings=True)
         lines += self.report.lines()

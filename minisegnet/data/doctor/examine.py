@@ -152,7 +152,7 @@ def _read(dataset: Any, k: int) -> _Counts | _Fault:
         return _Fault("unreadable", f"{_relative(dataset, file)}: {explained(error)}", file)
     if image.shape[1:] != mask.shape:
         return _Fault("size", f"{_relative(dataset, file)}: {by(mask.shape)}, its image is {by(image.shape[1:])}", file)
-    counted = mask[mask != dataset.ignore_index]
+    counted = mask[(mask != dataset.ignore_index) & ~np.isnan(image).any(axis=0)]
     pixels = np.bincount(counted, minlength=len(dataset.classes))
     return _Counts(pixels, mask.size - counted.size, mask.shape, _digest(image), _digest(mask))
 

@@ -25,7 +25,8 @@ ADVICE = {
     ),
     "label": (
         "label out of range",
-        "correct the mask, or say what the values mean: classes=, ignore_index=, masks='instances' or 'binary'",
+        "correct the mask, or say what the values mean: classes=, ignore_index=, masks='instances' or 'binary'; masks='levels' if their "
+        "order counts, masks='soft' if edges are soft",
     ),
     "not a label": ("mask with values that are not labels", "take the file from the published archive again"),
     "layout": ("missing part of the layout", "unpack the archive again, or remove the rest of this part"),
@@ -52,12 +53,35 @@ ADVICE = {
     "lossy": ("mask stored as JPEG", "JPEG compression changes labels: export masks as PNG"),
     "frames": ("several images in one file", "save the one to be used as a file of its own"),
     "guess": (
-        "too many values for classes",
-        "say what the values mean: masks='instances' if each is an object, classes= if each is a class; export soft edges as hard ones",
+        "masks whose values may be objects",
+        "say what the values mean: masks='instances' (--masks instances) if each is an object, masks='classes' if each is a class",
+    ),
+    "levels": (
+        "grey values that are not class numbers",
+        "say what they mean: masks='levels' (--masks levels) makes the values in rising order the classes 0, 1, 2, …, 255 among them; "
+        "masks='binary' makes 0 the background and the other value the object; masks='classes' takes the values as class numbers as they are",
+    ),
+    "flattened": (
+        "grey values of the colours of Pascal VOC, whose class numbers are lost",
+        "take the masks from before the conversion to grey, with their palette or in RGB; "
+        "or make the values in rising order the classes: masks='levels' (--masks levels), with the names in this order in classes=",
+    ),
+    "soft": (
+        "masks with soft edges",
+        "with one kind of object, cut them at half of full scale: masks='soft' (--masks soft), or at threshold= (--threshold) of it; "
+        "with several, export the masks again without anti-aliasing, or resize them with nearest neighbour",
+    ),
+    "jpeg": (
+        "masks that JPEG compression has damaged",
+        "export them again as PNG, from the program that drew them: a conversion from JPEG to PNG keeps the damage. "
+        "With one kind of object, masks='soft' (--masks soft) cuts them at half of full scale",
     ),
     "classes": ("nothing to learn", "check the masks, or how they are read (masks=, ignore_index=)"),
 }
 
+
+# The kinds about what the values of masks mean: until they are settled, there are no classes to count.
+UNDECIDED = frozenset({"guess", "levels", "flattened", "soft", "jpeg", "colours"})
 
 # The kinds that do not prevent training; all others in ADVICE are errors.
 WARNINGS = frozenset({"copy", "disagreement", "blank", "void", "absent"})

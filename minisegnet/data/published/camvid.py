@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..base import DataError
+from ..listing import files_in
 from ..masks import ColourTable, read_raw
 from ..pairs import read_indices
 from .official import Item, Official
@@ -92,7 +93,7 @@ class CamVid(Official):
         self._needed(*folders)
         images, masks = (self.path / name for name in folders)
         ending = "_L.png" if self.original else ".png"
-        names = {p.stem for p in images.glob("*.png")} | {p.name.removesuffix(ending) for p in masks.glob(f"*{ending}")}
+        names = {p.stem for p in files_in(images, "*.png")} | {p.name.removesuffix(ending) for p in files_in(masks, f"*{ending}")}
         return [
             Item(name, images / f"{name}.png", masks / f"{name}{ending}")
             for name in sorted(names)
@@ -102,7 +103,7 @@ class CamVid(Official):
     def _labels(self, file: Path) -> np.ndarray:
         if self.original:
             table, group = self._colours
-            return group[table.decode(read_raw(file, coloured=True))]
+            return group[table.decode(read_raw(file, "colours"))]
         labels = read_indices(file)
         if labels.max(initial=0) > _VOID:
             stray = labels[labels > _VOID]
