@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..options import pick
-from .common import Data, add_command, data_options, data_settings
+from .common import add_command
 from .config import add_options
+from .dataset import FOLDER, Data, data_options, data_settings
 
 if TYPE_CHECKING:
     from ..data.doctor.checkup import Checkup
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     settings = data_settings(
         pick(Data, {**vars(args), "data": str(Path(args.path).resolve())})
     )  # resolved: a folder may be called "nuclei"
-    options = {name: settings[name] for name in ("classes", "masks", "ignore_index", "boundary")}
+    options = {name: settings[name] for name in FOLDER}
     found = data.detect(args.path)
     if not issubclass(found, data.Folder):  # data_settings has made sure that nothing else was asked for
         options = {"boundary": args.boundary} if found.parts is None else {}

@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..options import number, pick, whole
-from .common import Data, add_backend, add_command, data_options, data_settings, given, open_data, tells_data, use_backend
+from .common import add_backend, add_command, use_backend
 from .config import add_options, typed
+from .dataset import Data, data_options, data_settings, given, open_all, open_part, tells_data
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(target)
     model: Any = load_model(args.checkpoint).to(args.device)
     about = model.about
-    dataset = _dataset(args, about)
+    dataset, remarks = _dataset(args, about)
     contours: dict[str, Any] = {}
     if args.boundaries:
         options = (len(dataset.classes), dataset.ignore_index, dataset.classes)
@@ -79,11 +80,12 @@ def run(args: argparse.Namespace) -> int:
         contours["boundary_errors"] = BoundaryErrors(args.band, dataset.ignore_index)
     with compiling():
         confusion = evaluate(model, dataset, args.batch_size, tuple(contours.values())).under(args.convention)
-    print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps\n\n{confusion}")
+    print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps")
+    print("\n".join([*(f"note: {remark}" for remark in remarks), "", str(confusion)]))
     for contour in contours.values():
         print(contour)
     if args.json:
-        figures = {"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), **confusion.to_dict()}
+        figures = {"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), "notes": remarks, **confusion.to_dict()}
         text = json.dumps(figures | {name: contour.to_dict() for name, contour in contours.items()}, indent=2) + "\n"
         write_atomically(args.json, lambda stream: stream.write(text.encode()))
     if args.confusion:
@@ -106,18 +108,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(args: argparse.Namespace, about: Any) -> Dataset:
-    asked = pick(Data, vars(args))
+def _dataset(args: argparse.Namespace, about: Any) -> tuple[Dataset, list[str]]:
+    """The images to measure, and what has to be known of them: how they differ from those of the run, and which were trained on."""
+    from ..data.record import copies, record, some
+
+    asked, settings = pick(Data, vars(args)), about.run.get("settings", {})
+    drift: list[str] = []
+    dataset: Any
     if asked.data is None:
-        if idle := given(asked):
+        if idle := given(asked, but=("split",)):
             raise ValueError(f"{idle}: this goes with --data; without it, the data are those of the run")
-        settings = about.run.get("settings", {})
         if not tells_data(settings):
             raise ValueError("the checkpoint does not record which images were held out of its training: name the data (--data)")
-        return open_data(settings, "held out", about.in_channels)
-    settings = data_settings(asked)
-    if asked.data in ("nuclei", "shapes"):
-        return open_data(settings, "held out", about.in_channels)
-    if asked.classes is None and asked.masks == "auto" and len(about.classes) > 2:
-        settings["classes"] = list(about.classes)  # a folder may lack pixels of a class; a published data set lists its classes
-    return open_data(settings, "all", about.in_channels)
+        if asked.split is None:
+            dataset, found = open_part(settings, "held out", about.in_channels)
+            drift = found.lines()
+        else:
+            dataset = open_all({**settings, "split": asked.split}, about.in_channels)
+    else:
+        named = data_settings(asked)
+        if asked.classes is None and asked.masks == "auto" and len(about.classes) > 2:
+            named["classes"] = list(about.classes)  # a folder may lack pixels of a class; a published data set lists its classes
+        dataset = open_all(named, about.in_channels)
+    trained = settings.get("parts", {}).get("train", {}).get("items")
+    if trained is None:
+        return dataset, [*drift, "the checkpoint does not record which images it was trained on; some of these may be among them"]
+    if seen := copies(record(dataset), trained):
+        drift.append(f"{len(seen)} of the {len(dataset)} images are ones that the network was trained on ({some(seen)}): this flatters it")
+    return dataset, drift

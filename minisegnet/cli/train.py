@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ..options import pick
 from ..training.recipe import Recipe
 from . import config
-from .common import Data, Machine, add_command, data_settings, open_data, tells_data, use_backend
+from .common import Machine, add_command, use_backend
+from .dataset import RECORDED, Data, data_settings, open_part, open_parts, tells_data
 from .train_options import Network, Output, train_options
 
 EXAMPLES = """\
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     values = _settled(vars(args))
     data, network, output = pick(Data, values), pick(Network, values), pick(Output, values)
     recipe = pick(Recipe, {**values, "aux_weight": network.aux or 0.0})
-    settings = {**data_settings(data), "val_fraction": data.val_fraction, "seed": recipe.seed}
+    settings = {**data_settings(data), "val_fraction": data.val_fraction, "seed": recipe.seed, **_kept(values)}
     values["data"] = settings["data"]  # the whole path, so that the file can be used from another folder
     if output.write_config is not None:
         return _write_config(output, values)
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from .. import training
     from ..random import manual_seed
 
-    train, held_out = open_data(settings, "train"), open_data(settings, "held out")
+    train, held_out = _data(settings)
     manual_seed(recipe.seed)
     model = _network(network, train).to(machine.device)
     out = output.resume or output.out or _free_folder(network.model, settings["data"])
@@ -84,6 +86,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _kept(values: dict[str, Any]) -> dict[str, Any]:
+    """What the run to resume recorded of its images; nothing for a new run."""
+    return {name: values["recorded"][name] for name in RECORDED if name in values["recorded"]} if "recorded" in values else {}
+
+
+def _data(settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The images to train on and the held-out ones. For a new run they are recorded in the settings; for a resumed one they are as recorded."""
+    if "parts" not in settings:
+        train, held_out, found = open_parts(settings)
+        settings |= found
+        return train, held_out
+    opened = [open_part(settings, part) for part in ("train", "held out")]
+    for line in dict.fromkeys(line for _, drift in opened for line in drift.lines()):
+        print(f"minisegnet: note: {line}", file=sys.stderr)
+    return opened[0][0], opened[1][0]
+
+
 def _settled(given: dict[str, Any]) -> dict[str, Any]:
     """The value of every option: from the command line, from ``--config``, or from the run to resume."""
     if given.get("resume") is None:
@@ -99,7 +118,7 @@ def _settled(given: dict[str, Any]) -> dict[str, Any]:
     if "run.toml" not in settings or not tells_data(settings):
         raise ValueError(f"{path}: the run was not started by minisegnet train, so only training.fit(..., resume=...) can continue it")
     values = config.settled(given, OPTIONS, config.parse(settings["run.toml"], f"run.toml in {path}", OPTIONS))
-    return {**values, "resume": str(path.parent)}
+    return {**values, "resume": str(path.parent), "recorded": settings}
 
 
 def _write_config(output: Output, values: dict[str, Any]) -> int:

@@ -7,7 +7,8 @@ from functools import partial
 
 from ..options import FLAG, Option, number, option, options_of, text
 from ..training.recipe import Recipe
-from .common import Machine, data_options
+from .common import Machine
+from .dataset import data_options
 
 _network, _output = (partial(option, section=name) for name in ("network", "output"))
 

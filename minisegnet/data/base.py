@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -59,7 +61,8 @@ def standardise(image: np.ndarray) -> np.ndarray:
     """Shift and scale an image to mean 0 and standard deviation 1 over all its pixels and channels.
 
     Microscopes, cameras and scanners differ in gain and offset. Standardised images do not depend on either.
-    Training and inference both standardise. A constant image becomes zeros.
+    Training and inference both standardise. A constant image becomes zeros. NaN means that nothing was measured: it counts neither for
+    the mean nor for the deviation, and becomes 0, the mean.
 
     Parameters
     ----------
@@ -72,14 +75,22 @@ def standardise(image: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the image is empty or contains NaN or infinity.
+        If the image is empty, contains infinity, or contains nothing but NaN.
     """
     image = np.asarray(image)
     if not image.size:
         raise ValueError(f"standardise: the image is empty, its shape is {image.shape}")
+    missing = np.isnan(image) if image.dtype.kind == "f" else np.False_
+    if missing.any():
+        if missing.all():
+            raise ValueError("standardise: the image contains nothing but NaN, which means that nothing was measured")
+        measured = standardise(image[~missing])
+        filled = np.zeros(image.shape, np.float32)
+        filled[~missing] = measured
+        return filled
     mean = float(image.mean(dtype=np.float64))
     if not np.isfinite(mean):
-        raise ValueError("standardise: the image contains NaN or infinity")
+        raise ValueError("standardise: the image contains infinity")
     if image.min() == image.max():  # the computed deviation of a constant is not exactly 0, because of rounding
         return np.zeros(image.shape, np.float32)
     # 8 and 16 bits fit into float32. Wider types are centred in float64: in float32 a large offset would cost the digits of the image.
@@ -174,6 +185,10 @@ class Subset:
 def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
     """Split a dataset at random into a training part and a held-out part.
 
+    Each item draws a number from its name and the seed, and those with the smallest numbers are held out. So the split
+    depends neither on the order of the items nor on their number: when items come or go, the others keep their numbers, and only
+    those at the edge of the share can change sides.
+
     Parameters
     ----------
     dataset : Dataset
@@ -198,5 +213,10 @@ def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subse
     if len(dataset) < 2:
         raise DataError(f"split: a dataset of {len(dataset)} item cannot be split into a training part and a held-out part")
     held = min(max(round(len(dataset) * fraction), 1), len(dataset) - 1)
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    return Subset(dataset, sorted(order[held:].tolist())), Subset(dataset, sorted(order[:held].tolist()))
+    order = sorted(range(len(dataset)), key=lambda k: (_draw(dataset.names[k], seed), k))
+    return Subset(dataset, sorted(order[held:])), Subset(dataset, sorted(order[:held]))
+
+
+def _draw(name: str, seed: int) -> bytes:
+    """A number drawn by a name: the same on every system, also where a file system decomposes accents."""
+    return hashlib.blake2b(f"{seed}/{unicodedata.normalize('NFC', name)}".encode(), digest_size=8).digest()

@@ -1,0 +1,265 @@
+"""The options of several commands about data, and opening the data that they name."""
+
+# ruff: noqa: RUF009  (an option is a `dataclasses.field`)
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..options import FLAG, Kind, Option, changed, number, one_of, option, options_of, text, whole
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..data.record import Drift
+
+
+def _read_classes(given: str) -> int | list[str]:
+    return int(given) if given.strip().lstrip("+-").isdigit() else [name.strip() for name in given.split(",")]
+
+
+def _are_classes(value: Any) -> bool:
+    if isinstance(value, int):
+        return value >= 2
+    return len(value) >= 2 and all(value) and len(set(value)) == len(value)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The options about the data of a command. What happens without ``--data`` and ``--split`` differs: see `data_options`."""
+
+    data: str | None = option(
+        None,
+        text("DATA"),
+        "a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the 2018 Data Science Bowl in their own layouts; "
+        'or "nuclei", the embedded field of cells; or "shapes", synthetic scenes',
+        section="data",
+    )
+    split: str | None = option(None, text("NAME"), "the split of a published data set", section="data")
+    classes: int | list[str] | None = option(
+        None,
+        Kind("a number of classes, 2 or more, or different names with commas between them", _read_classes, _are_classes, "N|NAMES"),
+        "number of classes, or their names with commas between them",
+        section="data",
+        unset="what the masks hold",
+    )
+    masks: str = option(
+        "auto",
+        one_of("auto", "classes", "binary", "levels", "soft", "instances", "palette", "colours"),
+        "what the values in the masks mean; auto finds out. levels: in rising order they are the classes; soft: a threshold cuts soft edges",
+        section="data",
+    )
+    threshold: float = option(
+        0.5,
+        number("a number above 0 and up to 1", lambda x: 0 < x <= 1, "F"),
+        "with --masks soft: the least value of the object, as a share of full scale",
+        section="data",
+    )
+    levels: list[int] | None = option(
+        None,
+        Kind(
+            "two or more rising grey values with commas between them",
+            lambda given: [int(word) for word in given.split(",")],
+            lambda values: len(values) > 1 and values == sorted(set(values)),
+            "V,V,...",
+        ),
+        "with --masks levels: the grey value of each class",
+        section="data",
+        unset="those that occur",
+    )
+    ignore_index: int | None = option(
+        None, whole(), "label of the pixels that do not count", section="data", unset="255; none with --masks levels"
+    )
+    boundary: bool = option(False, FLAG, "learn the boundaries of objects as a class of its own, from masks of instances", section="data")
+    val_fraction: float = option(
+        0.2,
+        number("a number above 0 and below 1", lambda x: 0 < x < 1, "F"),
+        "share of a folder's images that is held out for validation",
+        section="training",
+    )
+
+
+def data_options(data: str | None = None, split: str | None = None) -> dict[str, Option]:
+    """The options about data for a command: `data` and `split` say what happens without them; None if the command lacks one."""
+    found = options_of(Data)
+    for name, unset in (("data", data), ("split", split)):
+        if unset is None:
+            del found[name]
+        else:
+            found[name] = replace(found[name], unset=unset)
+    return found
+
+
+def given(data: Data, but: Iterable[str] = ()) -> str:
+    """The options about data that differ from their defaults, as the user types them; "" if all are at their defaults."""
+    return ", ".join(f"--{about.key}" for about in changed(data, ("data", *but)))
+
+
+_ALLOWED: dict[str, tuple[str, ...]] = {"nuclei": ("boundary",), "shapes": ("classes",)}  # the options that go with embedded data
+
+
+FOLDER = ("classes", "masks", "levels", "threshold", "ignore_index", "boundary")  # the options about the masks of a folder
+RECORDED = ("parts", "masks", "classes", "levels")  # the settings that a run has found out about its data
+
+
+def data_settings(data: Data) -> dict[str, Any]:
+    """The options about data, as they are kept in a checkpoint.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist, or its layout is unknown.
+    ValueError
+        If an option does not go with the data: no option is ignored.
+    """
+    name = data.data or "nuclei"
+    if name in _ALLOWED:
+        if idle := given(data, but=_ALLOWED[name]):
+            raise ValueError(f"{idle}: this is for a folder and does not go with --data {name}")
+        if isinstance(data.classes, list):
+            raise ValueError("--classes: the shapes have names of their own; give a number, from 2 to 8")
+    else:
+        name = str(Path(name).resolve())
+        _check_options(data, name)
+    names = ("split", *FOLDER)
+    return {"data": name, **{n: getattr(data, n) for n in names}}
+
+
+def _check_options(asked: Data, folder: str) -> None:
+    """Raise ValueError for an option that the layout of the folder leaves no choice about."""
+    from .. import data
+
+    found = data.detect(folder)
+    if issubclass(found, data.Folder):
+        if asked.split is not None:
+            raise ValueError(
+                f"--split {asked.split}: {folder} is not a published data set; a part of it is held out at random (--val-fraction)"
+            )
+    elif idle := given(asked, but=("split",) if found.parts else ("boundary", "val_fraction")):
+        raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides this")
+
+
+def tells_data(settings: dict[str, Any]) -> bool:
+    """Whether the settings in a checkpoint were written by ``minisegnet train``, so that the data can be opened again.
+
+    Raises
+    ------
+    ValueError
+        If a version wrote them that did not record which images it held out.
+    """
+    if not {"data", "masks", "val_fraction", "seed"} <= settings.keys():
+        return False
+    if not {"parts", *FOLDER} <= settings.keys():
+        raise ValueError(
+            "the run was made by a version that did not record which images it trained on, so these cannot be told from the others: "
+            "name images that it has not seen (--data), or train again"
+        )
+    return True
+
+
+def open_parts(settings: dict[str, Any]) -> tuple[Dataset, Dataset, dict[str, Any]]:
+    """The images to train on, those that are held out, and what a run keeps of them in its settings (`RECORDED`).
+
+    Parameters
+    ----------
+    settings : dict
+        Those of `data_settings`, with ``val_fraction`` and ``seed``.
+
+    Raises
+    ------
+    ValueError
+        If the split to train on shares images with the held-out one.
+    """
+    from .. import data
+    from ..data.record import record
+
+    split, held_split = _splits(settings)
+    train: Any = _open(settings, split)
+    if held_split is None:
+        train, held_out = data.split(train, settings["val_fraction"], settings["seed"])
+    else:
+        held_out = _open(settings, held_split)
+        if hasattr(train, "files") and (shared := {*train.names} & {*held_out.names}):
+            raise ValueError(f"--split {split}: {len(shared)} of its images are also in {held_split!r}, which is held out for validation")
+    opened = (("train", split, train), ("held out", held_split or split, held_out))
+    parts = {part: {"data": settings["data"], "split": name, "items": record(dataset)} for part, name, dataset in opened}
+    return train, held_out, {**_settled(train), "parts": parts}
+
+
+def _settled(train: Any) -> dict[str, Any]:
+    """How the masks of a folder were read, so that they are read in the same way when the folder has changed."""
+    from .. import data
+
+    while isinstance(train, data.Subset):
+        train = train.dataset
+    if not isinstance(train, data.Folder):
+        return {}
+    levels = None if train.levels is None else list(train.levels)
+    return {"masks": train.kind, "classes": list(train.classes), "levels": levels}
+
+
+def open_part(settings: dict[str, Any], part: str, in_channels: int | None = None) -> tuple[Dataset, Drift]:
+    """A part of the data of a run as the run recorded it, as far as it is still there, and what has changed since.
+
+    Parameters
+    ----------
+    settings : dict
+        Those of the run.
+    part : {"train", "held out"}
+    in_channels : int, optional
+        Channels to which the images are converted.
+
+    Raises
+    ------
+    ValueError
+        If none of its images is left.
+    """
+    from .. import data
+    from ..data.record import Drift, drift, record
+
+    kept, parts = settings["parts"][part], settings["parts"].values()
+    whole = _open({**settings, "data": kept["data"]}, kept["split"], in_channels)
+    if not kept["items"]:  # embedded, so it cannot change
+        return whole, Drift()
+    left = data.Subset(whole, [k for k, name in enumerate(whole.names) if name in kept["items"]])
+    if not len(left):
+        raise ValueError(f"{kept['data']}: none of the {len(kept['items'])} images is left that the run recorded as {part}")
+    elsewhere = {name for other in parts if (other["data"], other["split"]) == (kept["data"], kept["split"]) for name in other["items"]}
+    return left, drift(kept["items"], record(left), [name for name in whole.names if name in kept["items"] or name not in elsewhere])
+
+
+def open_all(settings: dict[str, Any], in_channels: int | None = None) -> Dataset:
+    """All images of a folder; or the split that is named, else the held-out one, of data that have splits."""
+    split = settings.get("split") or _splits(settings)[1]
+    return _open(settings, split, in_channels)
+
+
+_EMBEDDED = {"nuclei": ("train", "test"), "shapes": ("train", "val")}
+
+
+def _splits(settings: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The split to train on and the held-out one; the second is None if images have to be held out of the first."""
+    from .. import data
+
+    name = settings["data"]
+    train, held_out = _EMBEDDED[name] if name in _EMBEDDED else data.detect(name).parts or (None, None)
+    return settings.get("split") or train, held_out
+
+
+def _open(settings: dict[str, Any], split: str | None, in_channels: int | None = None) -> Any:
+    from .. import data
+
+    name, classes = settings["data"], settings["classes"]
+    if name == "nuclei":
+        return data.nuclei(str(split), boundary=settings["boundary"])
+    if name == "shapes":
+        count = classes if isinstance(classes, int) else len(classes) if classes else 4
+        # Different seeds, so that no scene is in both splits.
+        return data.Shapes(200, classes=count, seed=1) if split == "train" else data.Shapes(20, classes=count, seed=2)
+    found = data.detect(name)
+    if issubclass(found, data.Folder):
+        options = {n: settings[n] for n in FOLDER}
+    else:
+        options = {"in_channels": 3} | ({} if found.parts else {"boundary": settings["boundary"]})
+    return data.open(name, split, **options | ({} if in_channels is None else {"in_channels": in_channels}))
