@@ -9,6 +9,7 @@ from typing import Any
 
 from .base import DataError
 from .folder import Folder
+from .listing import folders_in
 from .published.camvid import CamVid
 from .published.cityscapes import Cityscapes
 from .published.dsb import DSB2018
@@ -42,9 +43,9 @@ def detect(path: str | os.PathLike) -> type[Folder] | type[Official]:
     above = next((hint for found in OFFICIAL if (hint := found.hint(folder))), "")
     if (folder.absolute().parent / "masks").is_dir():
         above = f". Perhaps you mean {folder.absolute().parent}"
-    if inner := sorted(p.name for p in folder.iterdir() if (p / "images").is_dir() and (p / "masks").is_dir()):
+    if inner := [p.name for p in folders_in(folder) if (p / "images").is_dir() and (p / "masks").is_dir()]:
         above = f": each of {', '.join(f'{name}/' for name in inner[:5])} is a data set of your own; give one of them"
-    there = ", ".join(sorted(p.name + "/" for p in folder.iterdir() if p.is_dir())[:10]) or "no folders"
+    there = ", ".join([p.name + "/" for p in folders_in(folder)][:10]) or "no folders"
     known = "".join(f"\n  {found.title}: {found.layout}" for found in OFFICIAL)
     raise DataError(f"{folder}: it contains {there}, which is not a known layout{above}. Known are:\n  your own: images/ and masks/{known}")
 

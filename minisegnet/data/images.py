@@ -1,4 +1,4 @@
-"""Image files of any common kind, read as float32 (C, H, W)."""
+"""Image files of any common kind, read as arrays (C, H, W)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+from . import tiff
+from .orientation import orientation, upright
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+_TURNS = (0, 3, 1, 5, 4, 6, 2)  # the numbers of Pillow's transpositions for the orientations 2 to 8
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's "L"
 
@@ -24,79 +28,221 @@ class Header:
     frames: int
 
 
-def header(path: Path) -> Header:
-    """Size, mode and number of frames of a file. The checksums of a PNG are verified.
-
-    A damaged file can make Pillow raise nearly any exception: `OSError`, `SyntaxError`, `ValueError`, ...
-    """
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        width, height = picture.size
-        # For a PNG without EXIF, getexif() would decode the whole image, because the data may stand after the pixels.
-        tags = picture.getexif() if picture.format != "PNG" or "exif" in picture.info else {}
-        if tags.get(0x0112, 1) in (5, 6, 7, 8):  # to be turned by 90 degrees
-            width, height = height, width
-        found = Header(
-            (height, width),
-            picture.mode,
-            1 if picture.mode in _GREY or picture.mode.startswith("I;16") else 3,
-            getattr(picture, "n_frames", 1),
-        )
-        checked = picture.format == "PNG" and found.frames == 1
-    if checked:
-        with Image.open(path) as picture:  # opened again, because verify() requires an image that was not read from
-            picture.verify()
-    return found
+class FramesError(ValueError):
+    """A file holds several images and nobody said which one is meant."""
 
 
-def open_upright(path: str | os.PathLike) -> Any:
-    """The decoded Pillow image, turned as its EXIF tag demands."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as picture:
-        picture.load()
-        return ImageOps.exif_transpose(picture)
-
-
-def read_image(path: str | os.PathLike, channels: int | None = None) -> np.ndarray:
-    """An image file as an array.
-
-    Grey, palette, RGB, 16-bit grey and float images are read. An alpha channel is dropped, not blended. Integers
-    are divided by the largest value of their type, so that they lie in 0…1; floats are not changed.
-    (Pillow reads RGB with 16 bits per channel as 8 bits.)
+class ImageFile:
+    """What a file says of its pixels. Everything that reads images asks here how many there are and how they have to be turned.
 
     Parameters
     ----------
     path : path
-    channels : {1, 3}, optional
-        Convert to grey (luminance) or to colour; by default the channels are those of the file.
+
+    Attributes
+    ----------
+    frames : list of list of int
+        The pages of each image in the file: one, or one a channel in stacks of ImageJ and OME. The second picture of a phone's MPO file,
+        previews and masks of a TIFF do not count.
+
+    Raises
+    ------
+    OSError, SyntaxError, ValueError
+        If the file does not exist or is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        from PIL import Image
+
+        self.path = Path(path)
+        self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
+        if self._pages:
+            self.frames = tiff.images(path, self._pages)
+        else:
+            with Image.open(path) as picture:
+                self.frames = [[k] for k in range(1 if picture.format == "MPO" else getattr(picture, "n_frames", 1))]
+
+    def chosen(self, frame: int | None) -> list[int]:
+        """The pages of one image; without a number the file has to hold one only.
+
+        Raises
+        ------
+        FramesError
+            If it holds more.
+        IndexError
+            If there is no image of this number.
+        """
+        if frame is None and len(self.frames) > 1:
+            raise FramesError(
+                f"{self.path}: several images in one file, {len(self.frames)} of them (a stack or an animation); one was expected"
+            )
+        if frame is not None and not 0 <= frame < len(self.frames):
+            raise IndexError(f"{self.path}: there is no image {frame}; the file holds {len(self.frames)}, counted from 0")
+        return self.frames[frame or 0]
+
+    def turn(self, page: int) -> int:
+        """The orientation of a page, 1 to 8."""
+        if self._pages:
+            found = self._pages[page].orientation
+            return found if found in range(1, 9) else 1
+        return orientation(self.path)
+
+    def samples(self, page: int) -> int | None:
+        """The samples of a pixel of a TIFF, without a declared alpha; None for other files."""
+        return self._pages[page].samples if self._pages else None
+
+    def no_data(self, page: int) -> float | None:
+        """The value of pixels that were not measured, or None."""
+        return self._pages[page].no_data if self._pages else None
+
+    def beyond_pillow(self, page: int) -> str:
+        """What Pillow would cut off of the pixels of a page, in words; "" if it reads them as they are."""
+        if not self._pages:
+            with self.path.open("rb") as stream:
+                head = stream.read(26)
+            return "16 bits a colour" if head[:4] == b"\x89PNG" and head[24] == 16 and head[25] in (2, 4, 6) else ""
+        about = self._pages[page]
+        if about.samples not in (1, 3):
+            return f"{about.samples} bands of {about.bits} bits"
+        if about.bits > 8 and about.samples > 1:
+            return f"{about.bits} bits a colour"
+        if about.bits > 32 or (about.bits == 32 and about.unsigned):
+            return f"numbers of {about.bits} bits"
+        return ""
+
+    def header(self) -> Header:
+        """Size, channels and number of images. The checksums of a PNG are verified."""
+        from PIL import Image
+
+        first = self.frames[0]
+        if self._pages and self.beyond_pillow(first[0]):
+            mode, samples = "", self._pages[first[0]].samples
+        else:
+            with Image.open(self.path) as picture:
+                size, mode = picture.size[::-1], picture.mode
+                samples = 1 if mode in _GREY or mode.startswith("I;16") else 3
+                checked = picture.format == "PNG" and len(self.frames) == 1
+            if checked:
+                with Image.open(self.path) as picture:  # opened again, because verify() requires an image that was not read from
+                    picture.verify()
+        if self._pages:
+            size = self._pages[first[0]].size
+        if self.turn(first[0]) in (5, 6, 7, 8):
+            size = size[::-1]
+        return Header(size, mode, samples * len(first), len(self.frames))
+
+
+def header(path: Path) -> Header:
+    """Size, mode, channels and number of images of a file.
+
+    A damaged file can make Pillow raise nearly any exception: `OSError`, `SyntaxError`, `ValueError`, ...
+    """
+    return ImageFile(path).header()
+
+
+def open_upright(path: str | os.PathLike, frame: int | None = None) -> Any:
+    """The decoded Pillow image, turned as its note of orientation demands; `frame` is the number of one image among several."""
+    file = ImageFile(path)
+    return _picture(file, file.chosen(frame)[0])
+
+
+def _picture(file: ImageFile, page: int) -> Any:
+    from PIL import Image
+
+    with Image.open(file.path) as picture:
+        if page:
+            picture.seek(page)
+        picture.load()
+        turn = 1 if picture.format == "TIFF" else file.turn(page)  # Pillow itself turns a TIFF, and nothing else
+        return picture.copy() if turn == 1 else picture.transpose(Image.Transpose(_TURNS[turn - 2]))
+
+
+def read_image(path: str | os.PathLike, channels: int | None = None, frame: int | None = None) -> np.ndarray:
+    """An image file as an array.
+
+    Grey, palette, RGB, any number of bands, 8, 16 and 32 bits and floats are read. A declared alpha channel is dropped, not blended.
+    Integers are divided by the largest value of their type, so that they lie in 0…1; floats are not changed. Pixels that the file calls
+    "no data" are NaN. What Pillow would cut off (bits beyond 8 a colour, bands beyond three) is decoded by libvips
+    (``pip install 'minisegnet[large]'``).
+
+    Parameters
+    ----------
+    path : path
+    channels : int, optional
+        Convert to 1, grey (luminance), or to 3, colour; by default the channels are those of the file.
+    frame : int, optional
+        The number of the image, from 0, in a file that holds several.
 
     Returns
     -------
     array, float32, (C, H, W)
+        float64 for integers above 16 bits and for doubles: an offset could cost the digits of the image in float32.
 
     Raises
     ------
     OSError
         If the file does not exist or cannot be decoded; names it.
+    ValueError
+        If the file holds several images and `frame` is not given (`FramesError`), or the channels cannot be converted.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = _pixels(open_upright(path))
+        file = ImageFile(path)
+        pages = file.chosen(frame)
+        image = np.concatenate([_planes(file, page) for page in pages])
     except UnidentifiedImageError as error:
-        raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP), or it is damaged") from error
+        raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP, GIF), or it is damaged") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file") from error
     except Image.DecompressionBombError as error:  # the size in the header, which may be damaged
         raise OSError(f"{path}: {error}; cut the image into tiles, or set PIL.Image.MAX_IMAGE_PIXELS if the size is right") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (FramesError, UnreadableError):
+        raise
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
     return image if channels is None else to_channels(image, channels)
 
 
-def _pixels(picture: Any) -> np.ndarray:
+class UnreadableError(OSError):
+    """A sound file that needs a package which is not installed, or has a form that nothing here reads; the message says which."""
+
+
+def _planes(file: ImageFile, page: int) -> np.ndarray:
+    """A page as (C, H, W)."""
+    beyond = file.beyond_pillow(page)
+    array = _decoded_by_vips(file, page, beyond) if beyond else _array(_picture(file, page))
+    return missing_as_nan(_unit(np.ascontiguousarray(np.moveaxis(array, 2, 0))), array, file.no_data(page))
+
+
+def _decoded_by_vips(file: ImageFile, page: int, beyond: str) -> np.ndarray:
+    from .rows import RowReader, UnsupportedError
+
+    try:
+        reader = RowReader(file.path, page, stored=True)
+    except ImportError as error:
+        raise UnreadableError(
+            f"{file.path}: the image has {beyond}, of which Pillow reads less; libvips reads all: pip install 'minisegnet[large]'"
+        ) from error
+    except UnsupportedError as error:
+        raise UnreadableError(f"{error} ({beyond})") from error
+    array = reader.rows(0, reader.size[0])
+    reader.close()
+    return upright(array, file.turn(page))
+
+
+def missing_as_nan(image: np.ndarray, stored: np.ndarray, no_data: float | None) -> np.ndarray:
+    """An image (C, H, W) with NaN in the pixels whose stored numbers (H, W, C) are all the value that means "no data"."""
+    if no_data is None or np.isnan(no_data):
+        return image
+    missing = (stored == no_data).all(axis=2)
+    if missing.any():
+        image[:, missing] = np.nan
+    return image
+
+
+def _array(picture: Any) -> np.ndarray:
+    """The pixels of a Pillow image, (H, W, C), as they are stored and without alpha."""
     mode = picture.mode
     if mode not in _GREY and not mode.startswith("I;16"):
         # Through RGBA, so that transparent entries of a palette keep their colours.
@@ -106,12 +252,19 @@ def _pixels(picture: Any) -> np.ndarray:
             else picture
         )
     array = np.asarray(picture)
-    array = array[..., None] if array.ndim == 2 else array[..., : 1 if mode in ("LA", "La") else 3]
-    array = np.ascontiguousarray(np.moveaxis(array, 2, 0))
-    if array.dtype.kind == "f" or array.dtype == bool:
+    return array[..., None] if array.ndim == 2 else array[..., : 1 if mode in ("LA", "La") else 3]
+
+
+def _unit(array: np.ndarray) -> np.ndarray:
+    """Integers in 0…1, and floats as they are; float64 where float32 could lose digits."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+    if array.dtype == bool:
         return array.astype(np.float32)
-    if array.dtype.itemsize == 4:  # mode "I": usually a 16-bit image in a wider type
-        return array.astype(np.float32) / np.float32(65535 if array.min() >= 0 and array.max() <= 65535 else np.iinfo(array.dtype).max)
+    if array.dtype.itemsize == 4:  # usually a 16-bit image in a wider type
+        if array.min(initial=0) >= 0 and array.max(initial=0) <= 65535:
+            return array.astype(np.float32) / np.float32(65535)
+        return array / float(np.iinfo(array.dtype).max)
     return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
 
 
@@ -128,5 +281,5 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if (image.shape[0], channels) == (1, 3):
         return np.repeat(image, 3, axis=0)
     if (image.shape[0], channels) == (3, 1):
-        return np.tensordot(_LUMINANCE, image, axes=1)[None].astype(np.float32)
+        return np.tensordot(_LUMINANCE, image, axes=1)[None].astype(image.dtype)
     raise ValueError(f"an image of {image.shape[0]} channels cannot be converted to {channels}; only 1 and 3 convert into each other")

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .base import DataError
 from .doctor.report import Report
 from .images import SUFFIXES
+
+_LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found")
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file or folder was left by an operating system: ``._a.png``, ``.DS_Store``, ``Thumbs.db``, ``__MACOSX/`` and others.
+
+    macOS writes ``._a.png`` beside ``a.png`` on foreign disks and into archives; it has the name of an image and is none.
+    """
+    return path.name.startswith((".", "~$")) or path.name.lower() in _LITTER
+
+
+def files_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """The files of a folder whose names fit a pattern, sorted, without litter."""
+    return sorted(p for p in folder.iterdir() if fnmatchcase(p.name, pattern) and not is_litter(p) and p.is_file())
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The subfolders of a folder, sorted, without litter."""
+    return sorted(p for p in folder.iterdir() if not is_litter(p) and p.is_dir())
 
 
 def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dict[str, Path]:
@@ -18,12 +39,12 @@ def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dic
         )
     folder = root / part
     if not folder.is_dir():
-        there = sorted(p.name + "/" for p in root.iterdir() if p.is_dir())
+        there = [p.name + "/" for p in folders_in(root)]
         up = f" Perhaps you mean {root.parent}." if (root.parent / part).is_dir() else ""
         raise DataError(
             f"{root}: there is no {part}/ in it, only {', '.join(there[:10]) or 'no folders'}. Expected images/ and masks/.{up}"
         )
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "Thumbs.db", "desktop.ini")))
+    files = files_in(folder)
     listed: dict[str, Path] = {}
     for file in (p for p in files if p.suffix.lower() in SUFFIXES):
         if file.stem in listed:

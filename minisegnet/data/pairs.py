@@ -41,10 +41,14 @@ class Pairs:
             raise DataError(
                 f"{self.files[k][1]}: the mask is {mask.shape} and its image {image.shape[1:]}; export it at the size of the image"
             )
-        return _standardise(image) if self.standardise else image, mask
+        mask[np.isnan(image).any(axis=0)] = self.ignore_index  # nothing was measured there
+        try:
+            return _standardise(image) if self.standardise else np.nan_to_num(image.astype(np.float32), copy=False), mask
+        except ValueError as error:
+            raise DataError(naming(self.files[k][0], error)) from error
 
     def image(self, k: int) -> np.ndarray:
-        """The image of item k, not standardised, float32 (C, H, W).
+        """The image of item k, not standardised, (C, H, W); NaN where nothing was measured. See `images.read_image`.
 
         Raises
         ------

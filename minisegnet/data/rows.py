@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from .images import ImageFile
+
 _LOADERS = {b"\x89PNG": "pngload", b"II*\0": "tiffload", b"MM\0*": "tiffload", b"II+\0": "tiffload", b"MM\0+": "tiffload"}
 _DTYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8"}
-_COLOURS = ("b-w", "grey16", "srgb", "rgb16")
+_COLOURS = ("b-w", "grey16", "srgb", "rgb16", "multiband")
 
 
 class UnsupportedError(ValueError):
@@ -27,18 +29,26 @@ class RowReader:
     Parameters
     ----------
     path : path
+    page : int
+        The page of a TIFF.
+    stored : bool
+        Whether the rows are given as they are stored, though the file says that the image has to be turned.
 
     Attributes
     ----------
     size : (int, int)
         H, W.
+    samples : int
+        1 for grey, 3 for colour, or the number of bands.
+    no_data : float or None
+        The value of pixels that were not measured.
 
     Raises
     ------
     ImportError
         If pyvips is not installed.
     UnsupportedError
-        If the file is not a PNG or TIFF with grey or RGB pixels, or an EXIF tag says that it has to be turned.
+        If the file is not a PNG or TIFF with pixels of grey, RGB or bands; or if it has to be turned (see `orientation`).
     OSError
         If the file is damaged; names it. Damage further down is found when it is reached.
     """
@@ -48,7 +58,7 @@ class RowReader:
     _first: int  # the rows that the last call returned: the number of the first, and
     _kept: np.ndarray  # their pixels
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, page: int = 0, stored: bool = False):
         import pyvips
 
         self._vips, self._path = pyvips, Path(path)
@@ -57,17 +67,24 @@ class RowReader:
         if loader is None:
             raise UnsupportedError(f"{path}: this is neither PNG nor TIFF")
         self._load = getattr(pyvips.Image, loader)
+        self._options = {"page": page} if loader == "tiffload" else {}
+        try:
+            about = ImageFile(path)
+        except Exception as error:  # a damaged header makes Pillow raise nearly anything
+            raise self._damaged(error) from error
         self._restart()
         picture = self._picture
         if picture.interpretation not in _COLOURS:
-            raise UnsupportedError(f"{path}: the colours are {picture.interpretation}; expected grey or RGB")
-        if "orientation" in picture.get_fields() and picture.get("orientation") != 1:
-            raise UnsupportedError(f"{path}: the image is stored turned (EXIF orientation)")
-        self.size = (picture.height, picture.width)
-        self._samples, self._dtype = picture.bands - bool(picture.hasalpha()), _DTYPES[picture.format]
+            raise UnsupportedError(f"{path}: the colours are {picture.interpretation}; expected grey, RGB or bands")
+        if picture.format not in _DTYPES:
+            raise UnsupportedError(f"{path}: the numbers are {picture.format}; expected integers or floats")
+        if not stored and about.turn(page) != 1:
+            raise UnsupportedError(f"{path}: the image is stored turned (orientation)")
+        self.size, self.no_data = (picture.height, picture.width), about.no_data(page)
+        self.samples, self._dtype = about.samples(page) or picture.bands - bool(picture.hasalpha()), _DTYPES[picture.format]
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows ``start`` to ``stop``, (stop − start, W, samples) with 1 sample for grey and 3 for colour; alpha is dropped."""
+        """Rows ``start`` to ``stop``, (stop − start, W, samples) with 1 sample for grey and 3 for colour; a declared alpha is dropped."""
         if start < self._first:
             self._restart()
         following = self._first + len(self._kept)
@@ -86,7 +103,7 @@ class RowReader:
         """Open the file at its first row; what was read is forgotten."""
         self._first, self._kept = 0, np.zeros((0, 0, 0), np.uint8)
         try:
-            self._picture = self._load(str(self._path), access="sequential", fail_on="error", revalidate=True)
+            self._picture = self._load(str(self._path), access="sequential", fail_on="error", revalidate=True, **self._options)
         except self._vips.Error as error:
             raise self._damaged(error) from error
         self._region = self._vips.Region.new(self._picture)  # one region: libvips keeps the lines that it has read ahead
@@ -96,7 +113,7 @@ class RowReader:
             content = self._region.fetch(0, start, self.size[1], stop - start)
         except self._vips.Error as error:
             raise self._damaged(error) from error
-        return np.frombuffer(content, self._dtype).reshape(stop - start, self.size[1], -1)[..., : self._samples]
+        return np.frombuffer(content, self._dtype).reshape(stop - start, self.size[1], -1)[..., : self.samples]
 
     def _damaged(self, error: Exception) -> OSError:
         reason = str(error).strip().splitlines()[-1].strip()

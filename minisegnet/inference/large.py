@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data import palette, read_image
+from ..data import palette, read_image, to_channels
+from ..data.images import FramesError, ImageFile, missing_as_nan
 from ..data.png import png_writer
 from ..data.rows import RowReader, UnsupportedError
 from ..nn import Module
 from .tiling import Tiling, blend
-from .whole import check_pixels, planes, scores
+from .whole import MISSING, check_pixels, planes, scores
 
 _BAND = 256  # rows that are read at once for the statistics
 
@@ -25,12 +26,14 @@ class LargeImage:
     Parameters
     ----------
     source : path or array
-        - An array (H, W) or (H, W, 1 to 4), for example a memory map.
+        - An array (H, W) or (H, W, C), for example a memory map.
         - A ``.npy`` file of such an array, which is mapped into memory.
         - A PNG or TIFF file, which is decoded row by row if pyvips is installed (``pip install "pyvips[binary]>=3"``).
         - Any other image file. It is decoded as a whole, which takes 4 bytes for each pixel and channel.
-    channels : {1, 3}, optional
+    channels : int, optional
         The number of channels to convert to.
+    frame : int, optional
+        The number of the image, from 0, in a file that holds several.
 
     Attributes
     ----------
@@ -42,12 +45,14 @@ class LargeImage:
     OSError
         If the file cannot be read; names it.
     ValueError
-        If the array is not an image.
+        If the array is not an image, or the file holds several images and `frame` is not given.
     """
 
-    def __init__(self, source: str | os.PathLike | np.ndarray, channels: int | None = None):
-        self._channels = channels
+    def __init__(self, source: str | os.PathLike | np.ndarray, channels: int | None = None, frame: int | None = None):
+        self._channels, self._frame = channels, frame
         self._close: Callable[[], None] = lambda: None
+        self._no_data: float | None = None
+        self._samples: int | None = None
         self._name = "the image" if isinstance(source, np.ndarray) else str(source)
         self._read = self._open(source)
         self._statistics: tuple[float, float] | None = None
@@ -64,22 +69,30 @@ class LargeImage:
 
     def _open(self, source: Any) -> Callable[[int, int], np.ndarray]:
         """The function that reads rows, (h, W) or (h, W, C)."""
-        if not isinstance(source, np.ndarray):
+        if isinstance(source, np.ndarray) or str(source).lower().endswith(".npy"):
+            array = source if isinstance(source, np.ndarray) else _mapped(source)
+            check_pixels(array, self._channels)
+        else:
             try:
-                reader = RowReader(source)
+                reader = _row_reader(source, self._frame)
             except FileNotFoundError:
                 raise FileNotFoundError(f"{source}: there is no such file") from None
             except (ImportError, UnsupportedError):
-                source = _mapped(source) if str(source).lower().endswith(".npy") else np.moveaxis(read_image(source), 0, 2)
+                array = np.moveaxis(read_image(source, frame=self._frame), 0, 2)
             else:
-                self.size, self._close = reader.size, reader.close
+                self.size, self._close, self._no_data, self._samples = reader.size, reader.close, reader.no_data, reader.samples
                 return reader.rows
-        check_pixels(source)
-        self.size = source.shape[:2]
-        return lambda start, stop: source[start:stop]
+            self._samples = array.shape[2]
+        self.size = array.shape[:2]
+        return lambda start, stop: array[start:stop]
 
     def _planes(self, start: int, stop: int) -> np.ndarray:
-        return planes(self._read(start, stop), self._channels)
+        stored = self._read(start, stop)
+        if self._samples is None:  # an array, of which nobody says whether its last channel is alpha
+            return planes(stored, self._channels)
+        separate = np.moveaxis(stored, 2, 0).astype(np.result_type(stored.dtype, np.float32))
+        separate = missing_as_nan(separate, stored, self._no_data)
+        return separate if self._channels is None else to_channels(separate, self._channels)
 
     @property
     def statistics(self) -> tuple[float, float]:
@@ -88,21 +101,42 @@ class LargeImage:
             count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
             for start in range(0, self.size[0], _BAND):
                 band = self._planes(start, min(start + _BAND, self.size[0])).astype(np.float64)
+                band = band[~np.isnan(band)]
                 if not np.isfinite(band).all():
-                    raise ValueError(f"{self._name} contains NaN or infinity")
+                    raise ValueError(f"{self._name} contains infinity")
+                if not band.size:
+                    continue
                 # The mean and squared deviation of two parts give those of both: Chan, Golub & LeVeque 1983.
                 away, share = band.mean() - mean, band.size / (count + band.size)
                 squares += ((band - band.mean()) ** 2).sum() + away**2 * count * share
                 mean, count = mean + away * share, count + band.size
                 low, high = min(low, band.min()), max(high, band.max())
+            if not count:
+                raise ValueError(f"{self._name} contains nothing but NaN or no-data")
             self._statistics = (float(mean), float(np.sqrt(squares / count)) if low < high else 0.0)
         return self._statistics
 
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows, standardised with the statistics of the whole image, float32 (C, stop − start, W)."""
+    def rows(self, start: int, stop: int, missing: bool = False) -> np.ndarray:
+        """Rows, standardised with the statistics of the whole image, float32 (C, stop − start, W).
+
+        Pixels where nothing was measured are 0, or NaN if `missing`.
+        """
         mean, deviation = self.statistics
-        planes = self._planes(start, stop) - mean
-        return planes / deviation if deviation else np.zeros_like(planes)
+        found = (self._planes(start, stop) - mean).astype(np.float32)
+        found /= deviation or np.inf
+        return found if missing else np.nan_to_num(found, copy=False)
+
+
+def _row_reader(path: str | os.PathLike, frame: int | None) -> RowReader:
+    try:
+        pages = ImageFile(path).chosen(frame)
+    except (FramesError, FileNotFoundError):
+        raise
+    except Exception as error:  # `read_image` says what is wrong
+        raise UnsupportedError(f"{path}: {error}") from error
+    if len(pages) > 1:
+        raise UnsupportedError(f"{path}: the channels are pages of their own")
+    return RowReader(path, pages[0])
 
 
 def _mapped(path: str | os.PathLike) -> np.ndarray:
@@ -175,7 +209,7 @@ def segment_large(
     Returns
     -------
     array, int64, (K,)
-        The number of pixels with each label.
+        The number of pixels with each label. Pixels where nothing was measured have the label 255 and are not counted.
 
     Raises
     ------
@@ -196,14 +230,16 @@ def segment_large(
 
         def rows(start: int, stop: int) -> np.ndarray:
             nonlocal band
-            band = image.rows(start, stop)
-            return band
+            band = image.rows(start, stop, missing=True)
+            return np.nan_to_num(band)
 
         for start, strip in blend(lambda tile: scorer(model, tile[None]).cpu().array[0], rows, image.size, tiling or Tiling()):
             if len(strip) > 256:
                 raise ValueError(f"a palette PNG holds 256 labels, and the network has {len(strip)} classes")
             found = strip.argmax(axis=0)  # equation label.argmax: the first of equals
-            counts = counts + np.bincount(found.ravel(), minlength=len(strip))
+            measured = ~np.isnan(band[:, : len(found)]).any(axis=0)
+            counts = counts + np.bincount(found[measured], minlength=len(strip))
+            found[~measured] = MISSING
             label_file.write(found.astype(np.uint8))
             if confidence_file is not None:
                 confidence_file.write(np.rint(255 / np.exp(strip - strip.max(axis=0)).sum(axis=0)).astype(np.uint8))

@@ -18,6 +18,8 @@ from ..nn import Module
 from ..nn.modes import evaluating
 from ..tensor import Tensor, enable_grad, no_grad
 
+MISSING = 255  # the label of pixels where nothing was measured
+
 
 def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
     """Load the network of a checkpoint, ready to use.
@@ -165,24 +167,29 @@ def segment_image(model: Module, image: np.ndarray, confidence: bool = False) ->
     ----------
     model : Module
         From `load_model`, or just trained.
-    image : array, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
-        Integers, floats or bool, of any size: grey, colour, or colour with alpha, which is dropped. The image is
-        converted to the channels of the network and standardised.
+    image : array, (H, W) or (H, W, C)
+        Integers, floats or bool, of any size: grey, colour, as many bands as the network takes, or grey or colour with alpha, which is
+        dropped. The image is converted to the channels of the network and standardised. NaN means that nothing was measured.
     confidence : bool
         Whether to return the probability of the chosen label as well.
 
     Returns
     -------
     labels : array, int64, (H, W)
+        255 where nothing was measured.
     confidence : array, float32, (H, W)
         Only with ``confidence=True``.
 
     Raises
     ------
     ValueError
-        If the array is not an image, is empty, or contains NaN or infinity.
+        If the array is not an image, is empty, contains infinity, or contains nothing but NaN.
     """
-    return segment_prepared(model, prepare(image, getattr(model, "in_channels", None)), confidence)
+    image = np.asarray(image)
+    found = segment_prepared(model, prepare(image, getattr(model, "in_channels", None)), confidence)
+    if image.dtype.kind == "f" and (missing := np.isnan(image if image.ndim == 2 else image.max(axis=2))).any():
+        (found[0] if confidence else found)[missing] = MISSING
+    return found
 
 
 def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False, scorer: Callable[[Module, Any], Tensor] = scores) -> Any:
@@ -200,32 +207,38 @@ def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    image : array, (H, W) or (H, W, 1 to 4)
+    image : array, (H, W) or (H, W, C)
         As in `segment_image`.
-    channels : {1, 3}, optional
-        C; by default 1 for a grey image and 3 for a colour image.
+    channels : int, optional
+        The channels of the network; by default those of the image, without alpha.
 
     Raises
     ------
     ValueError
-        If the array is not an image, is empty, or contains NaN or infinity.
+        If the array is not an image, is empty, contains infinity, or contains nothing but NaN.
     """
     image = np.asarray(image)
-    check_pixels(image)
+    check_pixels(image, channels)
     return standardise(planes(image, channels))
 
 
-def check_pixels(image: np.ndarray) -> None:
-    """Raise `ValueError` unless an array has the dtype and shape of an image, (H, W) or (H, W, 1 to 4)."""
+def check_pixels(image: np.ndarray, channels: int | None = None) -> None:
+    """Raise `ValueError` unless an array has the dtype and shape of an image: (H, W), or (H, W, C) with 1 to 4 channels or those of the network."""
     if image.dtype.kind not in "buif":
         raise ValueError(f"an image contains numbers, not {image.dtype}")
-    if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)):
-        hint = "; that looks like (C, H, W): np.moveaxis(image, 0, 2)" if image.ndim == 3 and image.shape[0] in (1, 3, 4) else ""
+    if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4, channels)):
+        hint = "; that looks like (C, H, W): np.moveaxis(image, 0, 2)" if image.ndim == 3 and image.shape[0] in (1, 3, 4, channels) else ""
         raise ValueError(f"an image has the shape (H, W), (H, W, 3) or (H, W, 4), and is not empty; got {image.shape}{hint}")
 
 
 def planes(pixels: np.ndarray, channels: int | None = None) -> np.ndarray:
-    """Pixels (H, W) or (H, W, 1 to 4) as float32 (C, H, W), with their own values; alpha is dropped."""
+    """Pixels (H, W) or (H, W, C) as (C, H, W), with their own values.
+
+    A network that takes as many channels as there are gets all of them. Otherwise a second or fourth one is alpha and is dropped. The
+    result is float32, or float64 where an offset could cost the digits of float32.
+    """
     separate = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-    separate = separate[: 1 if len(separate) < 3 else 3].astype(np.float32)
+    if len(separate) in (2, 4) and len(separate) != channels:
+        separate = separate[: len(separate) - 1]
+    separate = separate.astype(np.result_type(separate.dtype, np.float32))
     return separate if channels is None else to_channels(separate, channels)

@@ -45,5 +45,11 @@ class Overview:
         """Write the image under its labels as PNG; `palette` and `background` are those of `overlay`."""
         from PIL import Image
 
-        picture = overlay(np.concatenate(self._images, 1), np.concatenate(self._labels), palette, background=background, ignore_index=-1)
+        picture = overlay(
+            np.concatenate(self._images, 1),
+            np.concatenate(self._labels),
+            palette,
+            background=background,
+            ignore_index=255 if len(palette) < 256 else -1,
+        )
         return write_atomically(path, lambda stream: Image.fromarray(picture).save(stream, "PNG"))

@@ -21,7 +21,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     ----------
     image : array
         (H, W) or (C, H, W), or uint8 (H, W, 3). uint8 is not changed. Any other image is stretched so that all but the
-        darkest and brightest half per cent of its values are in range.
+        darkest and brightest half per cent of its values are in range. NaN becomes black.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -31,8 +31,8 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     if not (image.dtype == np.uint8 and image.shape[2] == 3 and image.shape[0] not in (1, 3)):
         image = np.moveaxis(image[:3] if image.shape[0] >= 3 else image[:1], 0, 2)
     if image.dtype != np.uint8:
-        low, high = np.percentile(image, (0.5, 99.5))
-        image = np.clip((image - low) / (high - low or 1), 0, 1) * 255
+        low, high = np.nanpercentile(image, (0.5, 99.5)) if not np.isnan(image).all() else (0, 1)
+        image = np.nan_to_num(np.clip((image - low) / (high - low or 1), 0, 1) * 255)
         image = np.rint(image).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..base import DataError
+from ..listing import files_in, folders_in
 from ..pairs import read_indices
 from .official import Item, Official
 
@@ -102,11 +103,11 @@ class Cityscapes(Official):
 
     def splits(self) -> tuple[str, ...]:
         self._needed("leftImg8bit", self.annotation)
-        return tuple(sorted(p.name for p in (self.path / "leftImg8bit").iterdir() if p.is_dir()))
+        return tuple(p.name for p in folders_in(self.path / "leftImg8bit"))
 
     def disjoint(self) -> tuple[str, ...]:
         # Images without labels cannot be checked, such as those of train_extra if the coarse labels are missing.
-        labelled = {p.name for p in (self.path / self.annotation).iterdir()}
+        labelled = {p.name for p in folders_in(self.path / self.annotation)}
         return tuple(split for split in super().disjoint() if split in labelled or split in ("train", "val"))
 
     def _listed(self, split: str) -> list[Item]:
@@ -115,7 +116,8 @@ class Cityscapes(Official):
         endings = "_leftImg8bit.png", f"_{self.annotation}_labelIds.png"
         names: set[str] = set()
         for folder, ending in ((images, endings[0]), (masks, endings[1])):
-            names |= {f"{file.parent.name}/{file.name.removesuffix(ending)}" for file in folder.glob(f"*/*{ending}")}
+            for city in folders_in(folder):
+                names |= {f"{city.name}/{file.name.removesuffix(ending)}" for file in files_in(city, f"*{ending}")}
         return [Item(name, images / (name + endings[0]), masks / (name + endings[1])) for name in sorted(names)]
 
     def _labels(self, file: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from ..base import DataError
 from ..colours import class_palette
 from ..instances import semantic
+from ..listing import files_in, folders_in
 from ..pairs import read_indices
 from .official import Item, Official
 
@@ -60,22 +61,21 @@ class DSB2018(Official):
             return path / "stage1_train"
         if not path.is_dir() or (path / "images").is_dir() or (path / "masks").is_dir():
             return None
-        inner = (p for p in path.iterdir() if p.is_dir())
-        return path if path.name == "stage1_train" or any((p / "images" / f"{p.name}.png").is_file() for p in inner) else None
+        inner = any((p / "images" / f"{p.name}.png").is_file() for p in folders_in(path))
+        return path if path.name == "stage1_train" or inner else None
 
     def splits(self) -> tuple[str, ...]:
         return ("all",)
 
     def _listed(self, split: str) -> list[Item]:
-        folders = sorted(p for p in self.path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        return [Item(p.name, p / "images" / f"{p.name}.png", p / "masks") for p in folders]
+        return [Item(p.name, p / "images" / f"{p.name}.png", p / "masks") for p in folders_in(self.path)]
 
     def instances(self, k: int) -> np.ndarray:
         """The nuclei of item k, int64 (H, W): 0 is background, 1 to n are nuclei. Where two overlap, the later file wins."""
         return self._instances(self.files[k][1])
 
     def _instances(self, folder: Path) -> np.ndarray:
-        files = sorted(folder.glob("*.png"))
+        files = files_in(folder, "*.png")
         if not files:
             raise DataError(f"{folder}: there is no mask in it; expected a PNG for each nucleus")
         found = read_indices(files[0])

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from ..base import DataError
 from ..doctor.report import Report
+from ..listing import folders_in
 from ..pairs import Pairs
 
 
@@ -110,7 +111,7 @@ class Official(Pairs):
         """Raise DataError if a folder of the layout is missing; names it."""
         for folder in folders:
             if not (self.path / folder).is_dir():
-                there = ", ".join(sorted(p.name + "/" for p in self.path.iterdir() if p.is_dir())[:10])
+                there = ", ".join([p.name + "/" for p in folders_in(self.path)][:10])
                 raise DataError(f"{self.path}: there is no {folder}/ in it, only {there}. {self.title} is {self.layout}")
 
     def _complete(self, item: Item) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base import DataError
 from ..colours import palette
+from ..listing import files_in
 from ..pairs import read_indices
 from .matlab import check_scipy, read_field
 from .official import Item, Official
@@ -71,7 +72,7 @@ class PascalVOC(Official):
 
     def splits(self) -> tuple[str, ...]:
         self._needed("JPEGImages", "SegmentationClass", str(_LISTS))
-        lists = tuple(sorted(p.stem for p in (self.path / _LISTS).glob("*.txt") if p.stem not in ("trainaug", "train_aug")))
+        lists = tuple(p.stem for p in files_in(self.path / _LISTS, "*.txt") if p.stem not in ("trainaug", "train_aug"))
         return (*lists, "train_aug") if self._more() is not None else lists
 
     def disjoint(self) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ class PascalVOC(Official):
         else:
             lists = [self.path / _LISTS / f"{name}.txt" for name in ("trainaug", "train_aug")]
             given = next((file for file in lists if file.is_file()), None)
-            suffix, names = ".png", set(names_in(given)) if given else {p.stem for p in folder.glob("*.png")}
+            suffix, names = ".png", set(names_in(given)) if given else {p.stem for p in files_in(folder, "*.png")}
         return [
             self._item(name, self.path / "SegmentationClass" / f"{name}.png" if name in own else folder / f"{name}{suffix}")
             for name in sorted((names | own) - held_out)
