@@ -35,7 +35,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("action", choices=("check",), help="what to do")
     command.add_argument("path", metavar="DIR", help="a folder with images/ and masks/, or a published data set in its own layout")
-    add_options(command, (about for name, about in data_options().items() if name != "val_fraction"))
+    add_options(command, (about for name, about in data_options().items() if name not in ("val_fraction", "val_data")))
     command.add_argument(
         "--sheet", metavar="FILE", help=f"write a PNG of up to {_CELLS} images with their labels, those with a problem first"
     )
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         pick(Data, {**vars(args), "data": str(Path(args.path).resolve())})
     )  # resolved: a folder may be called "nuclei"
     options = {name: settings[name] for name in FOLDER}
-    found = data.detect(args.path)
+    found = data.detect(args.path, args.images, args.masks_dir)
     if not issubclass(found, data.Folder):  # data_settings has made sure that nothing else was asked for
         options = {"boundary": args.boundary} if found.parts is None else {}
     checkup = data.check(args.path, tick=_tick if sys.stderr.isatty() else None, **options)

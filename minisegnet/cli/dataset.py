@@ -25,6 +25,16 @@ def _are_classes(value: Any) -> bool:
     return len(value) >= 2 and all(value) and len(set(value)) == len(value)
 
 
+def _read_colours(given: str) -> dict[str, str]:
+    from ..data.colours import rgb
+
+    pairs = [word.strip().rpartition("=") for word in given.split(",")]
+    for name, _, colour in pairs:
+        if not name or not rgb(colour):
+            raise ValueError
+    return {name: colour for name, _, colour in pairs}
+
+
 @dataclass(frozen=True)
 class Data:
     """The options about the data of a command. What happens without ``--data`` and ``--split`` differs: see `data_options`."""
@@ -32,11 +42,32 @@ class Data:
     data: str | None = option(
         None,
         text("DATA"),
-        "a folder with images/ and masks/; or with Pascal VOC, Cityscapes, CamVid or the 2018 Data Science Bowl in their own layouts; "
+        "a folder with images/ and masks/ or folders of other usual names, or with train/, val/ and test/; "
+        "or with Pascal VOC, Cityscapes, CamVid or the 2018 Data Science Bowl in their own layouts; "
         'or "nuclei", the embedded field of cells; or "shapes", synthetic scenes',
         section="data",
     )
-    split: str | None = option(None, text("NAME"), "the split of a published data set", section="data")
+    split: str | None = option(None, text("NAME"), "a split, of a published data set or of a folder that is divided", section="data")
+    val_data: str | None = option(
+        None,
+        text("DIR"),
+        "the images to hold out for validation, in a folder of their own",
+        section="data",
+        unset="a split or a share of the data",
+    )
+    images: str | None = option(
+        None, text("NAME"), "the folder of the images in DATA", section="data", unset="images, img and other usual names"
+    )
+    masks_dir: str | None = option(
+        None, text("NAME"), "the folder of the masks in DATA", section="data", unset="masks, labels and other usual names"
+    )
+    mask_suffix: str | None = option(
+        None,
+        text("TEXT"),
+        "what the names of masks have behind those of their images, such as _mask",
+        section="data",
+        unset="found in the names",
+    )
     classes: int | list[str] | None = option(
         None,
         Kind("a number of classes, 2 or more, or different names with commas between them", _read_classes, _are_classes, "N|NAMES"),
@@ -67,6 +98,18 @@ class Data:
         "with --masks levels: the grey value of each class",
         section="data",
         unset="those that occur",
+    )
+    colours: dict[str, str] | None = option(
+        None,
+        Kind(
+            "names with colours, such as road=#804080,sky=#4682b4; the name ignore marks pixels that do not count",
+            _read_colours,
+            lambda values: isinstance(values, dict) and len(values) > 1,
+            "NAME=#RRGGBB,...",
+        ),
+        "the colour of each class in masks in RGB, in the order of the classes",
+        section="data",
+        unset="those of labelmap.txt in the folder",
     )
     ignore_index: int | None = option(
         None, whole(), "label of the pixels that do not count", section="data", unset="255; none with --masks levels"
@@ -99,8 +142,9 @@ def given(data: Data, but: Iterable[str] = ()) -> str:
 _ALLOWED: dict[str, tuple[str, ...]] = {"nuclei": ("boundary",), "shapes": ("classes",)}  # the options that go with embedded data
 
 
-FOLDER = ("classes", "masks", "levels", "threshold", "ignore_index", "boundary")  # the options about the masks of a folder
-RECORDED = ("parts", "masks", "classes", "levels")  # the settings that a run has found out about its data
+WHERE = ("images", "masks_dir")  # the options about the layout of a folder that decide how it is recognised
+FOLDER = (*WHERE, "mask_suffix", "classes", "masks", "levels", "threshold", "colours", "ignore_index", "boundary")  # those of `Folder`
+RECORDED = ("parts", "masks", "classes", "levels", "colours")  # the settings that a run has found out about its data
 
 
 def data_settings(data: Data) -> dict[str, Any]:
@@ -122,21 +166,18 @@ def data_settings(data: Data) -> dict[str, Any]:
     else:
         name = str(Path(name).resolve())
         _check_options(data, name)
-    names = ("split", *FOLDER)
-    return {"data": name, **{n: getattr(data, n) for n in names}}
+    val_data = None if data.val_data is None else str(Path(data.val_data).resolve())
+    return {"data": name, "val_data": val_data, **{n: getattr(data, n) for n in ("split", *FOLDER)}}
 
 
 def _check_options(asked: Data, folder: str) -> None:
     """Raise ValueError for an option that the layout of the folder leaves no choice about."""
     from .. import data
 
-    found = data.detect(folder)
+    found = data.detect(folder, asked.images, asked.masks_dir)
     if issubclass(found, data.Folder):
-        if asked.split is not None:
-            raise ValueError(
-                f"--split {asked.split}: {folder} is not a published data set; a part of it is held out at random (--val-fraction)"
-            )
-    elif idle := given(asked, but=("split",) if found.parts else ("boundary", "val_fraction")):
+        return
+    if idle := given(asked, but=("split", "val_data") if found.parts else ("boundary", "val_fraction", "val_data")):
         raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides this")
 
 
@@ -176,15 +217,22 @@ def open_parts(settings: dict[str, Any]) -> tuple[Dataset, Dataset, dict[str, An
 
     split, held_split = _splits(settings)
     train: Any = _open(settings, split)
-    if held_split is None:
+    settled, other = _settled(train), settings["val_data"] or settings["data"]
+    if settings["val_data"] is not None:
+        of_other = _splits({**settings, "data": other, "split": None})
+        held_split = of_other[1] or of_other[0]
+    if settings["val_data"] is None and held_split is None:
         train, held_out = data.split(train, settings["val_fraction"], settings["seed"])
+        held_split = split
     else:
-        held_out = _open(settings, held_split)
-        if hasattr(train, "files") and (shared := {*train.names} & {*held_out.names}):
+        held_out = _open({**settings, **settled, "data": other}, held_split, train.in_channels)
+        if other == settings["data"] and settings["data"] not in _EMBEDDED and (shared := {*train.names} & {*held_out.names}):
             raise ValueError(f"--split {split}: {len(shared)} of its images are also in {held_split!r}, which is held out for validation")
-    opened = (("train", split, train), ("held out", held_split or split, held_out))
-    parts = {part: {"data": settings["data"], "split": name, "items": record(dataset)} for part, name, dataset in opened}
-    return train, held_out, {**_settled(train), "parts": parts}
+    kept = {
+        "train": {"data": settings["data"], "split": split, "items": record(train)},
+        "held out": {"data": other, "split": held_split, "items": record(held_out)},
+    }
+    return train, held_out, {**settled, "parts": kept}
 
 
 def _settled(train: Any) -> dict[str, Any]:
@@ -195,8 +243,9 @@ def _settled(train: Any) -> dict[str, Any]:
         train = train.dataset
     if not isinstance(train, data.Folder):
         return {}
+    colours = None if train.colours is None else {name: list(rgb) for name, rgb in train.colours.items()}
     levels = None if train.levels is None else list(train.levels)
-    return {"masks": train.kind, "classes": list(train.classes), "levels": levels}
+    return {"masks": train.kind, "classes": list(train.classes), "levels": levels, "colours": colours}
 
 
 def open_part(settings: dict[str, Any], part: str, in_channels: int | None = None) -> tuple[Dataset, Drift]:
@@ -243,7 +292,7 @@ def _splits(settings: dict[str, Any]) -> tuple[str | None, str | None]:
     from .. import data
 
     name = settings["data"]
-    train, held_out = _EMBEDDED[name] if name in _EMBEDDED else data.detect(name).parts or (None, None)
+    train, held_out = _EMBEDDED[name] if name in _EMBEDDED else data.parts(name, *(settings[n] for n in WHERE))
     return settings.get("split") or train, held_out
 
 
@@ -257,7 +306,8 @@ def _open(settings: dict[str, Any], split: str | None, in_channels: int | None =
         count = classes if isinstance(classes, int) else len(classes) if classes else 4
         # Different seeds, so that no scene is in both splits.
         return data.Shapes(200, classes=count, seed=1) if split == "train" else data.Shapes(20, classes=count, seed=2)
-    found = data.detect(name)
+    found = data.detect(name, *(settings[n] for n in WHERE))
+    options: dict[str, Any]
     if issubclass(found, data.Folder):
         options = {n: settings[n] for n in FOLDER}
     else:

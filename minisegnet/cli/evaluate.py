@@ -36,7 +36,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
     options = data_options("the images that were held out of the run", "val")
-    add_options(command, (about for name, about in options.items() if name != "val_fraction"))
+    add_options(command, (about for name, about in options.items() if name not in ("val_fraction", "val_data")))
     command.add_argument("--batch-size", type=typed(whole(1)), default=4, metavar="N", help="images at a time (default: 4)")
     command.add_argument(
         "--convention",

@@ -93,9 +93,15 @@ def _kept(values: dict[str, Any]) -> dict[str, Any]:
 
 def _data(settings: dict[str, Any]) -> tuple[Any, Any]:
     """The images to train on and the held-out ones. For a new run they are recorded in the settings; for a resumed one they are as recorded."""
+    from ..data.record import copies, some
+
     if "parts" not in settings:
         train, held_out, found = open_parts(settings)
         settings |= found
+        trained, held = (found["parts"][part]["items"] for part in ("train", "held out"))
+        if shared := copies(held, trained):
+            said = f"{len(shared)} of the {len(held)} held-out images are also among those to train on ({some(shared)}): this flatters the network"
+            print(f"minisegnet: note: {said}", file=sys.stderr)
         return train, held_out
     opened = [open_part(settings, part) for part in ("train", "held out")]
     for line in dict.fromkeys(line for _, drift in opened for line in drift.lines()):

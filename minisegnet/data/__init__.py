@@ -7,7 +7,7 @@ from .doctor.checkup import Checkup
 from .doctor.examine import check
 from .embedded import nuclei, nuclei_field
 from .folder import Folder
-from .formats import detect, open
+from .formats import detect, open, parts
 from .images import read_image, to_channels
 from .instances import semantic
 from .loader import Loader
@@ -41,6 +41,7 @@ __all__ = [
     "nuclei_field",
     "open",
     "palette",
+    "parts",
     "read_image",
     "semantic",
     "split",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -174,6 +175,8 @@ class Subset:
         self.classes, self.palette = dataset.classes, dataset.palette
         self.in_channels, self.ignore_index = dataset.in_channels, dataset.ignore_index
         self.names = [dataset.names[k] for k in self.indices]
+        groups: Sequence[str] = getattr(dataset, "groups", dataset.names)
+        self.groups = [groups[k] for k in self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -187,7 +190,8 @@ def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subse
 
     Each item draws a number from its name and the seed, and those with the smallest numbers are held out. So the split
     depends neither on the order of the items nor on their number: when items come or go, the others keep their numbers, and only
-    those at the edge of the share can change sides.
+    those at the edge of the share can change sides. Items with the same entry in ``dataset.groups``, such as the frames of a film, stay
+    together unless all items are of one group.
 
     Parameters
     ----------
@@ -213,8 +217,18 @@ def split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Subse
     if len(dataset) < 2:
         raise DataError(f"split: a dataset of {len(dataset)} item cannot be split into a training part and a held-out part")
     held = min(max(round(len(dataset) * fraction), 1), len(dataset) - 1)
-    order = sorted(range(len(dataset)), key=lambda k: (_draw(dataset.names[k], seed), k))
-    return Subset(dataset, sorted(order[held:])), Subset(dataset, sorted(order[:held]))
+    groups: Sequence[str] = getattr(dataset, "groups", dataset.names)
+    for other in (dataset.names, [str(k) for k in range(len(dataset))]):
+        groups = groups if len(set(groups)) > 1 else other
+    sizes, taken, count = Counter(groups), set(), 0
+    for group in sorted(sizes, key=lambda group: _draw(group, seed))[:-1]:  # something is left to train on
+        if count >= held:
+            break
+        taken.add(group)
+        count += sizes[group]
+    parts = ([k for k, group in enumerate(groups) if (group in taken) == held_out] for held_out in (False, True))
+    train, held_out = (Subset(dataset, part) for part in parts)
+    return train, held_out
 
 
 def _draw(name: str, seed: int) -> bytes:

@@ -218,6 +218,8 @@ def _planes(file: ImageFile, page: int) -> np.ndarray:
 def _decoded_by_vips(file: ImageFile, page: int, beyond: str) -> np.ndarray:
     from .rows import RowReader, UnsupportedError
 
+    if beyond.endswith("of 64 bits"):
+        return upright(_decoded_by_tifffile(file, page), file.turn(page))
     try:
         reader = RowReader(file.path, page, stored=True)
     except ImportError as error:
@@ -229,6 +231,16 @@ def _decoded_by_vips(file: ImageFile, page: int, beyond: str) -> np.ndarray:
     array = reader.rows(0, reader.size[0])
     reader.close()
     return upright(array, file.turn(page))
+
+
+def _decoded_by_tifffile(file: ImageFile, page: int) -> np.ndarray:
+    """Doubles, which libvips does not read."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise UnreadableError(f"{file.path}: the numbers have 64 bits; tifffile reads them: pip install 'minisegnet[large]'") from error
+    array = tifffile.imread(file.path, key=page)
+    return array[..., None] if array.ndim == 2 else array
 
 
 def missing_as_nan(image: np.ndarray, stored: np.ndarray, no_data: float | None) -> np.ndarray:

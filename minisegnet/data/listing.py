@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .base import DataError
-from .doctor.report import Report
-from .images import SUFFIXES
-
 _LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found")
 
 
@@ -29,40 +25,6 @@ def files_in(folder: Path, pattern: str = "*") -> list[Path]:
 def folders_in(folder: Path) -> list[Path]:
     """The subfolders of a folder, sorted, without litter."""
     return sorted(p for p in folder.iterdir() if not is_litter(p) and p.is_dir())
-
-
-def listed_files(root: Path, part: str, report: Report, notes: list[str]) -> dict[str, Path]:
-    """The image files of a subfolder, by file name without its ending."""
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: {'this is a file, not a folder' if root.exists() else 'there is no such folder'}; expected a folder with images/ and masks/"
-        )
-    folder = root / part
-    if not folder.is_dir():
-        there = [p.name + "/" for p in folders_in(root)]
-        up = f" Perhaps you mean {root.parent}." if (root.parent / part).is_dir() else ""
-        raise DataError(
-            f"{root}: there is no {part}/ in it, only {', '.join(there[:10]) or 'no folders'}. Expected images/ and masks/.{up}"
-        )
-    files = files_in(folder)
-    listed: dict[str, Path] = {}
-    for file in (p for p in files if p.suffix.lower() in SUFFIXES):
-        if file.stem in listed:
-            report.add("twice", f"{short(listed[file.stem])} and {file.name}")
-        listed.setdefault(file.stem, file)
-    others = [p for p in files if p.suffix.lower() not in SUFFIXES]
-    if not listed:
-        held = (
-            f"; its {len(others)} files are of other kinds ({', '.join(sorted({p.suffix or p.name for p in others})[:5])})"
-            if others
-            else " and is empty"
-        )
-        raise DataError(f"{folder}: the folder contains no images{held}. Supported are {', '.join(s[1:] for s in SUFFIXES)}")
-    if others:
-        notes.append(
-            f"{len(others)} files in {part}/ are not images and are left out: {', '.join(p.name for p in others[:3])}{' …' if len(others) > 3 else ''}"
-        )
-    return listed
 
 
 def similar(stem: str, masks: Mapping[str, Path]) -> str:

@@ -33,6 +33,9 @@ STRETCH = 257  # 8 bits become 16 by this factor: 255 becomes 65535
 KINDS = ("classes", "binary", "levels", "soft", "instances", "palette", "colours")
 
 
+_COLOUR_MODES = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+
 @dataclass(frozen=True)
 class Scan:
     """The distinct values of one mask file, labels or colours as 0xRRGGBB, and the number of pixels of each."""
@@ -49,8 +52,17 @@ class Scan:
     def wide(self) -> bool:
         return self.mode.startswith("I")
 
+    @property
+    def shown(self) -> np.ndarray | None:
+        """The values as the colours in which they are shown, 0xRRGGBB; None for a grey file."""
+        if self.coloured:
+            return self.values
+        if self.palette is not None:
+            return self.palette[np.minimum(self.values, len(self.palette) - 1)].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+        return self.values * 0x010101 if self.mode in _COLOUR_MODES else None
 
-def read_raw(path: Path, kind: str | None = None) -> np.ndarray:
+
+def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> np.ndarray:
     """The numbers of a mask file, (H, W): palette indices, grey values, or colours as 0xRRGGBB.
 
     Parameters
@@ -59,18 +71,20 @@ def read_raw(path: Path, kind: str | None = None) -> np.ndarray:
     kind : str, optional
         "colours" reads grey as a colour, too; otherwise RGB with three equal channels counts as grey. "soft" accepts
         fractions, and reads 1-bit masks as 0 and 255.
+    frame : int, optional
+        The number of the mask, from 0, in a file that holds several.
 
     Raises
     ------
     DataError
         If the numbers are not integers.
     """
-    picture, coloured = open_upright(path), kind == "colours"
+    picture, coloured = open_upright(path, frame), kind == "colours"
     if picture.mode == "1":
         return np.asarray(picture).astype(np.uint8) * np.uint8(255 if kind == "soft" else 1)
     if picture.mode in ("PA", "LA", "La"):
         return np.asarray(picture.getchannel(0))
-    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (picture.mode == "P" and path.suffix.lower() == ".gif"):
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (picture.mode == "P" and (coloured or path.suffix.lower() == ".gif")):
         picture = picture.convert("RGB")
     array = np.asarray(picture)
     if array.ndim == 3:
@@ -86,11 +100,11 @@ def read_raw(path: Path, kind: str | None = None) -> np.ndarray:
     return array
 
 
-def scan(path: Path, kind: str | None = None) -> Scan:
+def scan(path: Path, kind: str | None = None, frame: int | None = None) -> Scan:
     """Decode a mask and count its values (see `read_raw`)."""
     picture_mode, palette = _mode_and_palette(path)
-    raw = read_raw(path, kind)
-    in_colour = kind == "colours" or (picture_mode in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") and raw.dtype == np.int32)
+    raw = read_raw(path, kind, frame)
+    in_colour = kind == "colours" or (picture_mode in _COLOUR_MODES and raw.dtype == np.int32)
     if raw.dtype in (np.uint8, np.uint16):  # counting is many times faster than np.unique, which sorts
         counts = np.bincount(raw.ravel(), minlength=1)
         values = np.flatnonzero(counts)
@@ -154,6 +168,7 @@ class ColourTable:
     """The label of each colour, from ``{"road": "#804080", "sky": (70, 130, 180), "ignore": "#000000"}``; the classes are in this order."""
 
     def __init__(self, colours: Mapping[str, Any], ignore_index: int):
+        self.colours = {name: rgb(colour) for name, colour in colours.items()}
         names = [name for name in colours if name != "ignore"]
         self.classes = tuple(names)
         self.palette = np.array([rgb(colours[name]) for name in names], np.uint8).reshape(-1, 3)

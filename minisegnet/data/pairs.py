@@ -31,6 +31,7 @@ class Pairs:
     standardise: bool
     names: list[str]
     files: list[tuple[Path, Path]]
+    frames: list[int | None] = []
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,7 +58,7 @@ class Pairs:
         """
         file = self.files[k][0]
         try:
-            return read_image(file, self.in_channels)
+            return read_image(file, self.in_channels, self.frames[k] if self.frames else None)
         except (OSError, ValueError) as error:
             raise DataError(naming(file, error)) from error
 
@@ -71,14 +72,14 @@ class Pairs:
         """
         file = self.files[k][1]
         try:
-            labels = self._labels(file)
+            labels = self._labels(k)
             check_labels(str(file), labels, len(self.classes), self.ignore_index)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(naming(file, error)) from error
         return labels
 
-    def _labels(self, file: Path) -> np.ndarray:
-        """The labels in a mask file; int64 (H, W)."""
+    def _labels(self, k: int) -> np.ndarray:
+        """The labels of item k as its mask has them, int64 (H, W)."""
         raise NotImplementedError
 
 

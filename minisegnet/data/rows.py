@@ -72,6 +72,8 @@ class RowReader:
             about = ImageFile(path)
         except Exception as error:  # a damaged header makes Pillow raise nearly anything
             raise self._damaged(error) from error
+        if "64 bits" in about.beyond_pillow(page):
+            raise UnsupportedError(f"{path}: the numbers have 64 bits")
         self._restart()
         picture = self._picture
         if picture.interpretation not in _COLOURS:

@@ -28,7 +28,8 @@ config.add_options(PARSER, OPTIONS.values(), defaults=False)
 IN_FILES = {about.key: about for about in OPTIONS.values() if about.typed and about.in_file}
 VALUES = {  # a value for each option that takes one: not the default, written as on the command line
     "data": "some/folder",
-    "split": "trainval", "classes": "sky,road,car", "masks": "binary", "levels": "0,85,170", "threshold": "0.3", "ignore-index": "7", "model": "unet_paper", "width": "0.1", "aux": "0.4",
+    "split": "trainval", "val-data": "other/folder", "images": "plates", "masks-dir": "drawn", "mask-suffix": "_gt",
+    "colours": "road=#804080,sky=#4682b4", "classes": "sky,road,car", "masks": "binary", "levels": "0,85,170", "threshold": "0.3", "ignore-index": "7", "model": "unet_paper", "width": "0.1", "aux": "0.4",
     "steps": "7", "batch-size": "3", "accumulate": "2", "crop": "64", "optimizer": "sgd", "lr": "1e-05", "lr-factor": "outc=10,up4=0.5", "schedule": "poly",
     "warmup": "5", "weight-decay": "0.0001", "clip-norm": "1.5", "ema": "0.99", "seed": "3", "val-fraction": "0.3", "loss": "ce+0.5*dice",
     "class-weights": "0.5,2", "label-smoothing": "0.1", "flip": "none", "scale": "0.5,2", "rotate": "10", "jitter": "0.3", "blur": "1.5", "noise": "0.1",

@@ -212,23 +212,26 @@ def test_every_fault_at_once(tmp_path):
 
 
 def test_voc_with_faults(tmp_path):
-    masks = voc(tmp_path, train=[f"t{k}" for k in range(4)], val=[f"v{k}" for k in range(3)])
+    masks = voc(tmp_path, train=[f"2007_00000{k}" for k in range(4)], val=[f"2007_00001{k}" for k in range(3)])
     home = tmp_path / "VOCdevkit" / "VOC2012"
-    voc_mask(masks["t0"]).convert("RGB").save(home / "SegmentationClass" / "t0.png")
-    put(home / "SegmentationClass" / "t1.png", labels(0, [0, 1, 30]))
-    damage(home / "JPEGImages" / "v0.jpg", 0.7)
-    (home / "SegmentationClass" / "v1.png").unlink()
-    (home / "JPEGImages" / "v2.jpg").write_bytes((home / "JPEGImages" / "t2.jpg").read_bytes())
-    put(home / "SegmentationClass" / "v2.png", voc_mask(masks["t2"]))
+    voc_mask(masks["2007_000000"]).convert("RGB").save(home / "SegmentationClass" / "2007_000000.png")
+    put(home / "SegmentationClass" / "2007_000001.png", labels(0, [0, 1, 30]))
+    damage(home / "JPEGImages" / "2007_000010.jpg", 0.7)
+    (home / "SegmentationClass" / "2007_000011.png").unlink()
+    (home / "JPEGImages" / "2007_000012.jpg").write_bytes((home / "JPEGImages" / "2007_000002.jpg").read_bytes())
+    put(home / "SegmentationClass" / "2007_000012.png", voc_mask(masks["2007_000002"]))
     found = data.check(tmp_path)
     problems = dict(found.report.problems)
     absent = problems.pop("absent")
     assert set(problems) == {"not a label", "unreadable", "missing", "leak"}
-    assert [what.split(":")[0] for what in problems["not a label"]] == ["SegmentationClass/t0.png", "SegmentationClass/t1.png"]
+    assert [what.split(":")[0] for what in problems["not a label"]] == [
+        "SegmentationClass/2007_000000.png",
+        "SegmentationClass/2007_000001.png",
+    ]
     assert "converted them to colours" in problems["not a label"][0] and "label 30" in problems["not a label"][1]
-    assert problems["unreadable"][0].startswith("JPEGImages/v0.jpg")
-    assert problems["missing"] == ["SegmentationClass/v1.png is missing, but JPEGImages/v1.jpg exists"]
-    assert problems["leak"] == ["JPEGImages/t2.jpg (train) = JPEGImages/v2.jpg (val)"]
+    assert problems["unreadable"][0].startswith("JPEGImages/2007_000010.jpg")
+    assert problems["missing"] == ["SegmentationClass/2007_000011.png is missing, but JPEGImages/2007_000011.jpg exists"]
+    assert problems["leak"] == ["JPEGImages/2007_000002.jpg (train) = JPEGImages/2007_000012.jpg (val)"]
     assert absent[0].startswith("train: bicycle, bird, boat")
     assert {name: part.images for name, part in found.parts.items()} == {"train": 2, "val": 1}
     assert list(found.parts) == ["train", "val"] and "trainval" not in found.parts

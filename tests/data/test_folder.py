@@ -206,7 +206,7 @@ def test_a_long_list_is_cut_short(tmp_path):
 
 
 def test_masks_named_after_their_images_get_a_hint(tmp_path):
-    tree(tmp_path, {"cell.png": grey()}, {"cell_mask.png": labels(0, 1)})
+    tree(tmp_path, {"cell.png": grey(), "a.png": grey()}, {"cell_mask.png": labels(0, 1), "a.png": labels(0, 1)})
     with pytest.raises(data.DataError, match=r"cell_mask.png looks like the mask of 'cell': rename it to cell.png"):
         data.Folder(tmp_path)
 
@@ -221,6 +221,9 @@ def test_a_folder_without_data_gets_an_explanation(tmp_path):
     with pytest.raises(data.DataError, match=r"no images/ in it, only pictures/"):
         data.Folder(tmp_path)
     (tmp_path / "images").mkdir()
+    with pytest.raises(data.DataError, match=r"no masks/ in it.*masks_dir= \(--masks-dir\)"):
+        data.Folder(tmp_path)
+    (tmp_path / "masks").mkdir()
     with pytest.raises(data.DataError, match="images: the folder contains no images and is empty"):
         data.Folder(tmp_path)
     (tmp_path / "images" / "a.txt").write_text("x")
@@ -228,8 +231,7 @@ def test_a_folder_without_data_gets_an_explanation(tmp_path):
         data.Folder(tmp_path)
     (tmp_path / "images" / "a.txt").unlink()
     Image.fromarray(grey()).save(tmp_path / "images" / "a.png")
-    with pytest.raises(data.DataError, match=r"no masks/ in it"):
-        data.Folder(tmp_path)
+    Image.fromarray(labels(0, 1)).save(tmp_path / "masks" / "a.png")
     with pytest.raises(data.DataError, match=rf"Perhaps you mean {tmp_path}"):
         data.Folder(tmp_path / "images")
 
@@ -261,7 +263,9 @@ def test_a_mask_of_fractions_and_a_stack_of_pictures_are_refused(tmp_path):
     tree(tmp_path, {"a.png": grey(), "b.png": grey()}, {"a.tif": labels(0, 1).astype(np.float32) / 2, "b.tif": labels(0, 1)})
     first = Image.fromarray(labels(0, 1))
     first.save(tmp_path / "masks" / "b.tif", save_all=True, append_images=[first])
-    with pytest.raises(data.DataError, match=r"(?s)masks/a.tif: the mask contains fractions.*several images.*masks/b.tif: 2 of them"):
+    with pytest.raises(
+        data.DataError, match=r"(?s)images/b.png holds 1, its mask masks/b.tif holds 2.*masks/a.tif: the mask contains fractions"
+    ):
         data.Folder(tmp_path)
 
 
@@ -275,7 +279,9 @@ def test_wrong_options_are_errors(tmp_path):
     pairs(tmp_path, labels(0, 1, 2))
     with pytest.raises(ValueError, match="masks is 'auto' or one of"):
         data.Folder(tmp_path, masks="guess")
-    with pytest.raises(ValueError, match="in_channels is 1 or 3, not 2"):
+    with pytest.raises(ValueError, match="in_channels is a number of channels, 1 or more, not 0"):
+        data.Folder(tmp_path, in_channels=0)
+    with pytest.raises(data.DataError, match=r"images/0.png: 1, expected 2"):
         data.Folder(tmp_path, in_channels=2)
     with pytest.raises(ValueError, match="boundary=True"):
         data.Folder(tmp_path, boundary=True, masks="classes")

@@ -325,7 +325,7 @@ def test_open_recognises_the_layouts(tmp_path):
     (tmp_path / "e" / "JPEGImages").mkdir()  # images/ and masks/ take precedence
     own = data.open(tmp_path / "e", masks="binary")
     assert isinstance(own, data.Folder) and own.kind == "binary"
-    with pytest.raises(ValueError, match="a folder of your own has no split 'val'"):
+    with pytest.raises(ValueError, match="no split 'val' here; it is not divided into splits"):
         data.open(tmp_path / "e", "val")
     with pytest.raises(ValueError, match=r"CamVid does not take classes=; it takes split, standardise, in_channels"):
         data.open(tmp_path / "c", classes=3)
@@ -342,9 +342,9 @@ def test_a_wrong_layout_names_the_folder_that_was_expected(tmp_path):
         match=r"(?s)x: it contains photos/, which is not a known layout.*images/ and masks/.*JPEGImages/.*leftImg8bit/.*trainannot/.*stage1_train",
     ):
         data.open(tmp_path / "x")
-    for part in ("train/images", "train/masks"):
+    for part in ("cells/images", "cells/masks"):
         (tmp_path / "own" / part).mkdir(parents=True)
-    with pytest.raises(data.DataError, match=r"each of train/ is a data set of your own; give one of them"):
+    with pytest.raises(data.DataError, match=r"each of cells/ is a data set of your own; give one of them"):
         data.open(tmp_path / "own")
 
     voc(tmp_path / "v")

@@ -99,11 +99,14 @@ class _Counts:
 
 def _opened(path: str | os.PathLike, report: Report, options: dict[str, Any]) -> dict[str, Part]:
     """The parts that can be opened. The report gets the reason for each part that cannot."""
-    found = detect(path)
+    found = detect(path, options.get("images"), options.get("masks_dir"))
     if issubclass(found, Folder):
         folder = found(path, strict=False, **options)
         report.merge(folder.problems)
-        return {"all": Part(folder)}
+        places = [k for items in folder.splits.values() for k in items]
+        if sorted(places) != list(range(len(folder))):  # not divided, or by lists that overlap
+            return {"all": Part(folder)}
+        return {split: Part(folder.part(split)) for split, items in folder.splits.items() if items}
     parts = {}
     for split in _splits(found, path, options):
         try:

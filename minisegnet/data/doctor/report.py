@@ -51,7 +51,11 @@ ADVICE = {
         "add it to colours=; export the mask again if it is anti-aliased or compressed as JPEG",
     ),
     "lossy": ("mask stored as JPEG", "JPEG compression changes labels: export masks as PNG"),
-    "frames": ("several images in one file", "save the one to be used as a file of its own"),
+    "frames": ("several images in one file", "the file of the mask needs as many; or save the one to be used as a file of its own"),
+    "channels": (
+        "image with another number of channels",
+        "grey and colour are converted into each other, other numbers are not: export all images with the same channels",
+    ),
     "guess": (
         "masks whose values may be objects",
         "say what the values mean: masks='instances' (--masks instances) if each is an object, masks='classes' if each is a class",
@@ -59,7 +63,8 @@ ADVICE = {
     "levels": (
         "grey values that are not class numbers",
         "say what they mean: masks='levels' (--masks levels) makes the values in rising order the classes 0, 1, 2, …, 255 among them; "
-        "masks='binary' makes 0 the background and the other value the object; masks='classes' takes the values as class numbers as they are",
+        "masks='binary' makes 0 the background and the other value the object; masks='soft' cuts soft edges at half of full scale; "
+        "masks='classes' takes the values as class numbers as they are",
     ),
     "flattened": (
         "grey values of the colours of Pascal VOC, whose class numbers are lost",

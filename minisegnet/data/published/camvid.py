@@ -7,7 +7,6 @@ grouped them. Their repository has the data in that form, at half the size and i
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -100,7 +99,8 @@ class CamVid(Official):
             if not self.original or split_of(name) == split
         ]
 
-    def _labels(self, file: Path) -> np.ndarray:
+    def _labels(self, k: int) -> np.ndarray:
+        file = self.files[k][1]
         if self.original:
             table, group = self._colours
             return group[table.decode(read_raw(file, "colours"))]

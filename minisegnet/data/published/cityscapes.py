@@ -7,7 +7,6 @@ others (the car's own bonnet, the area outside the frame, rare classes) are igno
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -120,7 +119,8 @@ class Cityscapes(Official):
                 names |= {f"{city.name}/{file.name.removesuffix(ending)}" for file in files_in(city, f"*{ending}")}
         return [Item(name, images / (name + endings[0]), masks / (name + endings[1])) for name in sorted(names)]
 
-    def _labels(self, file: Path) -> np.ndarray:
+    def _labels(self, k: int) -> np.ndarray:
+        file = self.files[k][1]
         ids = read_indices(file)
         found = self.train_ids[np.clip(ids, 0, 255)]
         if (stray := ids[(found < 0) | (ids > 255)]).size:

@@ -87,5 +87,5 @@ class DSB2018(Official):
             found[inside] = number
         return found
 
-    def _labels(self, file: Path) -> np.ndarray:
-        return semantic(self._instances(file), self.boundary)
+    def _labels(self, k: int) -> np.ndarray:
+        return semantic(self.instances(k), self.boundary)

@@ -7,17 +7,21 @@ programs show it. Index 255, shown in cream, marks the unlabelled rims of object
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from ..base import DataError
 from ..colours import palette
+from ..layout import listed_names
 from ..listing import files_in
+from ..names import names_of
 from ..pairs import read_indices
 from .matlab import check_scipy, read_field
 from .official import Item, Official
 
+_NAME = re.compile(r"(\d{4}_)?\d{6}")  # of an image: 2007_000032, and 000032 in the year 2007
 _LISTS = Path("ImageSets") / "Segmentation"
 _SBD = ("benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset", "SBD/dataset", "sbd/dataset", "SBD", "sbd")
 
@@ -69,6 +73,18 @@ class PascalVOC(Official):
     ):
         self._sbd = sbd
         super().__init__(path, split, standardise=standardise, in_channels=in_channels, strict=strict)
+
+    @classmethod
+    def root(cls, path: Path) -> Path | None:
+        """As in `Official`. Programs for labelling write the same folders with classes of their own, which is another data set: its images
+        have other names, or a file in it lists other classes."""
+        found = super().root(path)
+        if found is None or not (found / "JPEGImages").is_dir():
+            return found
+        own = names_of([found])
+        images = files_in(found / "JPEGImages")
+        other = (own is not None and set(own.classes) != set(cls.classes)) or not all(_NAME.fullmatch(p.stem) for p in images)
+        return None if images and other else found
 
     def splits(self) -> tuple[str, ...]:
         self._needed("JPEGImages", "SegmentationClass", str(_LISTS))
@@ -123,7 +139,8 @@ class PascalVOC(Official):
             for name in sorted((names | own) - held_out)
         ]
 
-    def _labels(self, file: Path) -> np.ndarray:
+    def _labels(self, k: int) -> np.ndarray:
+        file = self.files[k][1]
         if file.suffix == ".mat":
             return read_field(file, "GTcls", "Segmentation").astype(np.int64)
         return read_indices(file)
@@ -139,8 +156,4 @@ def names_in(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise DataError(f"{file}: there is no such list of images")
-    lines = [line.split() for line in file.read_text(errors="replace").splitlines()]
-    found = [Path(words[0]).stem for words in lines if words]
-    if not found:
-        raise DataError(f"{file}: the list is empty")
-    return found
+    return listed_names(file, ())
