@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 from ..options import Kind, whole
 from .common import add_backend, add_command, use_backend
 from .config import typed
+from .results import FORMS, Collected, pictures, write_stack
 
 EXAMPLES = """\
   minisegnet segment cell.png
@@ -24,10 +26,17 @@ EXAMPLES = """\
       label an image of any size, holding one row of tiles in memory; the overlay is a reduced overview
   minisegnet segment cell.png --checkpoint runs/mine --flip --scales 0.75,1,1.25
       average over four flipped copies at three scales
+  minisegnet segment film.tif --checkpoint runs/mine --objects csv,rois
+      label every image of a stack; also write a table of the objects and a set of ROIs for ImageJ
 """
 
 _WHOLE = 1 << 22  # pixels (2048 × 2048): larger images are cut into tiles by default
 _TILE, _OVERLAP = 512, 0.25
+_FORMS = Kind(
+    f"one or more of {', '.join(FORMS)} with commas between them",
+    lambda given: tuple(given.split(",")),
+    lambda forms: bool(forms) and set(forms) <= FORMS.keys(),
+)
 _SCALES = Kind(
     "factors above 0 and up to 16 with commas between them, such as 0.75,1,1.25",
     lambda given: tuple(float(word) for word in given.split(",")),
@@ -40,11 +49,12 @@ def add(subparsers: Any) -> None:
         subparsers,
         "segment",
         "label images",
-        "Label every pixel of images of any size: grey, colour, with alpha, 8 or 16 bits. The PNG holds\nthe labels themselves (0, 1, ...) and a palette, so that viewers show colours.",
+        "Label every pixel of images of any size: grey, colour, bands, 8 or 16 bits. The PNG holds\nthe labels themselves (0, 1, ...) and a palette, so that viewers show colours. The labels of a stack are a TIFF stack.\nPixels without data (NaN, or the no-data value of a GeoTIFF) get the label 255.",
         EXAMPLES,
         run,
     )
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, WebP; or a folder of them")
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, WebP, GIF, .npy; or a folder of them")
+    command.add_argument("--recursive", action="store_true", help="also label the images in the folders of a folder")
     command.add_argument(
         "--checkpoint",
         help="a .safetensors file, or the folder of a run (default: the included network for cell nuclei in fluorescence microscopy)",
@@ -53,6 +63,18 @@ def add(subparsers: Any) -> None:
     command.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png, the image with its labels on top")
     command.add_argument(
         "--confidence", action="store_true", help="also write NAME_confidence.png, the probability of each label; 255 is 1"
+    )
+    command.add_argument(
+        "--objects",
+        nargs="?",
+        const=("csv",),
+        type=typed(_FORMS),
+        metavar="FORM,FORM",
+        help="also write the objects of each image: csv (counts and measures; the default), numbers (the objects as a grey image), "
+        "geojson, rois (ImageJ), coco (one file for all images)",
+    )
+    command.add_argument(
+        "--smallest", type=typed(whole(1)), default=1, metavar="N", help="leave out objects of fewer pixels (default: 1, none)"
     )
     command.add_argument(
         "--tile",
@@ -83,19 +105,25 @@ def run(args: argparse.Namespace) -> int:
     from ..inference import load_model
     from ..progress import compiling
 
+    if args.smallest > 1 and args.objects is None:
+        raise ValueError("--smallest is about objects and goes with --objects")
     cut, scorer = _cut(args), _scorer(args)
     jobs = _jobs(args.images, Path(args.out), args)
-    check_writable(jobs[0][1]["labels"])
+    check_writable(next(iter(jobs[0].files.values())))
     model = load_model(_checkpoint(args.checkpoint)).to(args.device)
+    collected = None if args.objects is None else Collected(args.objects, model.about.classes, args.smallest, Path(args.out))
     failures = []
-    for number, (source, files) in enumerate(jobs):
+    for number, job in enumerate(jobs):
         try:
             start = time.perf_counter()
             with compiling(number == 0):
-                shares = _segment(model, source, files, cut, scorer)
-            print(f"{source} → {files['labels']}: {shares}, {time.perf_counter() - start:.1f} s", flush=True)
-        except (ValueError, OSError) as error:  # one bad file among many does not stop the others
-            failures.append(str(error) if str(source) in str(error) else f"{source}: {error}")
+                said = _label(model, job, cut, scorer, collected)
+            before = f"[{number + 1}/{len(jobs)}] " if len(jobs) > 1 else ""
+            print(f"{before}{job.source} → {job.files['labels']}: {said}, {time.perf_counter() - start:.1f} s", flush=True)
+        except (ValueError, OSError, IndexError) as error:  # one bad file among many does not stop the others
+            failures.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+    if collected is not None:
+        collected.finish()
     for failure in failures:
         print(f"minisegnet: error: {failure}", file=sys.stderr)
     if failures and len(jobs) > 1:
@@ -118,37 +146,71 @@ def _checkpoint(given: str | None) -> str | Path:
     return NUCLEI
 
 
-def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[tuple[Path, dict[str, Path]]]:
-    """The images, each with the files to write for it. A file that would overwrite another result or an image is an error."""
-    from ..data.images import SUFFIXES
+class Job(NamedTuple):
+    """An image file, the number of images in it, and the files to write for it by what they hold."""
 
-    sources: list[Path] = []
+    source: Path
+    frames: int
+    files: dict[str, Path]
+
+
+def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[Job]:
+    """The images, each with the files to write for it. A file that would overwrite another result or an image is an error."""
+    from ..data.imagefile import SUFFIXES
+
+    sources: list[tuple[Path, Path]] = []  # with the folder of its results
     for path in map(Path, given):
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+            found = [(p, out / p.parent.relative_to(path)) for p in _inside(path, args.recursive)]
             if not found:
-                raise ValueError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
+                raise ValueError(
+                    f"{path}: no images in this folder ({', '.join(SUFFIXES)}){'' if args.recursive else '; --recursive looks deeper'}"
+                )
             sources += found
         else:
-            sources.append(path)
+            sources.append((path, out))
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; name a folder")
     taken: dict[Path, Path] = {}
-    originals = {source.resolve() for source in sources}
-    for source in sources:
-        for target in _files(out, source, args).values():
+    originals = {source.resolve() for source, _ in sources}
+    jobs = [Job(source, frames, _files(folder, source, frames, args)) for source, folder in sources for frames in [_frames(source)]]
+    for job in jobs:
+        for target in job.files.values():
             if target in taken:
-                raise ValueError(f"{taken[target]} and {source} would both be written to {target}: label them in two runs")
+                raise ValueError(f"{taken[target]} and {job.source} would both be written to {target}: label them in two runs")
             if target.resolve() in originals:
                 raise ValueError(f"{target} would overwrite an image: choose another folder (--out)")
-            taken[target] = source
-    return [(source, _files(out, source, args)) for source in sources]
+            taken[target] = job.source
+    return jobs
 
 
-def _files(out: Path, source: Path, args: argparse.Namespace) -> dict[str, Path]:
+def _inside(folder: Path, recursive: bool) -> list[Path]:
+    """The image files of a folder."""
+    from ..data.imagefile import SUFFIXES
+    from ..data.listing import files_in, folders_in
+
+    found = [p for p in files_in(folder) if p.suffix.lower() in SUFFIXES]
+    return found + [p for inner in (folders_in(folder) if recursive else []) for p in _inside(inner, True)]
+
+
+def _frames(source: Path) -> int:
+    """The number of images in a file; 1 if it cannot be read, which is said when its turn comes."""
+    from ..data.imagefile import ImageFile
+
+    if source.suffix.lower() == ".npy":
+        return 1
+    try:
+        return len(ImageFile(source).frames)
+    except Exception:  # a damaged file makes Pillow raise nearly anything
+        return 1
+
+
+def _files(out: Path, source: Path, frames: int, args: argparse.Namespace) -> dict[str, Path]:
     """The files that are written for an image, by what they hold."""
-    wanted = {"labels": "", **{name: f"_{name}" for name in ("overlay", "confidence") if getattr(args, name)}}
-    return {name: out / f"{source.stem}{ending}.png" for name, ending in wanted.items()}
+    suffix = ".png" if frames == 1 else ".tif"
+    wanted = {"labels": suffix, **{name: f"_{name}{suffix}" for name in ("overlay", "confidence") if getattr(args, name)}}
+    wanted |= {form: FORMS[form].replace(".png", suffix) for form in args.objects or () if form != "coco"}
+    return {name: out / f"{source.stem}{ending}" for name, ending in wanted.items()}
 
 
 def _cut(args: argparse.Namespace) -> Callable[[tuple[int, int]], Any]:
@@ -171,8 +233,35 @@ def _scorer(args: argparse.Namespace) -> Callable[[Any, Any], Any]:
     return lambda model, images: augmented_scores(model, images, "hv" if args.flip else "", args.scales)
 
 
-def _segment(model: Any, source: Path, files: dict[str, Path], cut: Any, scorer: Any) -> str:
-    """Label one image, and return a line about the result."""
+def _label(model: Any, job: Job, cut: Any, scorer: Any, collected: Any) -> str:
+    """Label the images of a file, and return a line about the result."""
+    if job.frames == 1:
+        counts, how = _segment(model, job.source, None, job.files, cut, scorer)
+        if collected is not None:
+            how += f", {collected.add(job.source, job.files, [job.files['labels']])} objects"
+        return _shares(model.about.classes, counts) + how
+    wanted = [name for name in ("labels", "overlay", "confidence") if name in job.files]
+    total: Any = 0
+    with TemporaryDirectory() as work:
+        pages = {name: [Path(work) / f"{name}{frame}.png" for frame in range(job.frames)] for name in wanted}
+        for frame in range(job.frames):
+            counts, _ = _segment(model, job.source, frame, {name: pages[name][frame] for name in wanted}, cut, scorer)
+            total = total + counts
+        how = f", {job.frames} images"
+        if collected is not None:
+            how += f", {collected.add(job.source, job.files, pages['labels'])} objects"
+        for name in wanted:
+            write_stack(pictures(pages[name]), job.files[name])
+    return _shares(model.about.classes, total) + how
+
+
+def _shares(classes: Any, counts: Any) -> str:
+    shares = counts / max(counts.sum(), 1)
+    return ", ".join(f"{name} {share:.1%}" for name, share in zip(classes, shares, strict=True) if share)
+
+
+def _segment(model: Any, source: Path, frame: int | None, files: dict[str, Path], cut: Any, scorer: Any) -> tuple[Any, str]:
+    """Label one image; returns the pixels of each class, and how it was cut."""
     import numpy as np
 
     from ..inference import LargeImage
@@ -181,37 +270,37 @@ def _segment(model: Any, source: Path, files: dict[str, Path], cut: Any, scorer:
     about = model.about
     colours = np.array(about.palette, np.uint8)
     background = background_of(about.classes)
-    with LargeImage(source, about.in_channels) as image:
+    with LargeImage(source, about.in_channels, frame) as image:
         tiling = cut(image.size)
         if tiling is None:
-            counts, how = _whole(image, model, source, files, colours, background, scorer), ""
-        else:
-            counts = _in_tiles(image, model, files, colours, background, tiling, scorer)
-            how = f", {(number := tiling.count(*image.size))} tile{'s' * (number != 1)}"
-    shares = counts / counts.sum()
-    return ", ".join(f"{name} {share:.1%}" for name, share in zip(about.classes, shares, strict=True) if share) + how
+            return _whole(image, model, files, colours, background, scorer), ""
+        number = tiling.count(*image.size)
+        return _in_tiles(image, model, files, colours, background, tiling, scorer), f", {number} tile{'s' * (number != 1)}"
 
 
-def _whole(image: Any, model: Any, source: Path, files: dict[str, Path], colours: Any, background: int | None, scorer: Any) -> Any:
+def _whole(image: Any, model: Any, files: dict[str, Path], colours: Any, background: int | None, scorer: Any) -> Any:
     import numpy as np
     from PIL import Image
 
-    from ..data import read_image
     from ..files import write_atomically
-    from ..inference import segment_prepared
+    from ..inference import MISSING, segment_prepared
     from ..viz import overlay, save_label_png
 
-    labels, confidence = segment_prepared(model, image.rows(0, image.size[0]), confidence=True, scorer=scorer)
+    pixels = image.rows(0, image.size[0], missing=True)
+    missing = np.isnan(pixels).any(axis=0)
+    labels, confidence = segment_prepared(model, np.nan_to_num(pixels), confidence=True, scorer=scorer)
+    counts = np.bincount(labels[~missing], minlength=len(colours))
+    labels[missing] = MISSING
 
     def save(picture: np.ndarray, path: Path) -> None:
         write_atomically(path, lambda stream: Image.fromarray(picture).save(stream, "PNG"))
 
     save_label_png(labels, colours, files["labels"])
     if "overlay" in files:
-        save(overlay(read_image(source), labels, colours, background=background), files["overlay"])
+        save(overlay(image.shown(), labels, colours, background=background), files["overlay"])
     if "confidence" in files:
-        save(np.rint(confidence * 255).astype(np.uint8), files["confidence"])
-    return np.bincount(labels.ravel(), minlength=len(colours))
+        save(np.where(missing, 0, np.rint(confidence * 255)).astype(np.uint8), files["confidence"])
+    return counts
 
 
 def _in_tiles(image: Any, model: Any, files: dict[str, Path], colours: Any, background: int | None, tiling: Any, scorer: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .base import DataError
 from .doctor.report import Report
-from .images import Header, header
+from .imagefile import Header, header
 from .layout import Layout, find, listed_names
 from .listing import by, explained, folders_in, short, similar
 from .masks import Scan

@@ -3,141 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import tiff
-from .orientation import orientation, upright
+from .imagefile import FramesError, ImageFile, is_grey
+from .orientation import upright
+from .rows import RowReader, UnsupportedError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 _TURNS = (0, 3, 1, 5, 4, 6, 2)  # the numbers of Pillow's transpositions for the orientations 2 to 8
-_GREY = {"1", "L", "LA", "La", "I", "F"}
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's "L"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What is known of a file before its pixels are decoded."""
-
-    size: tuple[int, int]  # height, width, as shown
-    mode: str
-    channels: int
-    frames: int
-
-
-class FramesError(ValueError):
-    """A file holds several images and nobody said which one is meant."""
-
-
-class ImageFile:
-    """What a file says of its pixels. Everything that reads images asks here how many there are and how they have to be turned.
-
-    Parameters
-    ----------
-    path : path
-
-    Attributes
-    ----------
-    frames : list of list of int
-        The pages of each image in the file: one, or one a channel in stacks of ImageJ and OME. The second picture of a phone's MPO file,
-        previews and masks of a TIFF do not count.
-
-    Raises
-    ------
-    OSError, SyntaxError, ValueError
-        If the file does not exist or is damaged.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        from PIL import Image
-
-        self.path = Path(path)
-        self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
-        if self._pages:
-            self.frames = tiff.images(path, self._pages)
-        else:
-            with Image.open(path) as picture:
-                self.frames = [[k] for k in range(1 if picture.format == "MPO" else getattr(picture, "n_frames", 1))]
-
-    def chosen(self, frame: int | None) -> list[int]:
-        """The pages of one image; without a number the file has to hold one only.
-
-        Raises
-        ------
-        FramesError
-            If it holds more.
-        IndexError
-            If there is no image of this number.
-        """
-        if frame is None and len(self.frames) > 1:
-            raise FramesError(
-                f"{self.path}: several images in one file, {len(self.frames)} of them (a stack or an animation); one was expected"
-            )
-        if frame is not None and not 0 <= frame < len(self.frames):
-            raise IndexError(f"{self.path}: there is no image {frame}; the file holds {len(self.frames)}, counted from 0")
-        return self.frames[frame or 0]
-
-    def turn(self, page: int) -> int:
-        """The orientation of a page, 1 to 8."""
-        if self._pages:
-            found = self._pages[page].orientation
-            return found if found in range(1, 9) else 1
-        return orientation(self.path)
-
-    def samples(self, page: int) -> int | None:
-        """The samples of a pixel of a TIFF, without a declared alpha; None for other files."""
-        return self._pages[page].samples if self._pages else None
-
-    def no_data(self, page: int) -> float | None:
-        """The value of pixels that were not measured, or None."""
-        return self._pages[page].no_data if self._pages else None
-
-    def beyond_pillow(self, page: int) -> str:
-        """What Pillow would cut off of the pixels of a page, in words; "" if it reads them as they are."""
-        if not self._pages:
-            with self.path.open("rb") as stream:
-                head = stream.read(26)
-            return "16 bits a colour" if head[:4] == b"\x89PNG" and head[24] == 16 and head[25] in (2, 4, 6) else ""
-        about = self._pages[page]
-        if about.samples not in (1, 3):
-            return f"{about.samples} bands of {about.bits} bits"
-        if about.bits > 8 and about.samples > 1:
-            return f"{about.bits} bits a colour"
-        if about.bits > 32 or (about.bits == 32 and about.unsigned):
-            return f"numbers of {about.bits} bits"
-        return ""
-
-    def header(self) -> Header:
-        """Size, channels and number of images. The checksums of a PNG are verified."""
-        from PIL import Image
-
-        first = self.frames[0]
-        if self._pages and self.beyond_pillow(first[0]):
-            mode, samples = "", self._pages[first[0]].samples
-        else:
-            with Image.open(self.path) as picture:
-                size, mode = picture.size[::-1], picture.mode
-                samples = 1 if mode in _GREY or mode.startswith("I;16") else 3
-                checked = picture.format == "PNG" and len(self.frames) == 1
-            if checked:
-                with Image.open(self.path) as picture:  # opened again, because verify() requires an image that was not read from
-                    picture.verify()
-        if self._pages:
-            size = self._pages[first[0]].size
-        if self.turn(first[0]) in (5, 6, 7, 8):
-            size = size[::-1]
-        return Header(size, mode, samples * len(first), len(self.frames))
-
-
-def header(path: Path) -> Header:
-    """Size, mode, channels and number of images of a file.
-
-    A damaged file can make Pillow raise nearly any exception: `OSError`, `SyntaxError`, `ValueError`, ...
-    """
-    return ImageFile(path).header()
 
 
 def open_upright(path: str | os.PathLike, frame: int | None = None) -> Any:
@@ -157,7 +32,7 @@ def _picture(file: ImageFile, page: int) -> Any:
         return picture.copy() if turn == 1 else picture.transpose(Image.Transpose(_TURNS[turn - 2]))
 
 
-def read_image(path: str | os.PathLike, channels: int | None = None, frame: int | None = None) -> np.ndarray:
+def read_image(path: str | os.PathLike, channels: int | None = None, frame: int | None = None, unit: bool = True) -> np.ndarray:
     """An image file as an array.
 
     Grey, palette, RGB, any number of bands, 8, 16 and 32 bits and floats are read. A declared alpha channel is dropped, not blended.
@@ -172,6 +47,8 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
         Convert to 1, grey (luminance), or to 3, colour; by default the channels are those of the file.
     frame : int, optional
         The number of the image, from 0, in a file that holds several.
+    unit : bool
+        Whether to divide integers by the largest value of their type; if not, they keep their values.
 
     Returns
     -------
@@ -190,7 +67,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
     try:
         file = ImageFile(path)
         pages = file.chosen(frame)
-        image = np.concatenate([_planes(file, page) for page in pages])
+        image = np.concatenate([_planes(file, page, unit) for page in pages])
     except UnidentifiedImageError as error:
         raise OSError(f"{path}: this is not an image that can be read (PNG, JPEG, TIFF, BMP, WebP, GIF), or it is damaged") from error
     except FileNotFoundError as error:
@@ -208,16 +85,16 @@ class UnreadableError(OSError):
     """A sound file that needs a package which is not installed, or has a form that nothing here reads; the message says which."""
 
 
-def _planes(file: ImageFile, page: int) -> np.ndarray:
+def _planes(file: ImageFile, page: int, unit: bool) -> np.ndarray:
     """A page as (C, H, W)."""
     beyond = file.beyond_pillow(page)
     array = _decoded_by_vips(file, page, beyond) if beyond else _array(_picture(file, page))
-    return missing_as_nan(_unit(np.ascontiguousarray(np.moveaxis(array, 2, 0))), array, file.no_data(page))
+    planes = np.ascontiguousarray(np.moveaxis(array, 2, 0))
+    planes = _unit(planes) if unit else planes.astype(np.result_type(planes.dtype, np.float32))
+    return missing_as_nan(planes, array, file.no_data(page))
 
 
 def _decoded_by_vips(file: ImageFile, page: int, beyond: str) -> np.ndarray:
-    from .rows import RowReader, UnsupportedError
-
     if beyond.endswith("of 64 bits"):
         return upright(_decoded_by_tifffile(file, page), file.turn(page))
     try:
@@ -256,7 +133,7 @@ def missing_as_nan(image: np.ndarray, stored: np.ndarray, no_data: float | None)
 def _array(picture: Any) -> np.ndarray:
     """The pixels of a Pillow image, (H, W, C), as they are stored and without alpha."""
     mode = picture.mode
-    if mode not in _GREY and not mode.startswith("I;16"):
+    if not is_grey(mode):
         # Through RGBA, so that transparent entries of a palette keep their colours.
         picture = (
             picture.convert("RGBA" if "transparency" in picture.info or mode == "PA" else "RGB")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .base import DataError
-from .images import SUFFIXES
+from .imagefile import SUFFIXES
 from .listing import files_in, folders_in
 from .names import lines
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .base import DataError
 from .doctor.report import Report
-from .images import SUFFIXES
+from .imagefile import SUFFIXES
 from .layout import Place, is_jpeg, mask_suffix
 from .listing import files_in, short
 from .names import FILES

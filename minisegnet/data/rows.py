@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .images import ImageFile
+from .imagefile import ImageFile
 
 _LOADERS = {b"\x89PNG": "pngload", b"II*\0": "tiffload", b"MM\0*": "tiffload", b"II+\0": "tiffload", b"MM\0+": "tiffload"}
 _DTYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8"}

@@ -5,6 +5,7 @@
 `tiling`           an image cut into overlapping tiles whose scores are blended: plain NumPy
 `large`            images of any size in bounded memory, from file to file
 `augmented`        scores averaged over flips and scales
+`objects`          connected pieces of a class: numbered, measured, outlined
 `uncertainty`      confidence, entropy, margin; Monte Carlo dropout
 `speed`            frames per second
 =================  ==========================================================================
@@ -13,14 +14,17 @@
 from ..nn.modes import evaluating
 from .augmented import augmented_scores
 from .large import LargeImage, segment_large, tiled_scores
+from .objects import Object, find_objects, measure_objects
 from .speed import Speed, frames_per_second
 from .tiling import Tiling, blend
 from .uncertainty import Dropouts, confidence, entropy, margin, monte_carlo_dropout
-from .whole import load_model, predict, prepare, scores, segment_image, segment_prepared
+from .whole import MISSING, load_model, predict, prepare, scores, segment_image, segment_prepared
 
 __all__ = [
+    "MISSING",
     "Dropouts",
     "LargeImage",
+    "Object",
     "Speed",
     "Tiling",
     "augmented_scores",
@@ -28,9 +32,11 @@ __all__ = [
     "confidence",
     "entropy",
     "evaluating",
+    "find_objects",
     "frames_per_second",
     "load_model",
     "margin",
+    "measure_objects",
     "monte_carlo_dropout",
     "predict",
     "prepare",

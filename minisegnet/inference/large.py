@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..data import palette, read_image, to_channels
-from ..data.images import FramesError, ImageFile, missing_as_nan
+from ..data.imagefile import FramesError, ImageFile
+from ..data.images import missing_as_nan
 from ..data.png import png_writer
 from ..data.rows import RowReader, UnsupportedError
 from ..nn import Module
@@ -115,6 +116,12 @@ class LargeImage:
                 raise ValueError(f"{self._name} contains nothing but NaN or no-data")
             self._statistics = (float(mean), float(np.sqrt(squares / count)) if low < high else 0.0)
         return self._statistics
+
+    def shown(self) -> np.ndarray:
+        """The whole image with its own channels and values, (C, H, W), for a picture."""
+        stored = self._read(0, self.size[0])
+        separate = stored[None] if stored.ndim == 2 else np.moveaxis(stored, 2, 0)
+        return separate.astype(np.float32)
 
     def rows(self, start: int, stop: int, missing: bool = False) -> np.ndarray:
         """Rows, standardised with the statistics of the whole image, float32 (C, stop − start, W).

@@ -10,7 +10,8 @@ from support.layouts import put
 
 from minisegnet import data
 from minisegnet.cli import main
-from minisegnet.data.images import FramesError, ImageFile, header, read_image
+from minisegnet.data.imagefile import FramesError, ImageFile, header
+from minisegnet.data.images import read_image
 from minisegnet.data.masks import read_raw
 from minisegnet.data.orientation import orientation, upright
 from minisegnet.inference import LargeImage

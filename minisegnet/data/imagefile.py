@@ -1,0 +1,140 @@
+"""What an image file says of itself: how many images it holds, how large, with which channels, and how they have to be turned."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import tiff
+from .orientation import orientation
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+_GREY = {"1", "L", "LA", "La", "I", "F"}
+
+
+def is_grey(mode: str) -> bool:
+    """Whether a mode of Pillow has no colours."""
+    return mode in _GREY or mode.startswith("I;16")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a file before its pixels are decoded."""
+
+    size: tuple[int, int]  # height, width, as shown
+    mode: str
+    channels: int
+    frames: int
+
+
+class FramesError(ValueError):
+    """A file holds several images and nobody said which one is meant."""
+
+
+class ImageFile:
+    """What a file says of its pixels. Everything that reads images asks here how many there are and how they have to be turned.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    frames : list of list of int
+        The pages of each image in the file: one, or one a channel in stacks of ImageJ and OME. The second picture of a phone's MPO file,
+        previews and masks of a TIFF do not count.
+
+    Raises
+    ------
+    OSError, SyntaxError, ValueError
+        If the file does not exist or is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        from PIL import Image
+
+        self.path = Path(path)
+        self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
+        if self._pages:
+            self.frames = tiff.images(path, self._pages)
+        else:
+            with Image.open(path) as picture:
+                self.frames = [[k] for k in range(1 if picture.format == "MPO" else getattr(picture, "n_frames", 1))]
+
+    def chosen(self, frame: int | None) -> list[int]:
+        """The pages of one image; without a number the file has to hold one only.
+
+        Raises
+        ------
+        FramesError
+            If it holds more.
+        IndexError
+            If there is no image of this number.
+        """
+        if frame is None and len(self.frames) > 1:
+            raise FramesError(
+                f"{self.path}: several images in one file, {len(self.frames)} of them (a stack or an animation); one was expected"
+            )
+        if frame is not None and not 0 <= frame < len(self.frames):
+            raise IndexError(f"{self.path}: there is no image {frame}; the file holds {len(self.frames)}, counted from 0")
+        return self.frames[frame or 0]
+
+    def turn(self, page: int) -> int:
+        """The orientation of a page, 1 to 8."""
+        if self._pages:
+            found = self._pages[page].orientation
+            return found if found in range(1, 9) else 1
+        return orientation(self.path)
+
+    def samples(self, page: int) -> int | None:
+        """The samples of a pixel of a TIFF, without a declared alpha; None for other files."""
+        return self._pages[page].samples if self._pages else None
+
+    def no_data(self, page: int) -> float | None:
+        """The value of pixels that were not measured, or None."""
+        return self._pages[page].no_data if self._pages else None
+
+    def beyond_pillow(self, page: int) -> str:
+        """What Pillow would cut off of the pixels of a page, in words; "" if it reads them as they are."""
+        if not self._pages:
+            with self.path.open("rb") as stream:
+                head = stream.read(26)
+            return "16 bits a colour" if head[:4] == b"\x89PNG" and head[24] == 16 and head[25] in (2, 4, 6) else ""
+        about = self._pages[page]
+        if about.samples not in (1, 3):
+            return f"{about.samples} bands of {about.bits} bits"
+        if about.bits > 8 and about.samples > 1:
+            return f"{about.bits} bits a colour"
+        if about.bits > 32 or (about.bits == 32 and about.unsigned):
+            return f"numbers of {about.bits} bits"
+        return ""
+
+    def header(self) -> Header:
+        """Size, channels and number of images. The checksums of a PNG are verified."""
+        from PIL import Image
+
+        first = self.frames[0]
+        if self._pages and self.beyond_pillow(first[0]):
+            mode, samples = "", self._pages[first[0]].samples
+        else:
+            with Image.open(self.path) as picture:
+                size, mode = picture.size[::-1], picture.mode
+                samples = 1 if is_grey(mode) else 3
+                checked = picture.format == "PNG" and len(self.frames) == 1
+            if checked:
+                with Image.open(self.path) as picture:  # opened again, because verify() requires an image that was not read from
+                    picture.verify()
+        if self._pages:
+            size = self._pages[first[0]].size
+        if self.turn(first[0]) in (5, 6, 7, 8):
+            size = size[::-1]
+        return Header(size, mode, samples * len(first), len(self.frames))
+
+
+def header(path: Path) -> Header:
+    """Size, mode, channels and number of images of a file.
+
+    A damaged file can make Pillow raise nearly any exception: `OSError`, `SyntaxError`, `ValueError`, ...
+    """
+    return ImageFile(path).header()
