@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,15 @@ from .dataset import Data, data_options, data_settings, given, open_all, open_pa
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..metrics import PerImage
 
 EXAMPLES = """\
   minisegnet evaluate runs/mine
       the best checkpoint of a run, on the images that were held out of it
   minisegnet evaluate runs/mine/last.safetensors --data DIR --json figures.json --pictures errors.png
       the last checkpoint, on all images of a folder
+  minisegnet evaluate runs/mine --split test --csv images.csv
+      the test split of the run's own data, with the figures of each image
   minisegnet evaluate runs/mine --boundaries --confusion confusion.png
       also measure the contours, and draw which classes were confused
 """
@@ -51,47 +56,57 @@ def add(subparsers: Any) -> None:
         metavar="PX",
         help="count errors within PX pixels of a true boundary apart from the others; --pictures draws them dim",
     )
-    command.add_argument("--json", metavar="FILE", help="write the figures to a JSON file")
+    command.add_argument("--json", metavar="FILE", help="write the figures to a JSON file, those of each image among them")
+    command.add_argument("--csv", metavar="FILE", help="write the figures of each image to a table")
     command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")
-    command.add_argument("--pictures", metavar="FILE", help="write a PNG of up to eight images with truth, prediction and errors")
+    command.add_argument(
+        "--pictures",
+        metavar="FILE",
+        help="write a PNG of up to eight images with truth, prediction and errors: the worst one of each class and the worst of all",
+    )
     add_backend(command)
 
 
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
-    from ..files import check_writable, write_atomically
+    from ..files import check_writable, write_atomically, write_text
     from ..inference import load_model, predict
-    from ..metrics import BoundaryErrors, BoundaryF1, BoundaryIoU
+    from ..metrics import BoundaryErrors, BoundaryF1, BoundaryIoU, PerImage
     from ..progress import compiling
     from ..training import evaluate
     from ..viz import confusion as confusion_picture
     from ..viz import predictions
 
-    for target in filter(None, (args.json, args.confusion, args.pictures)):
+    for target in filter(None, (args.json, args.csv, args.confusion, args.pictures)):
         check_writable(target)
     model: Any = load_model(args.checkpoint).to(args.device)
     about = model.about
     dataset, remarks = _dataset(args, about)
     contours: dict[str, Any] = {}
+    options = (len(dataset.classes), dataset.ignore_index, dataset.classes)
+    images = PerImage(*options)
     if args.boundaries:
-        options = (len(dataset.classes), dataset.ignore_index, dataset.classes)
         contours = {"boundary_iou": BoundaryIoU(*options), "bf_score": BoundaryF1(*options)}
     if args.band is not None:
         contours["boundary_errors"] = BoundaryErrors(args.band, dataset.ignore_index)
     with compiling():
-        confusion = evaluate(model, dataset, args.batch_size, tuple(contours.values())).under(args.convention)
+        confusion = evaluate(model, dataset, args.batch_size, (images, *contours.values())).under(args.convention)
     print(f"{len(dataset)} image{'s' * (len(dataset) != 1)}, {args.checkpoint} after {about.step} steps")
     print("\n".join([*(f"note: {remark}" for remark in remarks), "", str(confusion)]))
     for contour in contours.values():
         print(contour)
     if args.json:
         figures = {"checkpoint": args.checkpoint, "step": about.step, "images": len(dataset), "notes": remarks, **confusion.to_dict()}
+        figures["per_image"] = images.rows(dataset.names)
         text = json.dumps(figures | {name: contour.to_dict() for name, contour in contours.items()}, indent=2) + "\n"
         write_atomically(args.json, lambda stream: stream.write(text.encode()))
+    if args.csv:
+        write_text(args.csv, _table(images.rows(dataset.names)))
     if args.confusion:
         confusion_picture(confusion, args.confusion)
     if args.pictures:
-        items = [dataset[k] for k in range(min(len(dataset), 8))]
+        shown = _worst(images)
+        items = [dataset[k] for k in shown]
         labels = [predict(model, image) for image, _ in items]
         images, truths = zip(*items, strict=True)
         predictions(
@@ -101,11 +116,28 @@ def run(args: argparse.Namespace) -> int:
             dataset.classes,
             dataset.palette,
             args.pictures,
-            names=dataset.names[: len(items)],
+            names=[dataset.names[k] for k in shown],
             ignore_index=dataset.ignore_index,
             band=args.band,
         )
     return 0
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV; an empty cell where there is no figure."""
+    lines = io.StringIO(newline="")
+    table = csv.DictWriter(lines, rows[0])
+    table.writeheader()
+    table.writerows(rows)
+    return lines.getvalue()
+
+
+def _worst(images: PerImage, most: int = 8) -> list[int]:
+    """The images to be shown, in their order: for each class the worst image that has it, then the worst of the others."""
+    order, present = images.hardest(len(images.matrices)), images.present()
+    firsts = [next((k for k in order if present[k, c]), None) for c in range(present.shape[1])]
+    chosen = list(dict.fromkeys([*(k for k in firsts if k is not None), *order]))[:most]
+    return sorted(chosen)
 
 
 def _dataset(args: argparse.Namespace, about: Any) -> tuple[Dataset, list[str]]:

@@ -85,7 +85,7 @@ def write_stack(pages: Iterable[Any], path: Path) -> None:
 
     with replaced(path) as temporary, AppendingTiffWriter(str(temporary), new=True) as stack:
         for page in pages:
-            page.save(stack, format="TIFF", compression="tiff_lzw")
+            page.save(stack, format="TIFF", compression="tiff_adobe_deflate")
             stack.newFrame()
 
 

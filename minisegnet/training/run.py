@@ -276,7 +276,8 @@ class Run:
             return
         from .. import viz
 
-        viz.curves(self.history.rows, self.folder / "curves.png", title=f"Training of {type(self.model).__name__}")
+        best = (self.history.score_name, self.history.best_score, self.history.best_step) if self.history.best_step else None
+        viz.curves(self.history.rows, self.folder / "curves.png", title=f"Training of {type(self.model).__name__}", best=best)
         data = self.validation if self.validation is not None else self.train
         shown = np.linspace(0, len(data) - 1, min(_PICTURES, len(data))).astype(int)
         images, truths = zip(*(data[int(k)] for k in shown), strict=True)

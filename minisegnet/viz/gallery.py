@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from .style import FAINT, GREY, INK, finish, new_figure
 
-_MARGIN, _GAP, _CAPTION, _SCALE = 0.35, 0.16, 0.26, 0.3  # inches
+_MARGIN, _GAP, _CAPTION, _LINE, _SCALE = 0.35, 0.16, 0.26, 0.16, 0.3  # inches
 MARK = "#00e5ff"
 
 
@@ -93,29 +94,31 @@ def gallery(
     rows = [panels[k : k + columns] for k in range(0, len(panels), columns)]
     tall = [min(max(cell * max(p.picture.shape[0] / p.picture.shape[1] for p in row), 0.3 * cell), 2 * cell) for row in rows]
     scaled = [any(p.numbers and p.scale for p in row) for row in rows]
+    captions = [[wrap(p.title, int(cell * 13.5)) for p in row] for row in rows]
+    above = [_CAPTION + _LINE * (max(map(len, row)) - 1) for row in captions]
     width = max(2 * _MARGIN + columns * cell + (columns - 1) * _GAP, 2 * _MARGIN + 0.082 * len(note))
     head = 0.76 if note else 0.5
-    height = head + sum(tall) + sum(_CAPTION + _SCALE * s for s in scaled) + _GAP * len(rows) + 0.1
+    height = head + sum(tall) + sum(above) + _SCALE * sum(scaled) + _GAP * len(rows) + 0.1
     figure = new_figure(width, height)
     figure.text(_MARGIN / width, 1 - 0.28 / height, title, fontsize=13, weight="bold", color=INK, va="center")
     figure.text(_MARGIN / width, 1 - 0.54 / height, note, fontsize=9, color=GREY, va="center")
     top = height - head
-    for row, high, with_scale in zip(rows, tall, scaled, strict=True):
+    for row, lines, caption, high, with_scale in zip(rows, captions, above, tall, scaled, strict=True):
         for column, panel in enumerate(row):
             left = _MARGIN + column * (cell + _GAP)
-            caption = _fitted(panel.title, int(cell * 13.5))
-            figure.text(left / width, (top - 0.1) / height, caption, fontsize=8.5, color=INK, va="center")
-            axes = figure.add_axes((left / width, (top - _CAPTION - high) / height, cell / width, high / height))
+            for line, text in enumerate(lines[column]):
+                figure.text(left / width, (top - 0.1 - _LINE * line) / height, text, fontsize=8.5, color=INK, va="center")
+            axes = figure.add_axes((left / width, (top - caption - high) / height, cell / width, high / height))
             shown = _draw(axes, panel)
             if shown is not None and panel.scale:
-                beneath = figure.add_axes((left / width, (top - _CAPTION - high - 0.14) / height, cell / width, 0.07 / height))
+                beneath = figure.add_axes((left / width, (top - caption - high - 0.14) / height, cell / width, 0.07 / height))
                 bar = figure.colorbar(shown, cax=beneath, orientation="horizontal")
                 bar.set_ticks(list(panel.range), labels=[f"{v:.3g}" for v in panel.range])
                 bar.ax.tick_params(labelsize=7.5, colors=GREY, length=0, pad=2)
                 for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
                     label.set_horizontalalignment(side)
                 bar.outline.set_visible(False)
-        top -= _CAPTION + high + _SCALE * with_scale + _GAP
+        top -= caption + high + _SCALE * with_scale + _GAP
     return finish(figure, path)
 
 
@@ -139,10 +142,6 @@ def _draw(axes: Any, panel: Panel) -> Any:
     axes.set_xlim(-0.5, panel.picture.shape[1] - 0.5)
     axes.set_ylim(panel.picture.shape[0] - 0.5, -0.5)
     return shown if panel.numbers else None
-
-
-def _fitted(text: str, limit: int) -> str:
-    return text if len(text) <= limit else "…" + text[len(text) - limit + 1 :]
 
 
 def columns_for(count: int, most: int = 8) -> int:

@@ -13,10 +13,22 @@ import numpy as np
 from .style import GREY, INK, finish, new_figure, quiet_axes
 
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
-_LINES = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00", "#6b7080")
+# 20 colours on white: the least distance of two in OKLab is 0.107 for most people, 0.094 with protanopia and 0.076 with deuteranopia
+# (simulated after Machado, Oliveira & Fernandes 2009), where 0.02 can be told apart. Every second line is dashed as well.
+LINES = (
+    "#009e73", "#cc79a7", "#660000", "#88ee00", "#00ddff", "#990033", "#1111ff", "#bbddaa", "#aa4411", "#5577ff",
+    "#441144", "#99bb33", "#000088", "#ccaaaa", "#d55e00", "#4411bb", "#666677", "#11aaee", "#444477", "#0072b2",
+)  # fmt: skip
+_LEFT, _AXES, _BETWEEN, _ROW, _HEIGHT = 0.65, 4.05, 0.9, 20, 4.2  # inches, but for the rows of the legend
 
 
-def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.PathLike | None = None, *, title: str = "Training") -> Any:
+def curves(
+    log: Iterable[Mapping[str, Any]] | str | os.PathLike,
+    path: str | os.PathLike | None = None,
+    *,
+    title: str = "Training",
+    best: tuple[str, float, int] | None = None,
+) -> Any:
     """Draw the loss and the IoU over the steps.
 
     Parameters
@@ -29,6 +41,9 @@ def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.
     path : path, optional
         Where to write the PNG. Without it, the picture is returned.
     title : str
+    best : (str, float, int), optional
+        The checkpoint that was kept: the name of the figure by which it was chosen, the figure, and the step. Without it, the largest
+        value of the first IoU is marked.
 
     Returns
     -------
@@ -48,16 +63,22 @@ def curves(log: Iterable[Mapping[str, Any]] | str | os.PathLike, path: str | os.
     horizontal = next((c for c in ("step", "iteration", "epoch") if c in table), None)
     steps = table[horizontal] if horizontal else np.arange(1, len(next(iter(table.values()))) + 1.0)
 
-    figure = new_figure(10, 4.2)
-    figure.text(0.065, 0.94, title, fontsize=14, weight="bold", color=INK, va="center")
-    left = figure.add_axes((0.065, 0.13, 0.405, 0.66))
-    right = figure.add_axes((0.56, 0.13, 0.405, 0.66))
+    names = [_iou_name(column) for column in ious]
+    legend = (0.55 + 0.078 * max(map(len, names), default=0)) * -(-len(names) // _ROW)
+    width = _LEFT + 2 * _AXES + _BETWEEN + 0.15 + legend
+    figure = new_figure(width, _HEIGHT)
+    figure.text(_LEFT / width, 0.94, title, fontsize=14, weight="bold", color=INK, va="center")
+    left = figure.add_axes((_LEFT / width, 0.13, _AXES / width, 0.66))
+    right = figure.add_axes(((_LEFT + _AXES + _BETWEEN) / width, 0.13, _AXES / width, 0.66))
     for axes, heading in ((left, "loss"), (right, "intersection over union")):
         quiet_axes(axes)
         axes.set_title(heading, loc="left", fontsize=10.5, color=GREY, pad=10)
         axes.set_xlabel(horizontal or "row", fontsize=9, color=GREY)
     _draw_losses(left, steps, loss, validation_loss)
-    _draw_ious(right, steps, ious)
+    _draw_ious(right, steps, ious, best)
+    if best is not None:
+        for axes in (left, right):
+            axes.axvline(best[2], color=_ORANGE, linewidth=1, linestyle=":", zorder=1)
     right.set_xlim(left.get_xlim()) if loss is not None else None
     return finish(figure, path)
 
@@ -83,27 +104,35 @@ def _draw_losses(axes: Any, steps: np.ndarray, loss: np.ndarray | None, validati
     axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.02, 0.995), ncols=2)
 
 
-def _draw_ious(axes: Any, steps: np.ndarray, ious: dict[str, np.ndarray]) -> None:
+def _draw_ious(axes: Any, steps: np.ndarray, ious: dict[str, np.ndarray], kept: tuple[str, float, int] | None) -> None:
     axes.set_ylim(0, 1)
     if not ious:
         axes.set_xlim(steps.min(), max(steps.max(), steps.min() + 1))
         return _say(axes, "not measured yet")
     named = sorted(((_iou_name(column), values) for column, values in ious.items()), key=lambda pair: pair[0] != "mean")
-    others = iter(_LINES * len(named))
+    count = 0
     for name, values in named:
         at, values = _measured(steps, values)
-        mean = name == "mean" or len(named) == 1
-        style = {"color": INK, "linewidth": 2.0, "zorder": 3} if mean else {"color": next(others), "linewidth": 1.3}
+        style = {"color": INK, "linewidth": 2.0, "zorder": 3}
+        if name != "mean" and len(named) > 1:
+            style = {"color": LINES[count % len(LINES)], "linewidth": 1.3, "linestyle": ("-", "--")[count % 2]}
+            count += 1
         axes.plot(at, values, marker="o", markersize=3.5 if len(at) < 60 else 0, label=name, **style)
     name, values = named[0]
     at, values = _measured(steps, values)
-    best = int(np.argmax(values))
-    axes.plot(
-        at[best], values[best], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=_ORANGE, markeredgewidth=1.6, zorder=4
-    )
-    said = f"best {name}: {values[best]:.4f} at {at[best]:g}"
+    if kept is None:
+        place = int(np.argmax(values))
+        step, value, said = at[place], values[place], f"best {name}: {values[place]:.4f} at {at[place]:g}"
+    else:
+        said = f"kept: {kept[0]} {kept[1]:.4f} at {kept[2]:g}"
+        name = next((n for n, _ in named if kept[0] in (f"{n} IoU", n)), "")
+        step, value = kept[2], kept[1]
+    if name:
+        ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": _ORANGE, "markeredgewidth": 1.6, "zorder": 4}
+        axes.plot(step, value, **ring)
     axes.annotate(said, (1, 1), xycoords="axes fraction", xytext=(0, 10), textcoords="offset points", ha="right", fontsize=9, color=_ORANGE)
-    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="lower right", ncols=1 + (len(named) > 6))
+    columns = -(-len(named) // _ROW)
+    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.01, 1.04), borderaxespad=0, ncols=columns)
 
 
 def smooth(values: np.ndarray, width: float) -> np.ndarray:
@@ -127,9 +156,9 @@ def _measured(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _iou_name(column: str) -> str:
     """``val_iou_nucleus`` → nucleus, ``val_mean_iou`` → mean, ``train_iou`` → training."""
-    words = [w for w in column.lower().replace("/", "_").replace(".", "_").split("_") if w not in ("val", "validation", "iou", "miou")]
-    words = ["training" if w == "train" else w for w in words]
-    return " ".join(words) or "mean"
+    words = column.replace("/", "_").replace(".", "_").split("_")
+    kept = [w for w in words if w.lower() not in ("val", "validation", "iou", "miou")]
+    return " ".join("training" if w.lower() == "train" else w for w in kept) or "mean"
 
 
 def _say(axes: Any, text: str) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minisegnet import data, viz
+from minisegnet.viz.gallery import Panel, gallery
 from minisegnet.viz.pictures import as_rgb
-from minisegnet.viz.progress import smooth
+from minisegnet.viz.progress import LINES, smooth
 from minisegnet.viz.sheet import CONFUSED, FALSE, FOUND, MISSED, SKIPPED, error_map
 
 RNG = np.random.default_rng(0)
@@ -194,8 +195,9 @@ def test_curves_are_drawn_from_rows_and_from_a_file_alike(tmp_path):
     (tmp_path / "log.csv").write_text("\n".join(text))
     found = pixels(viz.curves(rows, tmp_path / "rows.png"))
     np.testing.assert_array_equal(pixels(viz.curves(tmp_path / "log.csv", tmp_path / "file.png")), found)
-    assert found.shape == (630, 1500, 3)
-    left, right = found[:, :750], found[:, 750:]
+    assert found.shape[0] == 630
+    middle = round(150 * 5.1)  # the left axes end at 4.7 inches, the right ones begin at 5.6
+    left, right = found[:, :middle], found[:, middle:]
     assert count(left, BLUE) > 500 and count(left, ORANGE) > 200
     assert count(right, INK) > 500 and count(right, GREEN) > 200 and count(right, BLUE) == 0
 
@@ -204,7 +206,58 @@ def test_curves_are_drawn_from_rows_and_from_a_file_alike(tmp_path):
     "rows", [log(1), log(3), [{"epoch": 1, "loss": "nan"}], [{"val_iou": 0.5}, {"val_iou": ""}], [{"loss": 0}, {"loss": "inf"}]]
 )
 def test_curves_of_little_are_drawn_too(rows):
-    assert viz.curves(rows).size == (1500, 630)
+    width, height = viz.curves(rows).size
+    assert height == 630 and width >= 1400
+
+
+def test_the_checkpoint_that_was_kept_is_marked_and_the_legend_stands_beside_the_plot():
+    """The mean is largest at the end; the run kept the checkpoint of another figure and another step."""
+    rows = [{"step": s, "loss": 1 / s, "val_loss": 1 / s, "val_iou": s / 200, "val_iou_Car": 1 - s / 200} for s in range(10, 160, 10)]
+    marked = np.array(viz.curves(rows, best=("Car IoU", 0.85, 30)))
+    plain = np.array(viz.curves(rows))
+    left, right, top, bottom = (round(150 * x) for x in (0.65 + 4.05 + 0.9, 0.65 + 2 * 4.05 + 0.9, 4.2 * 0.21, 4.2 * 0.87))
+    column = right - left
+    dotted = (marked[top:bottom, left:right] == ORANGE).all(-1).sum(0)
+    low, high = 10 - 0.05 * 140, 150 + 0.05 * 140  # Matplotlib leaves 5 % free on either side
+    at = (30 - low) / (high - low) * column
+    assert abs(int(dotted.argmax()) - at) < 12 and dotted.max() > 70
+    assert (plain[top:bottom, left:right] == ORANGE).all(-1).sum(0).max() < 40
+    beside = marked[:, right + 10 :]
+    assert count(beside, INK) > 50 and count(beside, GREEN) > 20
+
+
+def test_twenty_lines_can_be_told_apart_also_by_the_colour_blind():
+    linear = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in LINES]) / 255
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    machado = {
+        "most people": np.eye(3),
+        "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    }
+    cones = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    oklab = [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+    for matrix in machado.values():
+        seen = np.cbrt(np.clip(linear @ np.array(matrix).T, 0, 1) @ np.array(cones).T) @ np.array(oklab).T
+        away = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + np.eye(len(LINES))
+        assert len(LINES) == 20 and away.min() > 0.07
+
+
+def test_long_captions_of_a_gallery_are_not_cut():
+    words = "down4.maxpool_conv.1.double_conv.5 ConvTranspose2d  ‖g‖ 1.2e-05"
+    panel = Panel(words, np.zeros((10, 10)), "gray", scale=False)
+    tall, short = (gallery([Panel(text, panel.picture, "gray", scale=False)] * 2, columns=2, cell=2.0) for text in (words, "up1"))
+    assert tall.size[0] == short.size[0] and tall.size[1] > short.size[1]
+    heading = np.array(tall)[: tall.size[1] - round(150 * 2.1)]
+    rows = np.flatnonzero((heading[60:, : round(150 * 2.35)] < 128).any(axis=(1, 2)))
+    assert (np.diff(rows) > 3).sum() == 3, "three lines of text above the panel"
 
 
 def test_curves_of_nothing_are_errors(tmp_path):
