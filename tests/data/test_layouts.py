@@ -73,7 +73,7 @@ def drive(root):
     """Retinas: TIFF images, GIF masks; in DRIVE itself mask/ is the field of view, and 1st_manual/ is the truth."""
     for part in ("training", "test"):
         for k in range(21, 25):
-            put(root / part / "images" / f"{k}_{part}.tif", colour(k, SIZE), compression="tiff_lzw")
+            put(root / part / "images" / f"{k}_{part}.tif", colour(k + len(part), SIZE), compression="tiff_lzw")
             put(root / part / "1st_manual" / f"{k}_manual1.gif", binary(k))
             put(root / part / "mask" / f"{k}_{part}_mask.gif", np.full(SIZE, 255, np.uint8))
 
@@ -120,7 +120,7 @@ def omnipose(root):
 def ade(root):
     for part, count in (("training", 4), ("validation", 2)):
         for k in range(count):
-            put(root / "images" / part / f"ADE_{part[:3]}_{k:08}.jpg", colour(k, SIZE))
+            put(root / "images" / part / f"ADE_{part[:3]}_{k:08}.jpg", colour(k + 10 * count, SIZE))
             put(root / "annotations" / part / f"ADE_{part[:3]}_{k:08}.png", labels(k, [0, 1, 17, 150], SIZE))
 
 

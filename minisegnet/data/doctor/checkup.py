@@ -13,6 +13,7 @@ from ..frequency import median_frequency
 from ..listing import by
 from .report import ADVICE, UNDECIDED, WARNINGS, Report
 
+_MANY = 40  # of more classes only those that occur have a line in the table
 _RARE = 20  # a ratio between the pixels of two classes from which on the imbalance is reported
 
 
@@ -153,7 +154,10 @@ class Checkup:
         several = len(self.parts) > 1
         head = ["class"] + [f"{name} {what}" if several else what for name in self.parts for what in ("pixels", "images")] + ["weight"]
         rows = []
+        occurs = sum(part.images_with for part in self.parts.values()) > 0
         for k, name in enumerate(self.classes):
+            if len(self.classes) > _MANY and not occurs[k]:
+                continue  # it is in the findings
             cells = [c for part in self.parts.values() for c in (_percent(part.pixels[k], part.pixels.sum()), f"{part.images_with[k]:,}")]
             rows.append([name, *cells, f"{self.weights[k]:.3f}"])
         if any(part.ignored for part in self.parts.values()):

@@ -19,6 +19,7 @@ from ..folder import Folder
 from ..formats import detect
 from ..listing import by, explained
 from ..published.official import Official
+from ..record import some
 from .checkup import Checkup, Part
 from .report import Report
 
@@ -72,7 +73,7 @@ def check(path: str | os.PathLike, *, tick: Callable[[int, int], None] | None = 
     _copies(report, flagged, seen, parts)
     for name, part in islice(parts.items(), 2):
         if part.pixels.any() and (absent := [c for c, n in zip(part.dataset.classes, part.pixels, strict=True) if not n]):
-            report.add("absent", f"{name}: {', '.join(absent)}")
+            report.add("absent", f"{name}: {some(absent, 20)}")
     whole = next(iter(parts.values())).dataset
     if isinstance(whole, Folder):
         return Checkup(
