@@ -38,7 +38,7 @@ class Collected:
             import roifile  # noqa: F401
             import skimage  # noqa: F401
         except ImportError as error:
-            raise ValueError(f"--objects needs scikit-image and roifile ({error}): pip install 'minisegnet[objects]'") from error
+            raise ValueError(f"--objects needs scikit-image and roifile ({error}): pip install scikit-image roifile") from error
         self._forms, self._classes, self._smallest, self._out = forms, classes, smallest, out
         self._coco = Coco(classes)
 

@@ -38,7 +38,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
     Grey, palette, RGB, any number of bands, 8, 16 and 32 bits and floats are read. A declared alpha channel is dropped, not blended.
     Integers are divided by the largest value of their type, so that they lie in 0…1; floats are not changed. Pixels that the file calls
     "no data" are NaN. What Pillow would cut off (bits beyond 8 a colour, bands beyond three) is decoded by libvips
-    (``pip install 'minisegnet[large]'``).
+    (``pip install "pyvips[binary]>=3"``).
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def _decoded_by_vips(file: ImageFile, page: int, beyond: str) -> np.ndarray:
         reader = RowReader(file.path, page, stored=True)
     except ImportError as error:
         raise UnreadableError(
-            f"{file.path}: the image has {beyond}, of which Pillow reads less; libvips reads all: pip install 'minisegnet[large]'"
+            f"{file.path}: the image has {beyond}, of which Pillow reads less; libvips reads all: pip install 'pyvips[binary]>=3'"
         ) from error
     except UnsupportedError as error:
         raise UnreadableError(f"{error} ({beyond})") from error
@@ -115,7 +115,7 @@ def _decoded_by_tifffile(file: ImageFile, page: int) -> np.ndarray:
     try:
         import tifffile
     except ImportError as error:
-        raise UnreadableError(f"{file.path}: the numbers have 64 bits; tifffile reads them: pip install 'minisegnet[large]'") from error
+        raise UnreadableError(f"{file.path}: the numbers have 64 bits; tifffile reads them: pip install tifffile") from error
     array = tifffile.imread(file.path, key=page)
     return array[..., None] if array.ndim == 2 else array
 

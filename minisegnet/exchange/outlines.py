@@ -110,7 +110,7 @@ def write_rois(objects: Iterable[Any], path: str | os.PathLike) -> Path:
     Raises
     ------
     ImportError
-        If roifile is not installed: ``pip install 'minisegnet[objects]'``.
+        If roifile is not installed: ``pip install roifile``.
     """
     import io
     from zipfile import ZIP_DEFLATED, ZipFile

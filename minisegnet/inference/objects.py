@@ -2,7 +2,7 @@
 
 An object is a connected piece of one class (neighbours share an edge). If the network has learnt the boundaries of objects as a class of its
 own, an object is a connected piece of the interior, to which the boundary around it belongs. The measures are those of scikit-image
-(``pip install 'minisegnet[objects]'``).
+(``pip install scikit-image``).
 """
 
 from __future__ import annotations

@@ -103,4 +103,4 @@ def test_objects_that_cannot_be_are_refused_at_once(tmp_path, capsys, monkeypatc
     assert "one or more of csv, numbers, geojson, rois, coco" in capsys.readouterr().err
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     assert run("segment", tmp_path / "a.png", "--out", tmp_path / "out", "--objects") == 2
-    assert "pip install 'minisegnet[objects]'" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "pip install scikit-image roifile" in capsys.readouterr().err and not (tmp_path / "out").exists()
