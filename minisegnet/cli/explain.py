@@ -32,6 +32,7 @@ def add(subparsers: Any) -> None:
         run,
     )
     command.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP or WebP, up to 4 million pixels")
+    command.add_argument("--frame", type=typed(whole(0)), metavar="N", help="the image to explain, from 0, in a file that holds several")
     command.add_argument("--checkpoint", required=True, help="a .safetensors file, or the folder of a run")
     command.add_argument("--out", default="explained", metavar="DIR", help="folder of the pictures (default: explained)")
     command.add_argument(
@@ -48,6 +49,8 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
+    import numpy as np
+
     from .. import diagnostics, viz
     from .. import functional as F
     from ..data import read_image, standardise
@@ -59,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     check_writable(out / f"{stem}_doubt.png")
     model: Any = load_model(args.checkpoint).to(args.device)
     about = model.about
-    image = read_image(args.image, about.in_channels)
+    image = read_image(args.image, about.in_channels, args.frame)
     if image.shape[1] * image.shape[2] > _MOST:
         raise ValueError(
             f"{args.image}: {image.shape[1]} × {image.shape[2]} pixels are more than 4 million: cut out the part to be explained"
         )
-    prepared = standardise(image)
+    prepared, image = standardise(image), np.nan_to_num(image)
     explained = _class(args.about, about.classes, "--class") if args.about is not None else len(about.classes) - 1
     target = None if args.target is None else _class(args.target, about.classes, "--target")
 

@@ -415,9 +415,7 @@ def test_a_declared_alpha_is_dropped_and_an_undeclared_band_is_kept(tmp_path):
 def test_what_cannot_be_read_is_named_for_what_it_is(tmp_path, monkeypatch):
     tiff(tmp_path / "five.tif", bands(5), photometric="minisblack", planarconfig="contig")
     monkeypatch.setitem(__import__("sys").modules, "pyvips", None)
-    with pytest.raises(
-        OSError, match=r"five\.tif: the image has 5 bands of 16 bits, of which Pillow reads less; libvips reads all: pip"
-    ):
+    with pytest.raises(OSError, match=r"five\.tif: the image has 5 bands of 16 bits, of which Pillow reads less; libvips reads all: pip"):
         data.read_image(tmp_path / "five.tif")
 
 
