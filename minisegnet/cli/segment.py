@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
                 said = _label(model, job, cut, scorer, collected)
             before = f"[{number + 1}/{len(jobs)}] " if len(jobs) > 1 else ""
             print(f"{before}{job.source} → {job.files['labels']}: {said}, {time.perf_counter() - start:.1f} s", flush=True)
-        except (ValueError, OSError, IndexError) as error:  # one bad file among many does not stop the others
+        except (ValueError, OSError) as error:  # one bad file among many does not stop the others
             failures.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
     if collected is not None:
         collected.finish()

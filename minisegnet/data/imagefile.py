@@ -29,7 +29,7 @@ class Header:
 
 
 class FramesError(ValueError):
-    """A file holds several images and nobody said which one is meant."""
+    """A file holds several images and nobody said which one is meant, or it does not hold the one that is meant."""
 
 
 class ImageFile:
@@ -68,16 +68,14 @@ class ImageFile:
         Raises
         ------
         FramesError
-            If it holds more.
-        IndexError
-            If there is no image of this number.
+            If it holds more, or none of this number.
         """
         if frame is None and len(self.frames) > 1:
             raise FramesError(
                 f"{self.path}: several images in one file, {len(self.frames)} of them (a stack or an animation); one was expected"
             )
         if frame is not None and not 0 <= frame < len(self.frames):
-            raise IndexError(f"{self.path}: there is no image {frame}; the file holds {len(self.frames)}, counted from 0")
+            raise FramesError(f"{self.path}: there is no image {frame}; the file holds {len(self.frames)}, counted from 0")
         return self.frames[frame or 0]
 
     def turn(self, page: int) -> int:

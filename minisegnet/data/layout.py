@@ -171,7 +171,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 # --- names of files ---------------------------------------------------------------------------
 
-_WORDS = ("mask", "label", "manual", "annot", "truth", "gt", "seg", "target", "_l")
+_WORDS = ("mask", "label", "manual", "annot", "truth", "gt", "seg", "target")
 
 
 def mask_suffix(files: Iterable[Path]) -> str | None:
@@ -186,7 +186,7 @@ def mask_suffix(files: Iterable[Path]) -> str | None:
         for cut in range(1, len(stem)):
             if stem[:cut] in stems and not stem[cut].isalnum():
                 behind[stem[cut:]] = behind.get(stem[cut:], 0) + 1
-    named = [s for s in behind if any(word in s.lower() for word in _WORDS)]
+    named = [s for s in behind if any(word in s.lower() for word in _WORDS) or s == "_L"]
     if named:
         return max(named, key=lambda s: (behind[s], -len(s)))
     lossy = {p.stem for p in pictures if is_jpeg(p)}

@@ -121,7 +121,7 @@ def test_several_images_are_never_cut_to_the_first(tmp_path, name):
             read(tmp_path / name)
     second = np.roll(STORED, 3, 1)
     np.testing.assert_allclose(read_image(tmp_path / name, 1, frame=1)[0], second / 255, atol=1e-6)
-    with pytest.raises(IndexError, match=rf"{name}: there is no image 3; the file holds 3"):
+    with pytest.raises(FramesError, match=rf"{name}: there is no image 3; the file holds 3"):
         read_image(tmp_path / name, frame=3)
 
 
