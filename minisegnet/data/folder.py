@@ -17,7 +17,7 @@ from .doctor.report import Report
 from .imagefile import Header, header
 from .layout import Layout, find, listed_names
 from .listing import by, explained, folders_in, short, similar
-from .masks import Scan
+from .masks import FractionsError, Scan
 from .meaning import Meaning
 from .names import names_of
 from .pairing import paired
@@ -215,7 +215,11 @@ class Folder(Pairs):
             found, opened, values = image_headers[k], mask_headers[k], scans[k]
             for file, result in ((image, found), (mask, opened if isinstance(opened, Exception) else values)):
                 if isinstance(result, Exception) and file not in report.files:
-                    report.add("unreadable", f"{short(file)}: {explained(result)}", file=file)
+                    report.add(
+                        "fractions" if isinstance(result, FractionsError) else "unreadable",
+                        f"{short(file)}: {explained(result)}",
+                        file=file,
+                    )
             if isinstance(found, Header):
                 headers.append((image, found))
             if isinstance(values, Scan):

@@ -62,6 +62,10 @@ class Scan:
         return self.values * 0x010101 if self.mode in _COLOUR_MODES else None
 
 
+class FractionsError(DataError):
+    """A mask holds numbers that are not whole."""
+
+
 def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> np.ndarray:
     """The numbers of a mask file, (H, W): palette indices, grey values, or colours as 0xRRGGBB.
 
@@ -93,7 +97,7 @@ def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> n
         return array[..., 0] if grey else (red << 16) | (green << 8) | blue
     if array.dtype.kind == "f" and kind != "soft":
         if not (array == np.rint(array)).all():
-            raise DataError("the mask contains fractions, which are not labels: export it with integers")
+            raise FractionsError("the mask contains fractions, which are not labels: export it with integers")
         array = array.astype(np.int64)
     if coloured:  # a grey mask among coloured ones
         array = array.astype(np.int32) * 0x010101
@@ -142,8 +146,8 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
     2. a boundary class was requested: "instances";
     3. the number of classes is 2 or unknown, and the values are 0 and one of 1, 255, 65535: "binary";
     4. a mask has mode P: "palette";
-    5. a mask has more than 8 bits, its values are not 8 bits stretched to 16, and they exceed the given number of classes or
-       none was given: "instances";
+    5. a mask has more than 8 bits, its values are not greys up to white (see `_reach_white`), and they exceed the given number of
+       classes or none was given: "instances";
     6. otherwise "classes". If no number of classes was given, the values have to be 0, 1, 2, … without a gap: see `grey.suspicion`.
     """
     values = np.unique(np.concatenate([s.values for s in scans]))
@@ -158,10 +162,16 @@ def detect(scans: Sequence[Scan], num_classes: int | None, boundary: bool, colou
         return "binary", f"the only values are {values[0]} and {values[1]}"
     if any(s.mode in ("P", "PA") for s in scans):
         return "palette", "palette masks: the index is the class"
-    stretched = values.max() >= STRETCH and not (values % STRETCH).any()
-    if any(s.wide for s in scans) and not stretched and (num_classes is None or values.max() >= num_classes):
+    if any(s.wide for s in scans) and not _reach_white(values) and (num_classes is None or values.max() >= num_classes):
         return "instances", "grey masks of more than 8 bits: every value but 0 is an object"
     return "classes", "grey masks: the value is the class"
+
+
+def _reach_white(values: np.ndarray) -> bool:
+    """Whether values of more than 8 bits are greys: up to white, 8 bits stretched to 16, or a few steps of equal height up to 255."""
+    if values[-1] == 65535 or (values[-1] >= STRETCH and not (values % STRETCH).any()):
+        return True
+    return bool(2 < len(values) <= 16 and values[-1] == 255 and np.ptp(np.diff(values)) <= 1)
 
 
 class ColourTable:

@@ -56,6 +56,9 @@ UNCERTAIN = {
     "from one": ("levels", areas(1, 2, 3), "1 (35.00%), 2 (35.00%), 3 (30.00%)"),
     "a gap": ("levels", areas(0, 1, 3), "3 (30.00%)"),
     "levels in 16 bits": ("levels", STRETCHED, "32896 (35.00%), 65535 (30.00%)"),
+    "levels up to white in 16 bits": ("levels", areas(0, 32767, 65535, dtype=np.uint16), "32767 (35.00%)"),
+    "levels of 8 bits in 16": ("levels", areas(0, 128, 255, dtype=np.uint16), "128 (35.00%)"),
+    "soft edges in 16 bits": ("soft", disc(6).astype(np.uint16) * 257 // 256 * 256 + (disc(6) == 255) * np.uint16(255), "65535 ("),
     "soft edges": ("soft", disc(6), "0 ("),
     "JPEG": ("jpeg", jpeg(np.where(disc(0.01) > 0, 255, 0).astype(np.uint8)), " others"),
     "JPEG of three levels": ("jpeg", jpeg(areas(0, 128, 255)[:, ::-1] // 2 + disc(0.01) // 4), " others"),
@@ -129,6 +132,13 @@ def test_soft_edges_are_cut_at_a_threshold(tmp_path):
     np.testing.assert_array_equal(data.Folder(bits, masks="soft")[0][1], soft >= 128)
     with pytest.raises(data.DataError, match="all background"):
         data.Folder(folder(tmp_path / "dark", soft // 3), masks="soft")
+
+
+def test_fractions_are_no_damage(tmp_path, capsys):
+    root = folder(tmp_path, disc(6).astype(np.float32) / 255, suffix="tif")
+    assert main(["data", "check", str(root)]) == 2
+    assert "masks with fractions (1)" in (said := capsys.readouterr().err) and "masks='soft'" in said and "damaged" not in said
+    assert main(["data", "check", str(root), "--masks", "soft"]) == 0
 
 
 def test_objects_numbered_in_8_bits_are_not_taken_for_classes(tmp_path):

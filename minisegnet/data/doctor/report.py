@@ -71,6 +71,10 @@ ADVICE = {
         "take the masks from before the conversion to grey, with their palette or in RGB; "
         "or make the values in rising order the classes: masks='levels' (--masks levels), with the names in this order in classes=",
     ),
+    "fractions": (
+        "masks with fractions",
+        "export them with integers; or, if they are shares or probabilities of one kind of object, cut them at a half: masks='soft' (--masks soft)",
+    ),
     "soft": (
         "masks with soft edges",
         "with one kind of object, cut them at half of full scale: masks='soft' (--masks soft), or at threshold= (--threshold) of it; "

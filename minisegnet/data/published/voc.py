@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base import DataError
 from ..colours import palette
+from ..imagefile import SUFFIXES
 from ..layout import listed_names
 from ..listing import files_in
 from ..names import names_of
@@ -83,7 +84,8 @@ class PascalVOC(Official):
             return found
         own = names_of([found])
         images = files_in(found / "JPEGImages")
-        other = (own is not None and set(own.classes) != set(cls.classes)) or not all(_NAME.fullmatch(p.stem) for p in images)
+        named = sum(_NAME.fullmatch(p.stem) is not None for p in images)
+        other = (own is not None and set(own.classes) != set(cls.classes)) or 2 * named < len(images)
         return None if images and other else found
 
     def splits(self) -> tuple[str, ...]:
@@ -100,7 +102,8 @@ class PascalVOC(Official):
         return [self._item(name, self.path / "SegmentationClass" / f"{name}.png") for name in self._list(split)]
 
     def _item(self, name: str, mask: Path) -> Item:
-        image = self.path / "JPEGImages" / f"{name}.jpg"
+        usual = self.path / "JPEGImages" / f"{name}.jpg"
+        image = next((file for file in (usual, *map(usual.with_suffix, SUFFIXES)) if file.exists()), usual)
         if mask.suffix == ".mat" and not image.exists():  # SBD comes with its images
             image = mask.parents[1] / "img" / f"{name}.jpg"
         return Item(name, image, mask)
