@@ -165,6 +165,9 @@ def _dataset(args: argparse.Namespace, about: Any) -> tuple[Dataset, list[str]]:
     trained = settings.get("parts", {}).get("train", {}).get("items")
     if trained is None:
         return dataset, [*drift, "the checkpoint does not record which images it was trained on; some of these may be among them"]
+    embedded = asked.data is None and asked.split is not None and not trained
+    if embedded and asked.split in (settings["parts"]["train"]["split"], "all"):
+        drift.append("the network was trained on these images, or on a part of them: this flatters it")
     if seen := copies(record(dataset), trained):
         drift.append(f"{len(seen)} of the {len(dataset)} images are ones that the network was trained on ({some(seen)}): this flatters it")
     return dataset, drift

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     data, network, output = pick(Data, values), pick(Network, values), pick(Output, values)
     recipe = pick(Recipe, {**values, "aux_weight": network.aux or 0.0})
     settings = {**data_settings(data), "val_fraction": data.val_fraction, "seed": recipe.seed, **_kept(values)}
-    values["data"] = settings["data"]  # the whole path, so that the file can be used from another folder
+    values |= {"data": settings["data"], "val_data": settings["val_data"]}  # whole paths, so that the file can be used from another folder
     if output.write_config is not None:
         return _write_config(output, values)
     machine = pick(Machine, values)
