@@ -11,7 +11,7 @@ from .colours import palette
 from .masks import STRETCH, Scan
 
 _MANY = 64  # more classes than this are accepted only on request
-_FEW = 16  # up to so many values a mask can have been drawn with grey levels on purpose
+_FEW = 16  # a mask of at most this many values may have been drawn in grey levels on purpose
 _FLAT = 0.01  # a value with this share of the pixels fills areas; edges and compression make values that are rarer
 _NEAR = 32 / 255  # the ringing of JPEG stays this close to the value of the area
 _SHOWN = 8
@@ -33,7 +33,7 @@ class Suspicion(NamedTuple):
 
 
 def suspicion(scans: Sequence[Scan], ignore_index: int) -> Suspicion | None:
-    """What grey values are, unless they can be class numbers: 0, 1, 2, … without a gap.
+    """Check whether grey values can be class numbers: 0, 1, 2, … without a gap. If not, say what they probably are.
 
     Parameters
     ----------
@@ -41,6 +41,11 @@ def suspicion(scans: Sequence[Scan], ignore_index: int) -> Suspicion | None:
         All masks of a folder, none in colour.
     ignore_index : int
         This value may occur beside the class numbers.
+
+    Returns
+    -------
+    Suspicion or None
+        None if they can be class numbers.
     """
     values, counts = counted(scans)
     classes = values[values != ignore_index]

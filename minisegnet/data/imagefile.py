@@ -29,11 +29,11 @@ class Header:
 
 
 class FramesError(ValueError):
-    """A file holds several images and nobody said which one is meant, or it does not hold the one that is meant."""
+    """The file holds several images and no number was given, or it has no image of the given number."""
 
 
 class ImageFile:
-    """What a file says of its pixels. Everything that reads images asks here how many there are and how they have to be turned.
+    """What a file says about its pixels: how many images it holds, and how each has to be turned. All readers of images use this class.
 
     Parameters
     ----------
@@ -85,16 +85,16 @@ class ImageFile:
             return found if found in range(1, 9) else 1
         return orientation(self.path)
 
-    def samples(self, page: int) -> int | None:
-        """The samples of a pixel of a TIFF, without a declared alpha; None for other files."""
-        return self._pages[page].samples if self._pages else None
+    def has_alpha(self, page: int) -> bool | None:
+        """Whether a page of a TIFF declares its last sample as alpha; None for other files."""
+        return self._pages[page].has_alpha if self._pages else None
 
     def no_data(self, page: int) -> float | None:
         """The value of pixels that were not measured, or None."""
         return self._pages[page].no_data if self._pages else None
 
     def beyond_pillow(self, page: int) -> str:
-        """What Pillow would cut off of the pixels of a page, in words; "" if it reads them as they are."""
+        """What Pillow would lose of a page, in words; "" if it reads the page completely."""
         if not self._pages:
             with self.path.open("rb") as stream:
                 head = stream.read(26)

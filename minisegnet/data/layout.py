@@ -1,6 +1,6 @@
-"""Where the images and masks of anybody's folder are: in folders of many names, side by side in one, divided by folders or by lists.
+"""Find the images and masks in a user's folder.
 
-`find` knows the layouts below and says which one it took. Options name what it cannot find.
+`find` knows the layouts below. Options name folders and suffixes that it does not know.
 
 =====================================================  ===========================================================
 ``images/a.jpg`` and ``masks/a.png``                   two folders; see `IMAGES` and `MASKS` for their names
@@ -122,7 +122,8 @@ def find(root: Path, images: str | None = None, masks: str | None = None) -> Lay
         raise DataError(
             f"{root}: there is no {' and '.join(f'{n}/' for n in (images, masks) if n)} in it, nor in its folders; it contains {there}"
         )
-    place = _side_by_side(root)
+    inside = (_side_by_side(sub) for sub in folders_in(root) if sub.name.lower() in IMAGES)
+    place = _side_by_side(root) or next((p for p in inside if p is not None), None)
     return None if place is None else Layout((place,), _lists(root))
 
 

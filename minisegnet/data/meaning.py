@@ -111,7 +111,7 @@ class Meaning:
         Raises
         ------
         DataError
-            If there is nothing to go by: the masks are in colours that nobody named, or the classes do not fit the kind.
+            If the masks are in colours without names, or the number of classes does not fit the kind.
         """
         found = [s for _, s in scans]
         classes = self._given

@@ -18,7 +18,7 @@ import numpy as np
 _TAG = 0x0112
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
-_LARGEST = 1 << 24  # bytes of a note; what is larger is no orientation
+_LARGEST = 1 << 24  # bytes; a larger note does not hold an orientation
 
 
 def orientation(path: str | os.PathLike) -> int:

@@ -83,7 +83,9 @@ class RowReader:
         if not stored and about.turn(page) != 1:
             raise UnsupportedError(f"{path}: the image is stored turned (orientation)")
         self.size, self.no_data = (picture.height, picture.width), about.no_data(page)
-        self.samples, self._dtype = about.samples(page) or picture.bands - bool(picture.hasalpha()), _DTYPES[picture.format]
+        alpha = about.has_alpha(page)
+        self.samples = picture.bands - bool(picture.hasalpha() if alpha is None else alpha)
+        self._dtype = _DTYPES[picture.format]
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, (stop − start, W, samples) with 1 sample for grey and 3 for colour; a declared alpha is dropped."""

@@ -1,7 +1,7 @@
 """What the directories of a TIFF file say: its pages, which of them are channels of one image, and which value means "no data".
 
 A TIFF is a list of directories, one a page, and each is a table of tags. Pillow reads the tables but refuses files whose pixels it cannot
-decode, such as five bands of a satellite; so they are read here before anybody decodes a pixel.
+decode, such as five bands of a satellite. This module reads the tables before any pixel is decoded.
 Source: Adobe, "TIFF, Revision 6.0", section 2; ImageJ's and OME's descriptions in the tag ImageDescription; GDAL's tag 42113.
 """
 
@@ -32,10 +32,15 @@ class Page(dict):
         return int(np.max(self.get(_BITS, 1)))
 
     @property
-    def samples(self) -> int:
-        """Samples of a pixel, without a declared alpha. An extra sample that is not declared as alpha is a band like the others."""
+    def has_alpha(self) -> bool:
+        """Whether the last sample is declared as alpha. An extra sample that is not is a band like the others."""
         extra = self.get(_EXTRA, ())
-        return int(self.get(_SAMPLES, 1)) - (bool(extra) and extra[-1] in (1, 2))
+        return bool(extra) and extra[-1] in (1, 2)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel, without a declared alpha."""
+        return int(self.get(_SAMPLES, 1)) - self.has_alpha
 
     @property
     def unsigned(self) -> bool:
@@ -65,8 +70,8 @@ def pages(path: str | os.PathLike) -> list[Page]:
 
     Raises
     ------
-    OSError, SyntaxError, ValueError
-        If the file is damaged.
+    OSError
+        If a table is damaged; names the file.
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -78,7 +83,12 @@ def pages(path: str | os.PathLike) -> list[Page]:
         while offset and len(found) < _MOST:
             table = ImageFileDirectory_v2(head)
             stream.seek(offset)
-            table.load(stream)
+            try:
+                table.load(stream)
+            except Exception as error:  # a damaged table makes its parser raise nearly anything
+                raise OSError(f"{path}: the directory of page {len(found)} is damaged ({error})") from error
+            if _WIDTH not in table or _HEIGHT not in table:
+                raise OSError(f"{path}: the directory of page {len(found)} is damaged or cut off: it does not tell the size")
             found.append(Page(table))
             offset = table.next
     if not found:

@@ -89,7 +89,7 @@ class LargeImage:
 
     def _planes(self, start: int, stop: int) -> np.ndarray:
         stored = self._read(start, stop)
-        if self._samples is None:  # an array, of which nobody says whether its last channel is alpha
+        if self._samples is None:  # an array does not say whether its last channel is alpha
             return planes(stored, self._channels)
         separate = np.moveaxis(stored, 2, 0).astype(np.result_type(stored.dtype, np.float32))
         separate = missing_as_nan(separate, stored, self._no_data)

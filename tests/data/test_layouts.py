@@ -412,6 +412,29 @@ def test_a_declared_alpha_is_dropped_and_an_undeclared_band_is_kept(tmp_path):
     assert data.read_image(tmp_path / "alpha.tif").shape[0] == 3 and data.read_image(tmp_path / "infrared.tif").shape[0] == 4
 
 
+def test_a_palette_and_a_damaged_table_of_a_tiff(tmp_path):
+    from minisegnet.inference import LargeImage
+
+    palette = Image.fromarray(labels(0, range(4), SIZE))
+    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 9, 9, 9])
+    palette.save(tmp_path / "p.tif")
+    expected = np.moveaxis(np.asarray(palette.convert("RGB")), 2, 0)
+    np.testing.assert_allclose(data.read_image(tmp_path / "p.tif"), expected / 255, atol=1e-6)
+    with LargeImage(tmp_path / "p.tif", 3) as image:
+        np.testing.assert_allclose(image.rows(0, SIZE[0]), data.standardise(expected), atol=1e-4)
+    content = (tmp_path / "p.tif").read_bytes()
+    (tmp_path / "p.tif").write_bytes(content[:10])
+    with pytest.raises(OSError, match=r"p\.tif: .*damaged"):
+        data.read_image(tmp_path / "p.tif")
+
+
+def test_image_and_mask_side_by_side_in_a_folder_of_images(tmp_path):
+    for k in range(3):
+        put(tmp_path / "Imgs" / f"{k}.jpg", colour(k, SIZE))
+        put(tmp_path / "Imgs" / f"{k}.png", binary(k))
+    assert data.open(tmp_path).names == ["0", "1", "2"]
+
+
 def test_what_cannot_be_read_is_named_for_what_it_is(tmp_path, monkeypatch):
     tiff(tmp_path / "five.tif", bands(5), photometric="minisblack", planarconfig="contig")
     monkeypatch.setitem(__import__("sys").modules, "pyvips", None)
