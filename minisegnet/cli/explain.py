@@ -84,7 +84,15 @@ def run(args: argparse.Namespace) -> int:
     background = viz.background_of(about.classes)
     name = about.classes[explained]
     written = [
-        viz.doubt(image, probabilities.argmax(axis=0), measures, about.palette, out / f"{stem}_doubt.png", background=background),
+        viz.doubt(
+            image,
+            probabilities.argmax(axis=0),
+            measures,
+            about.palette,
+            out / f"{stem}_doubt.png",
+            background=background,
+            classes=about.classes,
+        ),
         cam.draw(image, name, out / f"{stem}_cam.png"),
         viz.features(features, out / f"{stem}_features.png", title=f"Feature maps of {cam.layer}"),
         path.draw(prepared, out / f"{stem}_pixel.png", classes=about.classes),

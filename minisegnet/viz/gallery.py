@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import FAINT, GREY, INK, finish, new_figure
+from .style import FAINT, GREY, INK, KEY_LABEL, KEY_LINE, finish, key_step, legend, new_figure
 
 _MARGIN, _GAP, _CAPTION, _LINE, _SCALE = 0.35, 0.16, 0.26, 0.16, 0.3  # inches
 MARK = "#00e5ff"
@@ -65,6 +65,7 @@ def gallery(
     note: str = "",
     columns: int = 4,
     cell: float = 2.4,
+    key: Sequence[tuple[str, Any]] = (),
 ) -> Any:
     """Draw panels, row by row.
 
@@ -78,6 +79,8 @@ def gallery(
     columns : int
     cell : float
         The width of a panel in inches.
+    key : sequence of (name, colour)
+        A legend below the panels.
 
     Returns
     -------
@@ -98,7 +101,9 @@ def gallery(
     above = [_CAPTION + _LINE * (max(map(len, row)) - 1) for row in captions]
     width = max(2 * _MARGIN + columns * cell + (columns - 1) * _GAP, 2 * _MARGIN + 0.082 * len(note))
     head = 0.76 if note else 0.5
-    height = head + sum(tall) + sum(above) + _SCALE * sum(scaled) + _GAP * len(rows) + 0.1
+    per_line = max(1, int((width - 2 * _MARGIN - KEY_LABEL) / key_step(key))) if key else 1
+    foot = KEY_LINE * math.ceil(len(key) / per_line)
+    height = head + sum(tall) + sum(above) + _SCALE * sum(scaled) + _GAP * len(rows) + 0.1 + foot
     figure = new_figure(width, height)
     figure.text(_MARGIN / width, 1 - 0.28 / height, title, fontsize=13, weight="bold", color=INK, va="center")
     figure.text(_MARGIN / width, 1 - 0.54 / height, note, fontsize=9, color=GREY, va="center")
@@ -119,6 +124,8 @@ def gallery(
                     label.set_horizontalalignment(side)
                 bar.outline.set_visible(False)
         top -= caption + high + _SCALE * with_scale + _GAP
+    if key:
+        legend(figure, width, height, top, "classes", key, per_line)
     return finish(figure, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def doubt(
     *,
     background: int | None = 0,
     title: str = "How sure the network is",
+    classes: Sequence[str] | None = None,
 ) -> Any:
     """An image, its labels, and maps of how sure the network is.
 
@@ -39,6 +40,8 @@ def doubt(
     background : int or None
         The class that is not coloured.
     title : str
+    classes : sequence of str, optional
+        Names for a legend.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def doubt(
     for name, values in measures.items():
         unsure = name in ("entropy", "information")
         panels.append(Panel(f"{name}: bright is {'unsure' if unsure else 'sure'}", values, _UNSURE if unsure else _SURE, (0.0, 1.0)))
-    return gallery(panels, path, title=title, columns=len(panels) if len(panels) <= 5 else 3)
+    key = () if classes is None else tuple(zip(classes, palette, strict=False))
+    return gallery(panels, path, title=title, columns=len(panels) if len(panels) <= 5 else 3, key=key)
 
 
 def features(values: np.ndarray, path: str | os.PathLike | None = None, *, title: str = "Feature maps") -> Any:

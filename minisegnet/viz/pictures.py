@@ -101,8 +101,8 @@ def overlay(
 
 
 def background_of(classes: Sequence[str]) -> int | None:
-    """The background class: 0 if there are two classes or class 0 has a name like "background", otherwise None."""
-    return 0 if len(classes) == 2 or classes[0].lower().startswith("background") else None
+    """The background class: 0 if there are two classes, or class 0 has a name like "background" or no name of its own; otherwise None."""
+    return 0 if len(classes) == 2 or classes[0].lower().startswith("background") or classes[0] in ("class 0", "level 0") else None
 
 
 def _rims(labels: np.ndarray) -> np.ndarray:

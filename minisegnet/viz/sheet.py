@@ -12,11 +12,11 @@ import numpy as np
 from ..data.colours import class_palette
 from ..metrics.errors import near_boundary
 from .pictures import IGNORED, as_rgb, background_of, colourise
-from .style import FAINT, GREY, INK, finish, new_figure
+from .style import FAINT, GREY, INK, KEY_LABEL, KEY_LINE, MARGIN, finish, key_step, legend, new_figure
 
 # Okabe and Ito's colours, which people with any common colour-blindness can tell apart.
 FOUND, FALSE, MISSED, CONFUSED, SKIPPED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66), (150, 150, 150)
-_MARGIN, _GAP, _CAPTION, _HEAD, _LINE = 0.35, 0.14, 0.34, 0.85, 0.27  # inches
+_MARGIN, _GAP, _CAPTION, _HEAD = MARGIN, 0.14, 0.34, 0.85  # inches
 
 
 def error_map(
@@ -114,9 +114,9 @@ def predictions(
     cell = min(2.6, max(1.5, 4.0 / max(aspects)))
     heights = [min(cell * a, 4.0) for a in aspects]
     width = 2 * _MARGIN + 4 * cell + 3 * _GAP
-    columns = max(1, int((width - 2 * _MARGIN - 0.8) / (0.42 + 0.076 * max(len(str(n)) for n, _ in class_key))))
+    columns = max(1, int((width - 2 * _MARGIN - KEY_LABEL) / key_step(class_key)))
     class_lines = math.ceil(len(class_key) / columns)
-    foot = 0.2 + _LINE * (class_lines + 1) + 0.2
+    foot = 0.2 + KEY_LINE * (class_lines + 1) + 0.2
     height = _HEAD + sum(heights) + _CAPTION * len(rows) + foot
     figure = new_figure(width, height)
     figure.text(_MARGIN / width, 1 - 0.3 / height, title, fontsize=14, weight="bold", color=INK, va="center")
@@ -156,8 +156,8 @@ def predictions(
         top -= tall + _CAPTION
 
     top -= 0.2
-    _legend(figure, width, height, top, "classes", class_key, columns)
-    _legend(figure, width, height, top - _LINE * class_lines, "errors", error_key, len(error_key))
+    legend(figure, width, height, top, "classes", class_key, columns)
+    legend(figure, width, height, top - KEY_LINE * class_lines, "errors", error_key, len(error_key))
     return finish(figure, path)
 
 
@@ -169,23 +169,6 @@ def _error_key(background: Any, num_classes: int, ignored: bool) -> list[tuple[s
             num_classes > 2
         )
     return key + [("ignored", SKIPPED)] * ignored
-
-
-def _legend(figure: Any, width: float, height: float, top: float, label: str, key: list, columns: int) -> None:
-    """Draw swatches with names after a grey label, `columns` of them per line; sizes are in inches."""
-    from matplotlib.patches import Rectangle
-
-    figure.text(_MARGIN / width, (top - 0.08) / height, label, fontsize=9, color=GREY, va="center")
-    step = (width - 2 * _MARGIN - 0.8) / columns
-    step = min(step, 0.42 + 0.076 * max(len(str(name)) for name, _ in key))
-    for k, (name, colour) in enumerate(key):
-        x, y = _MARGIN + 0.8 + step * (k % columns), top - _LINE * (k // columns)
-        swatch = Rectangle(
-            (x / width, (y - 0.15) / height), 0.14 / width, 0.14 / height, facecolor=np.asarray(colour) / 255, edgecolor=GREY, linewidth=0.4
-        )
-        swatch.set_transform(figure.transFigure)
-        figure.add_artist(swatch)
-        figure.text((x + 0.21) / width, (y - 0.08) / height, str(name), fontsize=9, color=INK, va="center")
 
 
 def _score(truth: np.ndarray, guess: np.ndarray, num_classes: int, background: Any, ignore_index: int) -> str:

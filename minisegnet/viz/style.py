@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from ..files import write_atomically
 
 INK, GREY, FAINT = "#1b1e2b", "#6b7080", "#dfe2e8"  # text, secondary text, rules
 DPI = 150
+MARGIN, KEY_LABEL, KEY_LINE = 0.35, 0.8, 0.27  # inches: around a figure; before a legend; a line of a legend
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -40,3 +44,23 @@ def quiet_axes(axes: Any) -> None:
     axes.tick_params(colors=GREY, labelsize=9, length=3, width=0.8)
     axes.grid(True, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def key_step(key: Sequence[tuple[str, Any]]) -> float:
+    """The width of an entry of a legend, in inches."""
+    return 0.42 + 0.076 * max(len(str(name)) for name, _ in key)
+
+
+def legend(figure: Any, width: float, height: float, top: float, label: str, key: Sequence[tuple[str, Any]], columns: int) -> None:
+    """Draw swatches with names after a grey label, `columns` of them per line; sizes are in inches."""
+    from matplotlib.patches import Rectangle
+
+    figure.text(MARGIN / width, (top - 0.08) / height, label, fontsize=9, color=GREY, va="center")
+    step = min((width - 2 * MARGIN - KEY_LABEL) / columns, key_step(key))
+    for k, (name, colour) in enumerate(key):
+        x, y = MARGIN + KEY_LABEL + step * (k % columns), top - KEY_LINE * (k // columns)
+        place, size = (x / width, (y - 0.15) / height), (0.14 / width, 0.14 / height)
+        swatch = Rectangle(place, *size, facecolor=np.asarray(colour) / 255, edgecolor=GREY, linewidth=0.4)
+        swatch.set_transform(figure.transFigure)
+        figure.add_artist(swatch)
+        figure.text((x + 0.21) / width, (y - 0.08) / height, str(name), fontsize=9, color=INK, va="center")
