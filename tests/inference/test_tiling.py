@@ -167,8 +167,11 @@ def test_statistics_do_not_lose_digits():
     assert mean == pytest.approx(values.mean(dtype=np.float64), rel=1e-13)
     assert deviation == pytest.approx(values.astype(np.float64).std(), rel=1e-9)
     assert not LargeImage(np.full((30, 30), 7, np.uint8)).rows(0, 30).any()
-    with pytest.raises(ValueError, match="NaN"):
-        _ = LargeImage(np.where(values > 30000.5, np.nan, values)).statistics
+    some = LargeImage(np.where(values > 30000.5, np.nan, values))  # NaN: nothing was measured
+    assert some.statistics[0] == pytest.approx(values[values <= 30000.5].mean(dtype=np.float64), rel=1e-12)
+    assert not some.rows(0, 700)[0][values > 30000.5].any() and np.isnan(some.rows(0, 700, missing=True)[0][values > 30000.5]).all()
+    with pytest.raises(ValueError, match="infinity"):
+        _ = LargeImage(np.where(values > 30000.5, np.inf, values)).statistics
 
 
 def test_labels_from_file_to_file(tmp_path):
