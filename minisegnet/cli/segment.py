@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     cut, scorer = _cut(args), _scorer(args)
     jobs = _jobs(args.images, Path(args.out), args)
     check_writable(next(iter(jobs[0].files.values())))
-    model = load_model(_checkpoint(args.checkpoint)).to(args.device)
+    model: Any = load_model(_checkpoint(args.checkpoint)).to(args.device)
     collected = None if args.objects is None else Collected(args.objects, model.about.classes, args.smallest, Path(args.out))
     failures = []
     for number, job in enumerate(jobs):

@@ -27,6 +27,7 @@ def record(dataset: Any) -> Record:
     -------
     dict, name → [digest of the image, digest of the mask]
     """
+    whole: Any
     names, whole, indices = dataset.names, dataset, list(range(len(dataset)))
     while isinstance(whole, Subset):
         whole, indices = whole.dataset, [whole.indices[k] for k in indices]

@@ -154,7 +154,7 @@ class Checkup:
         several = len(self.parts) > 1
         head = ["class"] + [f"{name} {what}" if several else what for name in self.parts for what in ("pixels", "images")] + ["weight"]
         rows = []
-        occurs = sum(part.images_with for part in self.parts.values()) > 0
+        occurs = np.sum([part.images_with for part in self.parts.values()], axis=0) > 0
         for k, name in enumerate(self.classes):
             if len(self.classes) > _MANY and not occurs[k]:
                 continue  # it is in the findings
