@@ -268,7 +268,7 @@ def layout_of(path: Path, images: str | None = None, masks_dir: str | None = Non
     Raises
     ------
     DataError
-        If there is none; says what is there, and what was expected.
+        If the folder has no known layout. The message says what is there and what was expected.
     """
     if not path.is_dir():
         raise DataError(

@@ -16,22 +16,21 @@ for listed in (PROJECT["dependencies"], *EXTRAS.values()):
     for one in map(Requirement, listed):
         KNOWN.setdefault(one.name, []).append(one)
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tutorials/*.md")])
-PROGRAMS = sorted(
-    path
-    for folder in ("minisegnet", "kernels", "tests", "tutorials", "docs")
-    for path in (ROOT / folder).rglob("*.py")
-    if path != Path(__file__)
-)
+#: What only a clone has, so that its reader is in the clone; and what is installed, whose messages have to say so.
+IN_THE_CLONE = [
+    *ROOT.glob("*.md"),
+    *(p for folder in ("docs", "tutorials", "tests") for e in ("md", "py") for p in (ROOT / folder).rglob(f"*.{e}")),
+]
+INSTALLED = [path for folder in ("minisegnet", "kernels") for path in (ROOT / folder).rglob("*.py")]
 _LINE = re.compile(r"pip install((?:\s+(?:-\w+|\"[^\"]*\"|'[^']*'|[\w.][^\s\"'`;,:()#]*))+)")
 
 
-def mistakes(text: str, page: bool) -> list[str]:
-    """What is wrong with the lines of a text. In a page the reader is in the clone; a message has to say so."""
-    return [fault for line in text.splitlines() for found in _LINE.finditer(line) for fault in _faults(line, found.group(1), page)]
+def mistakes(text: str, clone: bool) -> list[str]:
+    """What is wrong with the lines of a text. `clone` is whether its reader is in the clone."""
+    return [fault for line in text.splitlines() for found in _LINE.finditer(line) for fault in _faults(line, found.group(1), clone)]
 
 
-def _faults(line: str, arguments: str, page: bool):
+def _faults(line: str, arguments: str, clone: bool):
     words = [word for word in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", arguments) if not word.startswith("-")]
     for position, word in enumerate(words):
         argument = word.strip("\"'")
@@ -44,7 +43,7 @@ def _faults(line: str, arguments: str, page: bool):
         if word == argument and re.search(r"[\[<>]", argument):
             yield f"{word}: a shell reads [ and > itself: quote it"
         elif argument.startswith("."):
-            if not page and "in the clone" not in line and argument != ".":
+            if not clone and "in the clone" not in line and argument != ".":
                 yield f"{word}: say that it is typed in the clone"
             for extra in re.findall(r"[\w-]+", argument):
                 if extra not in EXTRAS:
@@ -62,7 +61,8 @@ def _same(given: Requirement, listed: Requirement) -> bool:
 
 
 def test_every_line_works_as_it_is_typed():
-    found = {str(path.relative_to(ROOT)): mistakes(path.read_text(encoding="utf-8"), path in PAGES) for path in [*PAGES, *PROGRAMS]}
+    files = {path: True for path in IN_THE_CLONE if path != Path(__file__)} | dict.fromkeys(INSTALLED, False)
+    found = {str(path.relative_to(ROOT)): mistakes(path.read_text(encoding="utf-8"), clone) for path, clone in files.items()}
     assert {path: faults for path, faults in found.items() if faults} == {}
 
 
@@ -80,7 +80,7 @@ def test_every_line_works_as_it_is_typed():
     ],
 )
 def test_a_line_that_does_not_work_is_found(line, fault):
-    (found,) = mistakes(line, page=False)
+    (found,) = mistakes(line, clone=False)
     assert fault in found
 
 
@@ -88,4 +88,4 @@ def test_lines_that_work_are_left_alone():
     text = """pip install scipy. The same labels as PNGs
     pip install -e ".[dev]" in the clone; pip install torch  # optional
     pip install "numba-cuda>=0.30,<0.31"; pip install cuda-bindings nvidia-cuda-nvrtc-cu12`` is the compiler"""
-    assert mistakes(text, page=False) == []
+    assert mistakes(text, clone=False) == []
