@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..viz.style import INK, finish, new_figure
+from ..viz.style import GREY, INK, finish, new_figure
 
 _MOST = 12  # rows or columns: larger arrays are shown without their numbers
 _MARK = "#e08214"
@@ -58,6 +58,43 @@ def grids(*panels: tuple[Any, ...], columns: int = 0, cell: float = 0.42, title:
             _draw(axes, panel)
             left += wide + 0.3
         top -= height
+    return finish(figure, None)
+
+
+def tape(values: Sequence[Any], names: Sequence[str], places: Sequence[tuple[float, float]]) -> Any:
+    """Draw a tape: a box for each value, and arrows from its sources with their slopes.
+
+    Parameters
+    ----------
+    values : sequence of Value
+        Each has the attributes ``data``, ``grad``, ``sources`` and ``slopes``, as in `minisegnet.learn.toy`.
+    names : sequence of str
+        What stands in the boxes.
+    places : sequence of (x, y)
+        Where the boxes stand, in inches.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
+    across, up = (np.array(axis) for axis in zip(*places, strict=True))
+    width, height = np.ptp(across) + 1.4, np.ptp(up) + 0.9
+    figure = new_figure(width, height)
+    figure.set_dpi(_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(across.min() - 0.7, across.max() + 0.7), ylim=(up.min() - 0.45, up.max() + 0.45))
+    axes.set_axis_off()
+    for value, name, (a, b) in zip(values, names, places, strict=True):
+        for n, (source, slope) in enumerate(zip(value.sources, value.slopes, strict=True)):
+            c, d = places[next(k for k, v in enumerate(values) if v is source)]
+            bend = 0.25 * (-1) ** n if len({id(s) for s in value.sources}) < len(value.sources) else 0.0
+            arrow = {"arrowstyle": "->", "color": _MARK, "lw": 1.8, "shrinkA": 24, "shrinkB": 24, "connectionstyle": f"arc3,rad={bend}"}
+            axes.annotate("", (a, b), (c, d), arrowprops=arrow)
+            clear = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+            at = ((a + c + bend * (b - d)) / 2, (b + d - bend * (a - c)) / 2)  # the middle of the arc
+            axes.text(*at, f"{slope:g}", ha="center", va="center", fontsize=9, color="#b35806", bbox=clear)
+        box = {"boxstyle": "round", "facecolor": "white", "edgecolor": GREY}
+        axes.text(a, b, f"{name} = {value.data:g}\ngrad {value.grad:g}", ha="center", va="center", fontsize=9, color=INK, bbox=box)
     return finish(figure, None)
 
 

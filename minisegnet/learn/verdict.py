@@ -47,10 +47,11 @@ class Grid:
         return f"{self.name}[{', '.join(f'{a}={k}' if a else str(k) for a, k in zip(letters, self.first, strict=True))}]"
 
     def sentence(self) -> str:
-        count = f"{int(self.wrong.sum())} of {self.wrong.size} values are wrong" if self.wrong.size > 1 else ""
-        return f"{self.place()}: expected {number(self.expected[self.first])}, got {number(self.actual[self.first])}" + (
-            f" ({count})" if count else ""
-        )
+        """The first wrong value, with as many digits as tell it from the right one."""
+        right, wrong = self.expected[self.first], self.actual[self.first]
+        told = [number(right), number(wrong)] if number(right) != number(wrong) else [f"{right:.15g}", f"{wrong:.15g}"]
+        count = f" ({int(self.wrong.sum())} of {self.wrong.size} values are wrong)" if self.wrong.size > 1 else ""
+        return f"{self.place()}: expected {told[0]}, got {told[1]}{count}"
 
     def planes(self) -> tuple[str, np.ndarray, np.ndarray, np.ndarray] | None:
         """Title, right values, the reader's, and which are wrong: of the plane in which the first wrong value lies."""

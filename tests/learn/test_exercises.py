@@ -321,6 +321,12 @@ def test_the_first_wrong_cell_is_painted():
     assert verdict._repr_html_().count("outline:3px") == 1
 
 
+def test_values_that_differ_by_rounding_are_told_apart():
+    verdict = ms.check("probability.softmax", lambda x: _softmax(x).astype(np.float32))
+    first, second = verdict.lines[1].partition("expected ")[2].partition(" (")[0].split(", got ")
+    assert first != second and float(first) == pytest.approx(float(second), rel=1e-6)
+
+
 def test_a_slip_in_the_formula_is_shown_in_the_formula():
     verdict = ms.check("conv2d.grad_bias", lambda g: g[-1:, :, -1, -1].sum(0))
     assert verdict.mistake == "only the last term of the sum over n, i, j is left (= stands where += belongs)"

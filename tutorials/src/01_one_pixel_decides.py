@@ -27,12 +27,14 @@ from minisegnet.learn.pictures import grids
 # (The first run compiles the network's kernels for your processor. That can take a minute.)
 
 # %%
-pixels, instances = ms.data.embedded.nuclei_field()  # (512, 512) grey values from 0 to 255, and the number of the nucleus at each pixel
+# Grey values from 0 to 255, and at each pixel the number of its nucleus; both are (512, 512).
+pixels, instances = ms.data.embedded.nuclei_field()
 image = pixels[20:148, 384:].astype(float)
 truth = (instances[20:148, 384:] > 0).astype(int)
 
 model = ms.inference.load_model(NUCLEI)
-standardised = ms.data.nuclei("test")[0][0][:, 20:148]  # the same pixels, shifted and scaled to mean 0 and deviation 1
+# The same pixels, shifted and scaled to mean 0 and deviation 1, as the network wants them.
+standardised = ms.data.nuclei("test")[0][0][:, 20:148]
 predicted = ms.inference.predict(model, standardised[None])[0]
 
 PIXEL = (112, 91)
@@ -86,10 +88,12 @@ scores = np.asarray(ms.inference.scores(model, standardised[None]).numpy())[0]
 figure, axes = plt.subplots(figsize=(4.2, 4.2), dpi=90)
 axes.fill_between([-9, 9], [-9, 9], 9, color="#f4a582", alpha=0.35, linewidth=0)
 axes.fill_between([-9, 9], [-9, 9], -9, color="#777777", alpha=0.25, linewidth=0)
-axes.scatter(*scores[:, ::4, ::4].reshape(2, -1), s=4, c=truth[::4, ::4].ravel(), cmap="gist_gray", vmin=-0.4, vmax=1.6, edgecolors="black", linewidths=0.2)
+dots = {"s": 6, "edgecolors": "black", "linewidths": 0.2, "c": np.where(truth[::4, ::4].ravel() == 1, "white", "black")}
+axes.scatter(*scores[:, ::4, ::4].reshape(2, -1), **dots)
 axes.scatter(*scores[:, i, j], s=90, facecolors="none", edgecolors="#e08214", linewidths=2.5)
 axes.text(-8.4, 7.6, "$R_2$: nucleus", color="#b2182b"), axes.text(3.2, -8.4, "$R_1$: background")
-axes.set(xlabel="score of background", ylabel="score of nucleus", xlim=(-9, 9), ylim=(-9, 9), title="one dot is one pixel", aspect="equal")
+axes.set(xlabel="score of background", ylabel="score of nucleus", xlim=(-9, 9), ylim=(-9, 9))
+axes.set(title="one dot is one pixel", aspect="equal")
 plt.show()
 
 # %% [markdown]
@@ -131,7 +135,8 @@ ms.check("label.argmax", my_argmax)
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.4), dpi=90)
-axes.hist([image[truth == 0], image[truth == 1]], bins=range(0, 160, 3), stacked=True, color=["#bbbbbb", "#f4a582"], label=["background", "nucleus"])
+colours = {"color": ["#bbbbbb", "#f4a582"], "label": ["background", "nucleus"]}
+axes.hist([image[truth == 0], image[truth == 1]], bins=range(0, 160, 3), stacked=True, **colours)
 axes.axvline(image[i, j], color="#e08214", linewidth=2)
 axes.set(xlabel="grey value", ylabel="pixels"), axes.legend()
 plt.show()
@@ -159,7 +164,8 @@ plt.show()
 
 # %%
 nothing = np.zeros_like(truth)
-ms.guess("What share of the pixels does a prediction label rightly that finds no nucleus at all?", ..., float((nothing == truth).mean()), within=0.1)
+right = float((nothing == truth).mean())
+ms.guess("What share of the pixels is right in a prediction that finds no nucleus at all?", ..., right, within=0.1)
 
 # %% [markdown]
 # ### Exercise 2: IoU
@@ -201,7 +207,11 @@ LABELS = [0, 1]
 mine = ms.functional.label(image[None], ms.functional.Intervals(REGIONS), LABELS).numpy()[0]
 iou = lambda p: (p & truth).sum() / (p | truth).sum()
 print(f"IoU of the thresholds {iou(mine):.3f}, of the network {iou(predicted):.3f}")
-grids(("your labels", mine, box), ("wrong: red too many, blue missed", mine - truth, box), ("the network: wrong", predicted - truth, box))
+grids(
+    ("your labels", mine, box),
+    ("wrong: red too many, blue missed", mine - truth, box),
+    ("the network: wrong", predicted - truth, box),
+)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -237,7 +247,7 @@ def mean_of_windows(image, size):
 
 
 difference = image - mean_of_windows(image, 15)  # brighter than its surroundings?
-print(f"our pixel: grey value {image[i, j]:.0f}, mean of the 15 × 15 pixels around it {mean_of_windows(image, 15)[i, j]:.0f}")
+print(f"our pixel: grey value {image[i, j]:.0f}, mean of the 15 × 15 pixels around it {image[i, j] - difference[i, j]:.0f}")
 grids(("image", shown, box), ("image − mean of 15 × 15", np.clip(difference, -60, 60), box))
 
 # %% [markdown]
@@ -246,8 +256,8 @@ grids(("image", shown, box), ("image − mean of 15 × 15", np.clip(difference, 
 
 # %%
 both = ((image >= 42) & (difference > -6)).astype(int)
-print(f"IoU of one threshold {max(iou((image >= k).astype(int)) for k in range(20, 120)):.3f}, of two, one in each map {iou(both):.3f}, "
-      f"of the network {iou(predicted):.3f}")
+one = max(iou((image >= k).astype(int)) for k in range(20, 120))
+print(f"IoU of one threshold {one:.3f}, of two, one in each map {iou(both):.3f}, of the network {iou(predicted):.3f}")
 print("our pixel:", "nucleus" if both[i, j] else "background")
 
 # %% [markdown]

@@ -78,7 +78,8 @@ grids(("image x", image), ("", "∗"), ("kernel w", kernel), ("", "="), ("output
 # %%
 pixels, _ = ms.data.embedded.nuclei_field()
 nuclei = np.minimum(pixels[20:148, 384:], 130).astype(float)
-grids(("nuclei", nuclei, (110, 89, 5, 5)), ("convolved with w", np.clip(convolve(nuclei, kernel), -150, 150), (110, 89, 5, 5)))
+edges = np.clip(convolve(nuclei, kernel), -150, 150)
+grids(("nuclei", nuclei, (110, 89, 5, 5)), ("convolved with w", edges, (110, 89, 5, 5)))
 
 # %% [markdown]
 # Our pixel of notebook 1 is in the frame, and it is deep blue: brighter on its left than on its right. A convolution *sees* that it
@@ -146,7 +147,11 @@ def relation(outputs, s=1, d=1, p=0):
     return np.array([[i * s + u * d - p for u in range(3)] for i in range(outputs)])
 
 
-grids(("k for s = 1, p = 0", relation(3)), ("k for s = 2, p = 1", relation(3, s=2, p=1)), ("k for s = 1, d = 2, p = 2", relation(5, d=2, p=2)))
+grids(
+    ("k for s = 1, p = 0", relation(3)),
+    ("k for s = 2, p = 1", relation(3, s=2, p=1)),
+    ("k for s = 1, d = 2, p = 2", relation(5, d=2, p=2)),
+)
 
 # %% [markdown]
 # Blue numbers, and those above 4, lie outside of the image: there $x$ counts as 0.
@@ -164,11 +169,17 @@ g = np.array([[1, -2, 0],
               [3, 1, -1],
               [0, 2, 1]], float)
 grids(
-    ("y[1,1] reads these pixels", image, (1, 1, 3, 3)), ("with all weights", kernel, (0, 0, 3, 3)), ("and gives one output", convolve(image, kernel), (1, 1, 1, 1)),
-    ("w[0,2] meets these pixels", image, (0, 2, 3, 3)), ("one weight", kernel, (0, 2, 1, 1)), ("for all outputs", g, (0, 0, 3, 3)),
-    ("x[1,1] is met", image, (1, 1, 1, 1)), ("by these weights", kernel, (0, 0, 2, 2)), ("for these outputs", g, (0, 0, 2, 2)),
+    ("y[1,1] reads these pixels", image, (1, 1, 3, 3)),
+    ("with all weights", kernel, (0, 0, 3, 3)),
+    ("and gives one output", convolve(image, kernel), (1, 1, 1, 1)),
+    ("w[0,2] meets these pixels", image, (0, 2, 3, 3)),
+    ("one weight", kernel, (0, 2, 1, 1)),
+    ("for all outputs", g, (0, 0, 3, 3)),
+    ("x[1,1] is met", image, (1, 1, 1, 1)),
+    ("by these weights", kernel, (0, 0, 2, 2)),
+    ("for these outputs", g, (0, 0, 2, 2)),
     columns=3,
-)  # fmt: skip
+)
 
 # %% [markdown]
 # The first row of pictures is the output $y$. The second and the third are gradients. Let us derive them.
@@ -229,7 +240,7 @@ ms.check("conv2d.grad_weight", my_grad_weight)
 # $\partial L / \partial x_{k,l}$ too. A pixel takes part in the outputs whose window covers it. How many are there?
 
 # %%
-ms.guess("In how many windows of 3 × 3 is the pixel in the middle of a 5 × 5 image? And the one in the corner? (middle, corner)", ..., (9, 1))
+ms.guess("In how many windows of 3 × 3 is a pixel of a 5 × 5 image? (the one in the middle, one in a corner)", ..., (9, 1))
 
 # %% [markdown]
 # For the row $k$ it is the third way to read the table: all $(i, u)$ with $i + u = k$. Solve for $i$. Then $i = k - u$, and
@@ -245,7 +256,11 @@ ms.guess("In how many windows of 3 × 3 is the pixel in the middle of a 5 × 5 i
 # %%
 turned = kernel[::-1, ::-1]
 padded = np.pad(g, 2)
-grids(("g, with zeros around it", padded, (0, 0, 3, 3)), ("", "∗"), ("w, turned", turned), ("", "="), ("∂L/∂x", convolve(padded, turned), (0, 0, 1, 1)))
+grad_image = convolve(padded, turned)
+grids(
+    ("g, with zeros around it", padded, (0, 0, 3, 3)), ("", "∗"), ("w, turned", turned), ("", "="),
+    ("∂L/∂x", grad_image, (0, 0, 1, 1)),
+)
 
 # %% [markdown]
 # The library agrees. `backward` asks the convolution for both gradients, `conv2d.grad_weight` and `conv2d.grad_input`:
@@ -254,7 +269,7 @@ grids(("g, with zeros around it", padded, (0, 0, 3, 3)), ("", "∗"), ("w, turne
 x1 = ms.tensor(image[None, None], requires_grad=True)
 w1 = ms.tensor(kernel[None, None], requires_grad=True)
 ms.functional.conv2d(x1, w1).backward(g[None, None])
-print("∂L/∂w:", np.allclose(w1.grad.numpy(), by_formula), "  ∂L/∂x:", np.allclose(x1.grad.numpy(), convolve(padded, turned)))
+print("∂L/∂w:", np.allclose(w1.grad.numpy(), by_formula), "  ∂L/∂x:", np.allclose(x1.grad.numpy(), grad_image))
 
 # %% [markdown]
 # ### Exercise 3: the gradient of the input, with a stride
@@ -352,17 +367,20 @@ grids(("learned kernel", np.round(layer.weight.detach().numpy()[0, 0], 1) + 0.0)
 # compare ratios.
 
 # %% [timing]
-x, w = (ms.tensor(np.random.default_rng(0).normal(size=s).astype("float32")) for s in ((8, 16, 128, 128), (16, 16, 3, 3)))
+rng = np.random.default_rng(0)
+x, w = (ms.tensor(rng.normal(size=s).astype("float32")) for s in ((8, 16, 128, 128), (16, 16, 3, 3)))
 record = Path("../docs/speed.json")
 rows = json.loads(record.read_text())["results"] if record.exists() else []
-recorded = {r["library"]: r["seconds"] for r in rows if r["case"].endswith("16→16, 128²") and "3×3" in r["case"] and r["phase"] == "forward"}
+case = [r for r in rows if "3×3" in r["case"] and r["case"].endswith("16→16, 128²") and r["phase"] == "forward"]
+recorded = {r["library"]: 1e3 * r["seconds"] for r in case}
 for backend in ("numpy", "numba"):
     with ms.backend.use(backend), ms.no_grad():
         run = lambda: ms.functional.conv2d(x, w, padding=1)
         run()  # the first call compiles
         start = time.perf_counter()
         run()
-    print(f"{backend:6} {1e3 * (time.perf_counter() - start):7.1f} ms here   {1e3 * recorded.get(backend, np.nan):7.1f} ms in the record")
+    here = 1e3 * (time.perf_counter() - start)
+    print(f"{backend:6} {here:7.1f} ms here   {recorded.get(backend, np.nan):7.1f} ms in the record")
 
 # %% [markdown]
 # ## What you have learnt

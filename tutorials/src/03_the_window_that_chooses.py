@@ -27,14 +27,15 @@ x = np.array([[1, 3, 2, 2, 0, 1],
               [0, 2, 2, 5, 1, 0],
               [4, 1, 0, 1, 3, 3],
               [2, 1, 1, 0, 2, 3]], float)
-y, m = (a[0, 0] for a in ms.learn.compute("pool2d.max", x[None, None], kernel_size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)), dilation=(1, 1), ceil_mode=False))
+plain = {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "ceil_mode": False}
+y, m = (a[0, 0] for a in ms.learn.compute("pool2d.max", x[None, None], kernel_size=(2, 2), **plain))
 tiles = [(i, j, 2, 2) for i in (0, 2) for j in (0, 2, 4)]
 grids(("x, cut into tiles", x, tiles), ("", "→"), ("y, the largest of each", y), ("", ""), ("m, the place of the winner", m))
 
 # %% [markdown]
 # Beside the values stand the **winners** $m$: which cell of the tile was the largest. Cells of a window are counted along the rows,
 #
-# $$m = u\,V + v, \qquad\text{so a 2 × 2 window counts}\quad \begin{matrix} 0 & 1 \\ 2 & 3 \end{matrix}$$
+# $$m = u\,V + v, \qquad\text{so a window of } 2 \times 2 \text{ counts}\quad \begin{matrix} 0 & 1 \\ 2 & 3 \end{matrix}$$
 #
 # Look at the last tile. Three pixels have the value 3; the winner is the first of them. A rule for *ties* is needed, and it has to be the
 # same everywhere, or else two programs that agree on $y$ disagree on the gradients.
@@ -131,15 +132,16 @@ xbar = np.zeros(6)
 for i, k in enumerate(winners):
     xbar[k] += g[i]
 figure, both = plt.subplots(1, 2, figsize=(9, 2.9), dpi=90)
-for axes, title, top, bottom, ends in ((both[0], "forward: y = max of 3", line[winners], line, "<-"), (both[1], "backward: ∂L/∂x", g, xbar, "->")):
+box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "#cccccc"}
+forward, backward = ("forward: y = max of 3", "y", line[winners], "x", line, "->"), ("backward", "g", g, "∂L/∂x", xbar, "<-")
+for axes, (title, above, top, below, bottom, ends) in zip(both, (forward, backward)):
     for i, k in enumerate(winners):
-        axes.annotate("", (k, 0.22), (i + 1, 0.78), arrowprops={"arrowstyle": ends, "color": "#e08214", "lw": 2})
-    for row, values, start, name in ((1, top, 1, "y" if ends == "<-" else "g"), (0, bottom, 0, "x" if ends == "<-" else "∂L/∂x")):
+        axes.annotate("", (i + 1, 0.78), (k, 0.22), arrowprops={"arrowstyle": ends, "color": "#e08214", "lw": 2})
+    for row, values, start, name in ((1, top, 1, above), (0, bottom, 0, below)):
         axes.text(-0.9, row, name, ha="center", va="center", color="#6b7080")
         for k, value in enumerate(values):
-            lost = row == 0 and k not in winners
-            axes.text(k + start, row, f"{value:g}", ha="center", va="center", color="#aaaaaa" if lost else "black",
-                      bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#cccccc"})
+            ink = "#aaaaaa" if row == 0 and k not in winners else "black"
+            axes.text(k + start, row, f"{value:g}", ha="center", va="center", color=ink, bbox=box)
     axes.set(title=title, xlim=(-1.3, 5.6), ylim=(-0.35, 1.35)), axes.set_axis_off()
 plt.show()
 
@@ -155,7 +157,8 @@ plt.show()
 
 # %%
 def pool(x, w, b):
-    return ms.functional.max_pool2d(ms.tensor(x[None, None]), w.shape, stride=1, weight=ms.tensor(w[None]), bias=ms.tensor(b[None])).numpy()[0, 0]
+    options = {"stride": 1, "weight": ms.tensor(w[None]), "bias": ms.tensor(b[None])}
+    return ms.functional.max_pool2d(ms.tensor(x[None, None]), w.shape, **options).numpy()[0, 0]
 
 
 def my_gradients(g, x, w, b):
@@ -197,13 +200,15 @@ def pool_with(filling, x, w):
 
 
 def right(x, w):
-    return ms.functional.max_pool2d(ms.tensor(x[None, None]), 3, stride=1, padding=1, weight=ms.tensor(w[None]), bias=ms.tensor(np.zeros(1))).numpy()[0, 0]
+    options = {"stride": 1, "padding": 1, "weight": ms.tensor(w[None]), "bias": ms.tensor(np.zeros(1))}
+    return ms.functional.max_pool2d(ms.tensor(x[None, None]), 3, **options).numpy()[0, 0]
 
 
 rng = np.random.default_rng(0)
 trials = [(rng.normal(size=(4, 5)), rng.uniform(0.01, 1, (3, 3))) for _ in range(1000)]
-print("filled with 0: ", sum(np.allclose(pool_with(0.0, x, w), right(x, w)) for x, w in trials), "of 1000 are right")
-print("filled with −∞:", sum(np.allclose(pool_with(-np.inf, x, w), right(x, w)) for x, w in trials), "of 1000 are right")
+for filling in (0.0, -np.inf):
+    agree = sum(np.allclose(pool_with(filling, x, w), right(x, w)) for x, w in trials)
+    print(f"filled with {filling:g}: {agree} of 1000 are right")
 
 # %% [markdown]
 # 1,000 of 1,000. Would you release it?
@@ -217,7 +222,8 @@ my_x = np.zeros((3, 3))
 my_w = np.ones((3, 3))
 
 wrong = pool_with(-np.inf, my_x, my_w)
-print("filled with −∞ is", "right here: try again" if np.array_equal(wrong, right(my_x, my_w)) else "WRONG: you have broken it")
+broken = not np.array_equal(wrong, right(my_x, my_w))
+print("filled with −∞ is", "WRONG here: you have broken it" if broken else "right here: try again")
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -52,7 +52,8 @@ plt.show()
 # %%
 scores = np.array([0.31, -0.70])
 probabilities = np.exp(scores) / np.exp(scores).sum()
-print("probabilities of (background, nucleus):", probabilities.round(3), "  surprise at 'background':", -np.log(probabilities[0]).round(3))
+print("probabilities of (background, nucleus):", probabilities.round(3))
+print("surprise at 'background':", -np.log(probabilities[0]).round(3))
 
 # %%
 ms.guess("Add 100 to both scores. What is the probability of background now?", ..., float(probabilities[0]), within=0.05)
@@ -138,7 +139,12 @@ x = np.asarray(ms.inference.scores(model, ms.data.nuclei("test")[0][0][None, :, 
 e = np.exp(x - x.max(axis=1, keepdims=True))
 p = (e / e.sum(axis=1, keepdims=True))[0]
 surprise = -np.log(np.where(truth == 1, p[1], p[0]))
-grids(("p(nucleus)", p[1], (110, 89, 5, 5)), ("surprise at the truth", np.minimum(surprise, 3), (110, 89, 5, 5)), ("p − q for nucleus", p[1] - truth, (110, 89, 5, 5)))
+box = (110, 89, 5, 5)
+grids(
+    ("p(nucleus)", p[1], box),
+    ("surprise at the truth", np.minimum(surprise, 3), box),
+    ("p − q for nucleus", p[1] - truth, box),
+)
 
 # %% [markdown]
 # Red: "less nucleus here!" Blue: "more!" The network will learn from the rims, where it is surprised, and nearly nothing elsewhere. Here is the same in the
@@ -153,7 +159,8 @@ a, b = np.meshgrid(np.arange(-5.5, 6), np.arange(-5.5, 6))
 push = 1 / (1 + np.exp(b - a))  # 1 − p(nucleus)
 axes.quiver(a, b, -0.8 * push, 0.8 * push, angles="xy", scale_units="xy", scale=1, width=0.005, color="#1b1e2b")
 axes.scatter(*x[0][:, truth == 1][:, ::25], s=10, color="#e08214", zorder=3)
-axes.set(xlabel="score of background", ylabel="score of nucleus", xlim=(-6, 6), ylim=(-6, 6), aspect="equal", title="the push −(p − q) on a pixel that is a nucleus")
+axes.set(xlabel="score of background", ylabel="score of nucleus", xlim=(-6, 6), ylim=(-6, 6))
+axes.set(aspect="equal", title="the push −(p − q) on a pixel that is a nucleus")
 plt.show()
 
 # %% [markdown]
@@ -200,7 +207,7 @@ ms.guess("Which constant p has the smallest loss?", ..., float(constants[loss_of
 
 # %%
 network = float(surprise.mean())
-print(f"loss of the best constant {loss_of_constant.min():.3f}, of p = 0.5 {np.log(2):.3f}, of the trained network {network:.3f}")
+print(f"loss of the best constant {loss_of_constant.min():.3f}, of p = 0.5 {np.log(2):.3f}, of the network {network:.3f}")
 
 # %% [markdown]
 # The best constant says the share of nuclei, 0.1, everywhere. That is below one half, so every pixel is labelled background: **a black picture, with half the
@@ -228,7 +235,7 @@ def train(loss, steps=120):
 
 iou = lambda p: (p & specks).sum() / (p | specks).sum()
 plain = train(ms.functional.cross_entropy)
-print(f"cross-entropy: {plain.sum()} of {specks.sum()} pixels labelled speck, IoU {iou(plain):.2f}, right pixels {100 * (plain == specks).mean():.1f} %")
+print(f"{plain.sum()} pixels labelled speck, {specks.sum()} are; IoU {iou(plain):.2f}, right pixels {100 * (plain == specks).mean():.1f} %")
 grids(("noise with specks", noisy - noisy.min()), ("truth", specks), ("labels after training", plain))
 
 # %% [markdown]

@@ -12,11 +12,10 @@
 # %%
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import minisegnet as ms
-from minisegnet.learn.pictures import grids
+from minisegnet.learn.pictures import grids, tape
 
 # %% [markdown]
 # ## A number that remembers
@@ -48,23 +47,8 @@ z = x * y + x * x
 # Let us look at the tape. Each box is a value; the number at an arrow is its slope.
 
 # %%
-def draw_tape(names, places):
-    figure, axes = plt.subplots(figsize=(7, 2.8), dpi=90)
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "#6b7080"}
-    for v, name, (a, b) in zip(Value.tape, names, places):
-        for n, (source, slope) in enumerate(zip(v.sources, v.slopes)):
-            c, d = places[Value.tape.index(source)]
-            bend = 0.25 * (-1) ** n if v.sources[0] is v.sources[-1] else 0.0
-            arrow = {"arrowstyle": "->", "color": "#e08214", "lw": 1.8, "shrinkA": 24, "shrinkB": 24, "connectionstyle": f"arc3,rad={bend}"}
-            axes.annotate("", (a, b), (c, d), arrowprops=arrow)
-            axes.text((a + c + bend * (b - d)) / 2, (b + d - bend * (a - c)) / 2, f"{slope:g}", ha="center", va="center", color="#b35806", bbox={"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": "none"})
-        axes.text(a, b, f"{name} = {v.data:g}\ngrad {v.grad:g}", ha="center", va="center", bbox=box)
-    axes.set(xlim=(-0.5, 5.5), ylim=(-0.4, 1.9), aspect="equal"), axes.set_axis_off()
-    plt.show()
-
-
 layout = ["x", "y", "x·y", "x·x", "z"], [(0, 1.4), (0, 0), (2.4, 0.1), (2.4, 1.4), (4.8, 0.75)]
-draw_tape(*layout)
+tape(Value.tape, *layout)
 
 # %% [markdown]
 # How much does $z$ change when $x$ grows by a bit? Follow the arrows from $x$ to $z$. Along one way the slopes multiply (the chain rule). There are
@@ -82,7 +66,7 @@ def backward(result):
 
 
 backward(z)
-draw_tape(*layout)
+tape(Value.tape, *layout)
 
 # %% [markdown]
 # Seven lines, and the gradients 7 and 2 are right. That is the whole of *reverse-mode automatic differentiation*: PyTorch does nothing else. Two things in it look
@@ -123,8 +107,9 @@ def my_slopes(x):
 
 at = np.array([-1.5, -0.3, 0.4, 2.0])
 three = {"exp": np.exp, "inverse": lambda x: 1 / x, "relu": lambda x: np.maximum(x, 0)}
-verdicts = [ms.check_grads(f, lambda g, x, k=k: (None if my_slopes(x)[k] is None else g * my_slopes(x)[k],), at, names=[name]) for k, (name, f) in enumerate(three.items())]
-verdicts
+for k, (name, function) in enumerate(three.items()):
+    gradient = lambda g, x: (None if my_slopes(x)[k] is None else g * my_slopes(x)[k],)
+    print(ms.check_grads(function, gradient, at, names=[name]))
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -220,14 +205,14 @@ ms.check_grads(lambda A, B: A @ B, my_matmul_pullback, rng.normal(size=(2, 3)), 
 # %%
 def convolve(x, w):
     """x (C, H, W), w (O, C, 5, 5), padded so that the size stays: the formulas of notebook 2."""
-    view = lambda a, k: np.lib.stride_tricks.sliding_window_view(np.pad(a, ((0, 0), (k // 2,) * 2, (k // 2,) * 2)), (k, k), axis=(1, 2))
-    k = w.data.shape[-1]
+    view = lambda a: np.lib.stride_tricks.sliding_window_view(np.pad(a, ((0, 0), (2, 2), (2, 2))), (5, 5), axis=(1, 2))
+    sum_of_products = lambda letters, a, b: np.einsum(letters, a, b, optimize=True)
 
     def pullback(g):
-        turned = w.data[:, :, ::-1, ::-1]
-        return np.einsum("ocuv,oijuv->cij", turned, view(g, k), optimize=True), np.einsum("oij,cijuv->ocuv", g, view(x.data, k), optimize=True)
+        grad_x = sum_of_products("ocuv,oijuv->cij", w.data[:, :, ::-1, ::-1], view(g))
+        return grad_x, sum_of_products("oij,cijuv->ocuv", g, view(x.data))
 
-    return Array(np.einsum("ocuv,cijuv->oij", w.data, view(x.data, k), optimize=True), (x, w), pullback)
+    return Array(sum_of_products("ocuv,cijuv->oij", w.data, view(x.data)), (x, w), pullback)
 
 
 pixels, instances = ms.data.embedded.nuclei_field()
@@ -263,8 +248,9 @@ for step in range(80):
 score = network(Array(image)).data[0]
 predicted = (score > 0).astype(int)
 iou = (predicted & (truth[0] == 1)).sum() / (predicted | (truth[0] == 1)).sum()
-print(f"loss {losses[0]:.2f} → {losses[-1]:.2f}; IoU {iou:.2f}; our pixel: {'nucleus' if predicted[112, 91] else 'background'}")
-grids(("image", np.clip(image[0] + 0.5, 0, 2), (110, 89, 5, 5)), ("score", np.clip(score, -4, 4), (110, 89, 5, 5)), ("labels", predicted, (110, 89, 5, 5)))
+print(f"loss {losses[0]:.2f} → {losses[-1]:.2f}; IoU {iou:.2f}; our pixel:", "nucleus" if predicted[112, 91] else "background")
+box = (110, 89, 5, 5)
+grids(("image", np.clip(image[0] + 0.5, 0, 2), box), ("score", np.clip(score, -4, 4), box), ("labels", predicted, box))
 
 # %% [markdown]
 # A network, a loss and an optimiser, from `+`, `*` and the chain rule.
@@ -276,7 +262,7 @@ grids(("image", np.clip(image[0] + 0.5, 0, 2), (110, 89, 5, 5)), ("score", np.cl
 
 # %%
 def grad_after(calls, fresh):
-    """The gradient of x² at x = 3 after some calls of backward; with fresh=True everything is set to zero before each."""
+    """The gradient of x² at x = 3 after some calls of backward; if fresh, all is set to zero before each."""
     Array.tape.clear()
     x = Array(3.0)
     y = x * x
@@ -288,7 +274,7 @@ def grad_after(calls, fresh):
     return float(x.grad)
 
 
-print("once:", grad_after(1, False), "  twice:", grad_after(2, False), "  twice, set to zero before:", grad_after(2, True))
+print("once:", grad_after(1, False), "  twice:", grad_after(2, False), "  twice, with zeros:", grad_after(2, True))
 
 # %%
 ms.guess("Without setting to zero: what is the gradient after five calls?", ..., grad_after(5, False))
