@@ -94,7 +94,7 @@ function select() {
 
 function drawFrame() {
   tabs(by("equations"), Object.entries(DATA.equations).map(([key, e]) => [key, e.label]), state.equation, key => change({equation: key, result: null, cell: null, step: 0, term: null, lines: null}));
-  by("formula").innerHTML = scene.equation.math.map(m => `<span class="long">${m.replace("<math>", '<math displaystyle="true">')}</span>`).join("");
+  by("formula").innerHTML = scene.equation.math.map(m => `<span class="long">${m.replaceAll("<math>", '<math displaystyle="true">')}</span>`).join("");
   for (const element of by("formula").querySelectorAll("[data-term]")) if (scene.colours[element.dataset.term]) element.style.color = `var(${scene.colours[element.dataset.term]})`;
   by("controls").replaceChildren(...DATA.controls.map(control => {
     const key = control.sets[0], select = make("select", {"data-key": key});

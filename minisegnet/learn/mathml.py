@@ -7,6 +7,8 @@ then the same tree.
 >>> statements = Reader(r"y_i = 2 x_i", set()).formula()[0]
 >>> statement(statements[0])[6:-7]
 '<mrow><msub data-term="y"><mi>y</mi><mi data-term="i">i</mi></msub><mo>=</mo><mn>2</mn><msub data-term="x"><mi>x</mi><mi data-term="i">i</mi></msub></mrow>'
+>>> statement(Reader(r"y_i = a + \sum_u x_u", set()).formula()[0][0]).count("<math>")  # it may continue on a second line before the +
+2
 >>> tree(statements[0].value)
 ['*', ['number', 2], ['at', 'x', [['name', 'i']]]]
 """
@@ -28,7 +30,7 @@ _STRENGTH = {"+": 1, "-": 1, "mod": 2, "*": 2, "/": 2, "sum": 2, "range": 2, "^"
 
 
 def formula(read: Formula) -> list[str]:
-    """A ``<math>`` element for each statement of a formula, in its order; then what is 0 outside, and what an empty extreme is."""
+    """The ``<math>`` elements of each statement of a formula, in its order; then what is 0 outside, and what an empty extreme is."""
     made = [statement(s) for s in read.statements]
     made += [_math(_row(_name(name), "<mo>=</mo><mn>0</mn><mtext>&nbsp;outside</mtext>")) for name in sorted(read.outside)]
     made += [_math(_row(f"<mo>{w[1:]}</mo><mi>∅</mi><mo>=</mo>", _show(value))) for w, value in read.empty.items()]
@@ -36,9 +38,59 @@ def formula(read: Formula) -> list[str]:
 
 
 def statement(s: Statement) -> str:
-    """One statement, as a ``<math>`` element."""
+    """One statement, as ``<math>`` elements between which a line may end; browsers break no line inside of one."""
     left = _at(s.name, "".join(_separated([_name(letter) for letter in s.letters]))) if s.letters else _name(s.name)
-    return _math(_row(left, "<mo>←</mo>" if s.updates else "<mo>=</mo>", _show(s.value)))
+    first, *others = _pieces(s.value)
+    return _math(_row(left, "<mo>←</mo>" if s.updates else "<mo>=</mo>", first)) + "".join(_math(_row(piece)) for piece in others)
+
+
+def _pieces(value: Expression) -> list[str]:
+    """The pieces of a right-hand side: before a sign, before a sum, and between the factors behind it; else it is one piece."""
+    kind, parts = value
+    if kind == "+" or (kind == "-" and len(parts) == 2):
+        sign = "+" if kind == "+" else "−"
+        behind = _pieces(parts[1]) if kind == "+" or _STRENGTH.get(parts[1].kind, 9) > 1 else [_inside(parts[1], 2)]
+        return [*_pieces(parts[0]), f'<mo form="infix">{sign}</mo>{behind[0]}', *behind[1:]]
+    if kind == "-" and _STRENGTH.get(parts[0].kind, 9) > 1:
+        first, *others = _pieces(parts[0])
+        return [f'<mo form="prefix">−</mo>{first}', *others]
+    if kind == "*" and _STRENGTH.get(parts[0].kind, 9) > 1 and parts[1].kind in ("sum", "range"):
+        return [*_pieces(parts[0]), *_pieces(parts[1])]
+    if kind == "*" and parts[1].kind in ("+", "-"):
+        inner = _pieces(parts[1])
+        inner[0] = f'{_inside(parts[0], 2)}<mo stretchy="false" form="prefix">(</mo>{inner[0]}'
+        inner[-1] += '<mo stretchy="false" form="postfix">)</mo>'
+        return inner
+    if kind == "sum":
+        letters, conditions, body = parts
+        behind = _factors(body) if body.kind == "*" else _pieces(body) if body.kind == "sum" else [_inside(body, 2)]
+        sign = _under("∑", letters, conditions)
+        return [sign, *behind] if body.kind == "sum" else [sign + behind[0], *behind[1:]]
+    if kind == "set":
+        head, conditions = parts
+        shown = [_show(c) for c in conditions]
+        return _set([_show(head), *shown])
+    if kind == "choice" and len(parts[1]) == 1 and parts[1][0].kind == "set":
+        first, *others = _pieces(parts[1][0])
+        return [f"<mo>{parts[0][1:]}</mo>{first}", *others]
+    return [_show(value)]
+
+
+def _set(shown: list[str]) -> list[str]:
+    """``{ head : conditions }``, which may be divided after each comma."""
+    head, *conditions = shown
+    pieces = [f'<mo stretchy="false">{{</mo>{head}<mo>:</mo>{conditions[0]}', *conditions[1:]]
+    return [
+        piece + ('<mo separator="true">,</mo>' if k + 1 < len(pieces) else '<mo stretchy="false" form="postfix">}</mo>')
+        for k, piece in enumerate(pieces)
+    ]
+
+
+def _factors(product: Expression) -> list[str]:
+    """The factors of a product, each a piece."""
+    a, b = product.parts
+    dot = "<mo>·</mo>" if b.kind == "number" else ""
+    return [*(_factors(a) if a.kind == "*" else [_inside(a, 2)]), dot + _inside(b, 2)]
 
 
 def tree(expression: Any) -> Any:

@@ -74,7 +74,7 @@ def test_a_formula_is_shown_whole(equation):
     from xml.etree import ElementTree
 
     read = formula(equation.id)
-    shown = [ElementTree.fromstring(math.replace("&nbsp;", " ")) for math in mathml.formula(read)]
+    shown = [ElementTree.fromstring(f"<p>{math.replace('&nbsp;', ' ')}</p>") for math in mathml.formula(read)]
     named = {element.get("data-term") for math in shown for element in math.iter()}
     functions = {function.removeprefix("\\") for function in read.functions}
     assert read.names() - functions <= named
