@@ -60,7 +60,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     for target in sorted(linked_files(app)):
         write_source(out, target)
     explorer.write(out / "explorer")
-    (out / "index.html").write_text(landing.page(), encoding="utf-8")
+    for language, file in landing.FILES.items():
+        (out / file).write_text(landing.page(language), encoding="utf-8")
 
 
 def write_source(out: Path, target: str) -> None:

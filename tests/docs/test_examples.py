@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import hashlib
 import re
 from pathlib import Path
 
@@ -48,3 +49,12 @@ def test_every_name_on_a_page_exists(page):
 
 def test_a_name_that_does_not_exist_is_found():
     assert names("```python\n>>> ms.nn.Conv3d(1)\nms.out\n```\n") == {"ms.nn.Conv3d", "ms.nn"}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.zh.md")), ids=lambda p: p.name)
+def test_a_translation_is_of_the_page_as_it_is(page):
+    """After a change of the source: translate it, then put its new hash into the first line."""
+    source, digest = re.match(r"<!-- translated from ([\w.]+), (\w+) -->", page.read_text(encoding="utf-8")).groups()
+    text = (DOCS / source).read_text(encoding="utf-8")
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == digest, f"{source} has changed since it was translated"
+    assert text.count("\n| ") == page.read_text(encoding="utf-8").count("\n| ")

@@ -139,7 +139,15 @@ def test_the_landing_page_is_the_explorer_running_and_two_clicks_lead_to_the_lin
 
 @in_a_browser
 @pytest.mark.parametrize(
-    "path", ["index.html", "docs/mapping/conv2d.html", "docs/derivations/cross_entropy.html", "docs/article.html", "explorer/nuclei.html"]
+    "path",
+    [
+        "index.html",
+        "docs/mapping/conv2d.html",
+        "docs/derivations/cross_entropy.html",
+        "docs/article.html",
+        "index.zh.html",
+        "explorer/nuclei.html",
+    ],
 )
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
 def test_a_page_does_not_scroll_sideways(path, width, dark, opened):
