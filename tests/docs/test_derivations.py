@@ -93,4 +93,5 @@ def test_every_marked_step_is_computed_and_every_computed_step_is_marked():
 
 def test_every_gradient_of_the_derived_operations_has_a_step():
     derived = {"conv2d.forward", "pool2d.forward", "pool2d.max", "pool2d.average", "cross_entropy.forward", "batch_norm.forward"}
+    derived |= {"activation.relu", "activation.leaky_relu", "resize.bilinear", "resize.nearest", "lrn.forward"}
     assert {id for _, id, _, _ in STEPS} == {e.id for e in registry.equations() if e.grad_of in derived}
