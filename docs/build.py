@@ -47,7 +47,7 @@ def index() -> str:
     """The list of all pages."""
     lines = []
     for operation in registry.OPERATIONS:
-        ids = ", ".join(f"`{e.name}`" for e in registry.equations(operation))
+        ids = ", ".join(f"[`{e.name}`]({operation}.md#{_anchor(e.id)})" for e in registry.equations(operation))
         lines.append(f"| [{operation}]({operation}.md) | {ids} |")
     table = "\n".join(["| operation | equations |", "|---|---|", *lines])
     return (
