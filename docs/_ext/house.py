@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -40,9 +41,18 @@ def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
         linked_files(app).add(target)
         return f"{match[1]}({up}source/{target}.html){{.external}}"
 
+    def rewritten(text: str) -> str:
+        pieces = FENCE.split(EXPLORER.sub(frame, text))
+        return "".join(piece if k % 2 else LINK.sub(linked, piece) for k, piece in enumerate(pieces))
+
     frame = f'<iframe class="explorer" src="{up}explorer/\\1.html?embed" title="explorer of \\1" loading="lazy"></iframe>'
-    pieces = FENCE.split(EXPLORER.sub(frame, content[0]))
-    content[0] = "".join(piece if k % 2 else LINK.sub(linked, piece) for k, piece in enumerate(pieces))
+    if str(app.env.doc2path(docname)).endswith(".ipynb"):
+        book = json.loads(content[0])
+        for cell in (cell for cell in book["cells"] if cell["cell_type"] == "markdown"):
+            cell["source"] = rewritten("".join(cell["source"]))
+        content[0] = json.dumps(book)
+    else:
+        content[0] = rewritten(content[0])
 
 
 def linked_files(app: Sphinx) -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from py_mini_racer import MiniRacer
+from py_mini_racer import JSEvalException, MiniRacer
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -29,14 +29,18 @@ def katex() -> MiniRacer:
     found, wanted = context.eval("katex.version"), re.search(r'content:"([\d.]+)"', STYLE.read_text(encoding="utf-8"))[1]
     if found != wanted:
         raise ExtensionError(f"sphinxcontrib-katex brings KaTeX {found}, and {STYLE} is of {wanted}; replace the style sheet and fonts")
-    context.eval("function render(tex, displayMode) { return katex.renderToString(tex, {displayMode, strict: 'error'}); }")
+    context.eval("function render(tex, displayMode) { return katex.renderToString(tex, {displayMode, strict: 'ignore'}); }")
     return context
 
 
 @cache
 def render(tex: str, display: bool = False) -> str:
     """HTML of a formula, with MathML for screen readers; an error if KaTeX does not understand it."""
-    return katex().call("render", tex, display)
+    try:
+        return katex().call("render", tex, display)
+    except JSEvalException as error:
+        message = re.search(r"ParseError: (.*)", str(error))
+        raise ExtensionError(f"{message[1] if message else 'KaTeX fails'} in the formula {tex}") from None
 
 
 def _inline(self: Any, node: nodes.math) -> None:
