@@ -5,6 +5,7 @@ Names, arguments and defaults are PyTorch's wherever PyTorch has the function.
 
 from . import in_place  # noqa: F401  (gives Tensor its changes in place)
 from .activation import leaky_relu, log_softmax, relu, softmax
+from .arguments import tensor_first
 from .arithmetic import (
     abs,
     add,
@@ -116,3 +117,9 @@ __all__ = [
     "var",
     "where",
 ]
+
+#: Functions whose first argument may be something else: a number, or several tensors.
+_OTHERS = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "floor_divide", "remainder", "bitwise_and", "bitwise_or", "bitwise_xor"}
+_OTHERS |= {"where", "cat", "stack", "ArgmaxRegions", "Intervals", "Prototypes"}
+for _name in set(__all__) - _OTHERS:
+    globals()[_name] = tensor_first(globals()[_name], __name__)

@@ -24,6 +24,19 @@ def numpy_names(function: Callable) -> Callable:
     return apply
 
 
+def tensor_first(function: Callable, module: str) -> Callable:
+    """The function, as a name of `module`, that refuses a first argument which is neither a tensor nor an array."""
+
+    @wraps(function)
+    def apply(*args: Any, **options: Any) -> Any:
+        if args and not hasattr(args[0], "dtype"):
+            raise TypeError(f"{function.__name__}: expected a tensor or an array, got {type(args[0]).__name__}; write ms.tensor(...)")
+        return function(*args, **options)
+
+    apply.__module__ = module  # where pickle looks for it
+    return apply
+
+
 def image_or_batch(function: Callable) -> Callable:
     """Also accept one image, (C, H, W), as PyTorch does: it is a batch of one, and the results lose the batch axis again."""
 

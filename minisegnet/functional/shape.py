@@ -47,8 +47,10 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
 
 
 def transpose(a: Tensor, dim0: int, dim1: int) -> Tensor:
+    """The axes `dim0` and `dim1` exchanged."""
+    (first,), (second,) = (axes("transpose", dim, max(a.ndim, 1)) for dim in (dim0, dim1))
     dims = list(range(a.ndim or 1))
-    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    dims[first], dims[second] = second, first
     return _permute(a, dims[: a.ndim])
 
 
@@ -225,6 +227,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 @numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
+    if not tensors or not all(hasattr(t, "dtype") for t in tensors):
+        raise TypeError(f"stack: expected one or more tensors, got {', '.join(type(t).__name__ for t in tensors) or 'none'}")
     return cat([unsqueeze(t, dim) for t in tensors], dim)
 
 

@@ -183,6 +183,8 @@ def test_functions_of_integers_equal_pytorchs(name, dtype):
         (lambda x: ~x, TypeError, "bitwise_not"),
         (lambda x: x.sum(3), IndexError, "sum: dim 3 does not exist"),
         (lambda x: x.sum((0, -2)), ValueError, "comes twice"),
+        (lambda x: x.transpose(0, 2), IndexError, "transpose: dim 2 does not exist"),
+        (lambda x: F.stack([x, None]), TypeError, "stack: expected one or more tensors, got Tensor, NoneType"),
         (lambda x: F.cat([x, x], 2), IndexError, "cat: dim 2 does not exist"),
         (lambda x: x.sum(0, axis=0), TypeError, "axis|multiple values"),
         (lambda x: x.sum(dim=0, axis=0), TypeError, "axis and dim are the same"),

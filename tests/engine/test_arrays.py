@@ -1,6 +1,7 @@
 """Every public function of `functional` takes arrays where it takes tensors, and returns the same values as a tensor."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_arrays_are_taken_as_tensors_are(name, arguments):
     for ours, theirs in zip(*(r if isinstance(r, tuple | list) else [r] for r in (found, expected)), strict=True):
         assert isinstance(ours, Tensor) and ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours.array, theirs.array)
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 7, [1.0]], ids=repr)
+@pytest.mark.parametrize(
+    "name", [name for name in FUNCTIONS if name not in {*PAIRS, "bitwise_and", "bitwise_or", "bitwise_xor", "where", "cat", "stack"}]
+)
+def test_what_is_no_tensor_is_refused_by_the_functions_name(name, wrong):
+    with pytest.raises(TypeError, match=f"^{name}: expected a tensor or an array, got {type(wrong).__name__}"):
+        getattr(F, name)(wrong, *ARGUMENTS.get(name, (A,))[1:])
+
+
+def test_public_functions_can_be_pickled():
+    assert all(pickle.loads(pickle.dumps(getattr(F, name))) is getattr(F, name) for name in FUNCTIONS)
 
 
 def test_numbers_have_the_same_dtype_in_both_constructors():

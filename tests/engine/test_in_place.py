@@ -120,6 +120,17 @@ def test_old_values_that_a_pullback_needs_are_still_there():
     assert x.grad.tolist() == [14.0]
 
 
+def test_what_happens_to_the_new_values_does_not_concern_a_graph_of_the_old_ones():
+    x = tensor([2.0], requires_grad=True)
+    h = x * 1.0
+    square = h * h
+    h *= 10
+    with no_grad():
+        h.zero_()
+    square.sum().backward()
+    assert x.grad.tolist() == [4.0]
+
+
 def test_of_several_values_for_one_element_the_last_one_counts():
     x, v = tensor([1.0, 2.0, 3.0], requires_grad=True), tensor([10.0, 20.0, 30.0], requires_grad=True)
     y = x * 1
