@@ -249,6 +249,15 @@ def test_a_step_counts_what_the_optimiser_remembers():
         y.backward()
 
 
+def test_values_that_were_assigned_are_shared_with_the_tensor_that_they_came_from():
+    x, other = tensor([1.0], requires_grad=True), tensor([3.0])
+    x.data = other
+    y = (x * x).sum()
+    other.mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
 def test_a_gradient_that_grows_is_counted():
     x, z = (tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
     (x * x).sum().backward()
