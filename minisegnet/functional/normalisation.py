@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from minisegnet_kernels import backends, checks, lrn
@@ -16,7 +18,17 @@ from .arguments import any_places
 @any_places
 @differentiable
 def batch_norm(
-    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
+    input,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    batch_mean=None,
+    batch_var=None,
+    batches=None,
 ):
     """Normalise each channel to mean 0 and variance 1, then scale and shift.
 
@@ -36,6 +48,8 @@ def batch_norm(
         Added to the variance.
     batch_mean, batch_var : Tensor, (C,), optional
         Mean and biased variance of this batch, if `conv2d_statistics` has computed them already; used in training only.
+    batches : Tensor, (), int64, optional
+        The number of batches that the running statistics have seen; counted up in training, in place.
 
     Returns
     -------
@@ -61,15 +75,12 @@ def batch_norm(
             return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(gamma, beta)
 
         return y, pullback
-    if batch_mean is None:
-        y, mu, rho = kernels.forward(input, weight, bias, eps=eps)
-    else:
-        y, mu, rho = kernels.inference(input, batch_mean, batch_var, weight, bias, eps=eps), batch_mean, None
-    rho, changed = _update(running_mean, running_var, mu, rho, batch_var, input, momentum, eps)
+    options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
+    y, mu, rho, changed = _train(False, input, weight, bias, *options)
 
     def pullback_training(g):
-        gamma, beta = kernels.grad_affine(g, input, mu, rho)  # the input gradient needs both sums
-        return lambda: kernels.grad_input(g, input, weight, mu, rho, gamma, beta), None, None, *parts(lambda: gamma, lambda: beta)
+        sums = list(kernels.grad_affine(g, input, mu, rho))  # the input gradient needs both sums, and comes first
+        return lambda: kernels.grad_input(g, input, weight, mu, rho, *sums), None, None, *parts(*_handed_over(sums))
 
     return y, pullback_training, changed
 
@@ -77,25 +88,33 @@ def batch_norm(
 @any_places
 @differentiable
 def batch_norm_relu(
-    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, batch_mean=None, batch_var=None
+    input,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    batch_mean=None,
+    batch_var=None,
+    batches=None,
 ):
     """``relu(batch_norm(...))``, without a pass over memory for the ReLU. The arguments are those of `batch_norm`."""
     weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
-    if training and batch_mean is None:
-        y, mu, rho = kernels.forward_relu(input, weight, bias, eps=eps)
-    else:
-        mu, variance = (batch_mean, batch_var) if training else (running_mean, running_var)
-        y, rho = kernels.inference_relu(input, mu, variance, weight, bias, eps=eps), None
     if training:
-        rho, changed = _update(running_mean, running_var, mu, rho, batch_var, input, momentum, eps)
+        options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
+        y, mu, rho, changed = _train(True, input, weight, bias, *options)
     else:
+        y, mu = kernels.inference_relu(input, running_mean, running_var, weight, bias, eps=eps), running_mean
         rho, changed = _rho(running_var, eps), ()
 
     def pullback(g):
-        gamma, beta = kernels.grad_affine_relu(g, input, weight, bias, mu, rho)
+        sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, rho))
         # The statistics depend on the input in training only.
-        sums = (gamma, beta) if training else (np.zeros_like(gamma), np.zeros_like(beta))
-        return lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *sums), None, None, *parts(lambda: gamma, lambda: beta)
+        of_statistics = sums if training else [np.zeros_like(a) for a in sums]
+        through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *of_statistics)
+        return through, None, None, *parts(*_handed_over(sums))
 
     return y, pullback, changed
 
@@ -109,6 +128,16 @@ def _affine(input, running_mean, running_var, weight, bias, training):
     weight = np.ones_like(input, shape=input.shape[1]) if weight is None else weight
     bias = np.zeros_like(input, shape=input.shape[1]) if bias is None else bias
     return weight, bias, lambda gamma, beta: (gamma if given[0] else None, beta if given[1] else None)
+
+
+def _handed_over(sums):
+    """Functions that return an array each and let go of it: `backward` copies a gradient that someone else holds."""
+
+    def hand_over(k):
+        array, sums[k] = sums[k], None
+        return array
+
+    return [partial(hand_over, k) for k in range(len(sums))]
 
 
 def _once(both):
@@ -127,16 +156,28 @@ def _rho(variance, eps):
     return (1 / np.sqrt(variance + eps)).astype(variance.dtype)
 
 
-def _update(running_mean, running_var, mu, rho, variance, input, momentum, eps):
-    """Update the running statistics. Return ρ, computed from the batch's variance if it is None, and the arrays that changed."""
-    if running_mean is None or running_var is None or not len(input) or not backends.computes():
-        return _rho(variance, eps) if rho is None else rho, ()
-    options = {"count": input.size // input.shape[1], "momentum": momentum, "eps": eps}
-    if rho is None:
-        rho = kernels.update_running_and_rho(running_mean, running_var, mu, variance, **options)
+def _train(relu, input, weight, bias, running_mean, running_var, batches, mu, nu, momentum, eps):
+    """Normalise by the batch, whose mean and variance may be known, and update the running statistics.
+
+    Return the output, mean and ρ of the batch, and the arrays that changed.
+    """
+    tracks = running_mean is not None and running_var is not None and backends.computes()
+    tracked = tracks and len(input) > 0  # a batch of no images has no statistics
+    running = {"momentum": momentum, "eps": eps, "batches": batches}
+    if mu is None:
+        y, mu, nu, rho = (kernels.forward_relu if relu else kernels.forward)(input, weight, bias, eps=eps)
+        if tracked:
+            kernels.update_running(running_mean, running_var, mu, nu, count=input.size // input.shape[1], **running)
+    elif tracked:
+        y, rho = kernels.normalise_and_update(input, mu, nu, weight, bias, running_mean, running_var, relu=relu, **running)
     else:
-        kernels.update_running(running_mean, running_var, mu, rho, **options)
-    return rho, (running_mean, running_var)
+        y = (kernels.inference_relu if relu else kernels.inference)(input, mu, nu, weight, bias, eps=eps)
+        rho = _rho(nu, eps)
+    if not tracked:
+        if tracks and batches is not None:
+            batches += 1
+        return y, mu, rho, [batches] if tracks and batches is not None else []
+    return y, mu, rho, [a for a in (running_mean, running_var, batches) if a is not None]
 
 
 @any_places
@@ -179,12 +220,17 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return _drop(input, (*input.shape[:2], *(1,) * (input.ndim - 2)), p, training)
 
 
+def _array(a):
+    return a.array if isinstance(a, Tensor) else a
+
+
 def _drop(input, shape, p, training):
     if not 0 <= p <= 1:
         checks.fail("dropout", "p is not a probability", expected="0 ≤ p ≤ 1", actual=f"p = {p}")
     if not training or p == 0 or not backends.computes():
         return input if isinstance(input, Tensor) else Tensor(input)
-    return _masked(input, random.generator().random(shape) >= p, 0.0 if p == 1 else 1 / (1 - p))
+    keep = random.drawn(lambda: random.generator().random(shape) >= p, _array(input))
+    return _masked(input, keep, 0.0 if p == 1 else 1 / (1 - p))
 
 
 @differentiable

@@ -61,13 +61,13 @@ class BatchNorm2d(Module):
     def run(self, normalise: Callable, x: Tensor) -> Tensor:
         """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
         checks.rank("BatchNorm2d", "input", x, "N C H W")
-        momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None and backends.computes():
-            self.num_batches_tracked += 1
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        momentum = 0.0 if momentum is None else momentum
-        return normalise(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
+        momentum, batches = self.momentum, self.num_batches_tracked
+        if momentum is None:
+            counts = self.training and batches is not None and backends.computes()
+            momentum = 1 / (batches.item() + 1) if counts else 0.0
+        return normalise(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps, batches=batches
+        )
 
     @property
     def uses_batch(self) -> bool:

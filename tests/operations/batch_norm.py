@@ -60,14 +60,14 @@ def _terms(case):
 
 def _vjp(case, outputs, g):
     x, gamma, _ = case.arrays.values()
-    _, mu, rho = outputs
+    _, mu, _, rho = outputs
     gammabar, betabar = batch_norm.grad_affine(g, x, mu, rho)
     return {"x": batch_norm.grad_input(g, x, gamma, mu, rho, gammabar, betabar), "gamma": gammabar, "beta": betabar}
 
 
 def _vjp_relu(case, outputs, g):
     x, gamma, beta = case.arrays.values()
-    _, mu, rho = outputs
+    _, mu, _, rho = outputs
     gammabar, betabar = batch_norm.grad_affine_relu(g, x, gamma, beta, mu, rho)
     xbar = batch_norm.grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar)
     return {"x": xbar, "gamma": gammabar, "beta": betabar}

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..backends import computes, run
 from . import kernel
+from .running import UPDATE, Update
 
 __all__ = [
     "forward",
@@ -24,8 +25,8 @@ __all__ = [
     "grad_input_relu",
     "inference",
     "inference_relu",
+    "normalise_and_update",
     "update_running",
-    "update_running_and_rho",
 ]
 
 
@@ -43,8 +44,8 @@ def forward(x, gamma, beta, *, eps=1e-5):
     Returns
     -------
     y : array, (N, C, H, W)
-    mu, rho : array, (C,)
-        Mean and 1 / √(variance + eps) of each channel, which the gradients need.
+    mu, nu, rho : array, (C,)
+        Mean, biased variance, and 1 / √(variance + eps) of each channel. The gradients need mu and rho, `update_running` mu and nu.
 
     Raises
     ------
@@ -173,57 +174,65 @@ def grad_inference(g, v, gamma, *, eps=1e-5):
     return run("batch_norm.grad_inference", g, v, gamma, eps=float(eps))
 
 
-def update_running(mean, variance, mu, rho, *, count, momentum=0.1, eps=1e-5):
-    """Move the running statistics towards those of a batch, in place.
+def update_running(mean, variance, mu, nu, *, count, momentum=0.1, eps=1e-5, batches=None):
+    """Move the running statistics towards those of a batch, in place, and return ρ of the batch; one launch on a GPU.
 
     new = (1 − momentum) · old + momentum · batch. This is plain arithmetic on C values, so the registry has no equation for it.
     As in PyTorch, the running variance takes the unbiased variance of the batch, although `forward` divides by
-    the biased one; both follow from rho.
-
-    Parameters
-    ----------
-    mean, variance : array, (C,)
-        Updated.
-    mu, rho : array, (C,)
-        As `forward` returned them, with the same eps.
-    count : int
-        M = N · H · W, at least 2.
-    momentum : float
-        The share of the new batch.
-    eps : float
-    """
-    if not computes():
-        return
-    # In a channel with equal values, rounding may leave a variance below zero: hence the maximum.
-    biased = np.maximum(1 / (rho * rho) - eps, 0)
-    mean += momentum * (mu - mean)
-    variance += momentum * (biased * (count / (count - 1)) - variance)
-
-
-def update_running_and_rho(mean, variance, mu, nu, *, count, momentum=0.1, eps=1e-5):
-    """`update_running` from the batch's biased variance, where that is known already; in one launch on a GPU.
+    the biased one.
 
     Parameters
     ----------
     mean, variance : array, (C,)
         Updated.
     mu, nu : array, (C,)
-        Mean and biased variance of the batch.
+        Mean and biased variance of the batch, as `forward` or `conv2d.forward_statistics` returned them.
     count : int
         M = N · H · W, at least 2.
-    momentum, eps : float
+    momentum : float
+        The share of the new batch.
+    eps : float
+    batches : array, (), int64, optional
+        The number of batches so far; counted up.
 
     Returns
     -------
     array, (C,)
-        ρ = 1 / √(ν + eps), as `forward` returns it.
+        ρ = 1 / √(ν + eps), which the gradients need.
     """
     if hasattr(mu, "__cuda_array_interface__"):
-        return kernel._running(mean, variance, mu, nu, count, momentum, eps)
+        return kernel._update_running(mu, nu, Update(mean, variance, count, momentum, batches), eps)
     if computes():
+        if batches is not None:
+            batches += 1
         mean += momentum * (mu - mean)
         variance += momentum * (nu * (count / (count - 1)) - variance)
     return (1 / np.sqrt(nu + eps)).astype(nu.dtype)
+
+
+def normalise_and_update(x, mu, nu, gamma, beta, mean, variance, *, relu=False, momentum=0.1, eps=1e-5, batches=None):
+    """`inference`, or `inference_relu`, by the statistics of the batch itself, and `update_running`: together one launch on a GPU.
+
+    Parameters
+    ----------
+    x, mu, nu, gamma, beta
+        As for `inference`, with mean and biased variance of x, which a convolution has computed.
+    relu : bool
+    mean, variance, momentum, eps, batches
+        As for `update_running`.
+
+    Returns
+    -------
+    y : array, (N, C, H, W)
+    rho : array, (C,)
+    """
+    count = x.size // x.shape[1]
+    update = Update(mean, variance, count, momentum, batches)
+    with UPDATE.here(update if hasattr(x, "__cuda_array_interface__") else None):
+        y = (inference_relu if relu else inference)(x, mu, nu, gamma, beta, eps=eps)
+    if update.rho is None:  # another program than kernel.cu's
+        return y, update_running(mean, variance, mu, nu, count=count, momentum=momentum, eps=eps, batches=batches)
+    return y, update.rho
 
 
 def _train(equation, x, gamma, beta, eps):

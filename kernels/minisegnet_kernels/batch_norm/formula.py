@@ -21,6 +21,7 @@ _SYMBOLS = {
     "gamma": "scale, (C,)",
     "beta": "shift, (C,)",
     "mu": "mean of a channel, (C,)",
+    "nu": "biased variance of a channel, (C,)",
     "rho": "1 / standard deviation of a channel, (C,)",
     "v": "running variance of a channel, (C,)",
     "epsilon": "option eps: a small number that keeps the root away from zero",
@@ -33,7 +34,8 @@ _SYMBOLS = {
 _SOURCE = "Ioffe & Szegedy, arXiv 1502.03167"
 _STATISTICS = (
     r",\quad \mu_c = \frac{1}{M} \sum_{n,i,j} x_{n,c,i,j}"
-    r",\quad \rho_c = \Big(\frac{1}{M} \sum_{n,i,j} (x_{n,c,i,j} - \mu_c)^2 + \epsilon\Big)^{-1/2}"
+    r",\quad \nu_c = \frac{1}{M} \sum_{n,i,j} (x_{n,c,i,j} - \mu_c)^2"
+    r",\quad \rho_c = (\nu_c + \epsilon)^{-1/2}"
 )
 _M = r",\quad M = NHW"
 _NORMALISED = r"\gamma_c\,\rho_c\,(x_{n,c,i,j} - \mu_c) + \beta_c"
@@ -47,10 +49,10 @@ def _symbols(*names: str) -> dict[str, str]:
 @equation(
     "batch_norm.forward",
     tex=r"y_{n,c,i,j} = " + _NORMALISED + _STATISTICS + _M,
-    returns="y mu rho",
-    symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
+    returns="y mu nu rho",
+    symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "nu", "rho", "y"),
     reference=_SOURCE + ", algorithm 1",
-    shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
+    shape=lambda x, *_, eps: [x.shape, *[x.shape[1:2]] * 3],
     operations=lambda x, *_, eps: 8 * x.size,  # mean 1, deviation 3, normalised 4
     passes=lambda x, *_, eps: {"x": 2},  # for the mean and the deviation, then to be normalised
 )
@@ -58,24 +60,24 @@ def forward(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
     M = N * H * W
     y = np.zeros((N, C, H, W), np.result_type(x, gamma, beta))
-    mu, rho = np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+    mu, nu, rho = np.zeros(C, x.dtype), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
     for c in range(C):
         for n, i, j in np.ndindex(N, H, W):
             mu[c] += x[n, c, i, j] / M
         for n, i, j in np.ndindex(N, H, W):
-            rho[c] += (x[n, c, i, j] - mu[c]) * (x[n, c, i, j] - mu[c]) / M
-        rho[c] = 1 / np.sqrt(rho[c] + epsilon)
+            nu[c] += (x[n, c, i, j] - mu[c]) * (x[n, c, i, j] - mu[c]) / M
+        rho[c] = 1 / np.sqrt(nu[c] + epsilon)
         for n, i, j in np.ndindex(N, H, W):
             y[n, c, i, j] = gamma[c] * rho[c] * (x[n, c, i, j] - mu[c]) + beta[c]
-    return y, mu, rho
+    return y, mu, nu, rho
 
 
 @equation(
     "batch_norm.forward_relu",
     tex=r"y_{n,c,i,j} = \max\big(0,\; " + _NORMALISED + r"\big)" + _STATISTICS + _M,
-    returns="y mu rho",
-    symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "rho", "y"),
-    shape=lambda x, *_, eps: [x.shape, x.shape[1:2], x.shape[1:2]],
+    returns="y mu nu rho",
+    symbols=_symbols("x", "gamma", "beta", "epsilon", "M", "mu", "nu", "rho", "y"),
+    shape=lambda x, *_, eps: [x.shape, *[x.shape[1:2]] * 3],
     operations=lambda x, *_, eps: 9 * x.size,
     passes=lambda x, *_, eps: {"x": 2},
 )
@@ -83,18 +85,18 @@ def forward_relu(x, gamma, beta, *, eps):
     (N, C, H, W), epsilon = x.shape, eps
     M = N * H * W
     y = np.zeros((N, C, H, W), np.result_type(x, gamma, beta))
-    mu, rho = np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+    mu, nu, rho = np.zeros(C, x.dtype), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
     for c in range(C):
         for n, i, j in np.ndindex(N, H, W):
             mu[c] += x[n, c, i, j] / M
         for n, i, j in np.ndindex(N, H, W):
-            rho[c] += (x[n, c, i, j] - mu[c]) * (x[n, c, i, j] - mu[c]) / M
-        rho[c] = 1 / np.sqrt(rho[c] + epsilon)
+            nu[c] += (x[n, c, i, j] - mu[c]) * (x[n, c, i, j] - mu[c]) / M
+        rho[c] = 1 / np.sqrt(nu[c] + epsilon)
         for n, i, j in np.ndindex(N, H, W):
             y[n, c, i, j] = gamma[c] * rho[c] * (x[n, c, i, j] - mu[c]) + beta[c]
             if y[n, c, i, j] < 0:
                 y[n, c, i, j] = 0
-    return y, mu, rho
+    return y, mu, nu, rho
 
 
 @equation(

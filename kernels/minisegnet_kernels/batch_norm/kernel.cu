@@ -85,16 +85,16 @@ __global__ void batch_norm_forward__statistics(Array<const T, 4> x, int width, i
     if (at.leads) means(at.c, blockIdx.y) = some.mean, spreads(at.c, blockIdx.y) = some.spread;
 }
 
-// μ_c = Σ x / M, ρ_c = (Σ (x − μ_c)² / M + ε)^(−1/2), from the slabs. One block = one channel.
+// μ_c = Σ x / M, ν_c = Σ (x − μ_c)² / M, ρ_c = (ν_c + ε)^(−1/2), from the slabs. One block = one channel.
 // THREADS = 256
 template <typename T, int THREADS>
-__global__ void batch_norm_forward__merge(Array<const T, 2> means, Array<const T, 2> spreads, int length, int M, T epsilon, Array<T, 1> mu, Array<T, 1> rho) {
+__global__ void batch_norm_forward__merge(Array<const T, 2> means, Array<const T, 2> spreads, int length, int M, T epsilon, Array<T, 1> mu, Array<T, 1> nu, Array<T, 1> rho) {
     const int c = blockIdx.x;
     Moments<T> all = {0, 0, 0};
     for (int slab = threadIdx.x; slab < means.shape[1]; slab += THREADS)
         all = merged(all, Moments<T>{min(length, M - slab * length), means(c, slab), spreads(c, slab)});
     all = block_merged<THREADS>(all, 1);
-    if (threadIdx.x == 0) mu(c) = all.mean, rho(c) = 1 / sqrt(all.spread / T(M) + epsilon);
+    if (threadIdx.x == 0) mu(c) = all.mean, nu(c) = all.spread / T(M), rho(c) = 1 / sqrt(nu(c) + epsilon);
 }
 
 // batch_norm.forward: y_ncij = γ_c ρ_c (x_ncij − μ_c) + β_c. Reads x, writes y: with the statistics 12 bytes a value in float32.
@@ -181,18 +181,19 @@ __global__ void batch_norm_grad_input_relu(Array<const T, 4> g, Array<const T, 4
 
 // --- running statistics -----------------------------------------------------------------------------------
 
-// batch_norm.inference: y_ncij = γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c. Reads x, writes y: 8 bytes a value.
+// batch_norm.inference: y_ncij = γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c. Reads x, writes y: 8 bytes a value. The scale is γ ρ to the
+// last bit, because in training the gradients compute with ρ where the ReLU of inference_relu was closed.
 template <typename T>
 __global__ void batch_norm_inference(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, int width, int length, Array<T, 4> y) {
     Walk at(x, width, length);
-    apply<false>(x, Line<T>{mu(at.c), gamma(at.c) / sqrt(v(at.c) + epsilon), beta(at.c)}, at, y);
+    apply<false>(x, Line<T>{mu(at.c), gamma(at.c) * (1 / sqrt(v(at.c) + epsilon)), beta(at.c)}, at, y);
 }
 
 // batch_norm.inference_relu: y_ncij = max(0, γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c).
 template <typename T>
 __global__ void batch_norm_inference_relu(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, int width, int length, Array<T, 4> y) {
     Walk at(x, width, length);
-    apply<true>(x, Line<T>{mu(at.c), gamma(at.c) / sqrt(v(at.c) + epsilon), beta(at.c)}, at, y);
+    apply<true>(x, Line<T>{mu(at.c), gamma(at.c) * (1 / sqrt(v(at.c) + epsilon)), beta(at.c)}, at, y);
 }
 
 // batch_norm.grad_inference: x̄_ncij = γ_c g_ncij / √(v_c + ε). Reads g, writes x̄: 8 bytes a value.
@@ -202,13 +203,39 @@ __global__ void batch_norm_grad_inference(Array<const T, 4> g, Array<const T, 1>
     apply<false>(g, Line<T>{0, gamma(at.c) / sqrt(v(at.c) + epsilon), 0}, at, xbar);
 }
 
-// For a training step: ρ of the batch from its biased variance ν, and the running statistics, which move towards the
-// statistics of the batch. One thread = one channel; `unbiased` is M / (M − 1).
+// What follows a training batch: ρ of channel c from its biased variance ν, and the running statistics, which move towards the
+// statistics of the batch. `unbiased` is M / (M − 1), and `batches`, of length 0 or 1, counts the batches.
 template <typename T>
-__global__ void batch_norm_forward__running(const T* mu, const T* nu, T momentum, T unbiased, T eps, T* mean, T* variance, T* rho, int C) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) return;
-    rho[c] = T(1) / sqrt(nu[c] + eps);
-    mean[c] += momentum * (mu[c] - mean[c]);
-    variance[c] += momentum * (nu[c] * unbiased - variance[c]);
+__device__ void update_running(int c, T mu, T nu, T epsilon, T momentum, T unbiased, T* mean, T* variance, T* rho, const Array<long long, 1>& batches) {
+    rho[c] = 1 / sqrt(nu + epsilon);
+    mean[c] += momentum * (mu - mean[c]);
+    variance[c] += momentum * (nu * unbiased - variance[c]);
+    if (c < batches.shape[0]) ++batches(c);
+}
+
+// The update alone. One thread = one channel.
+template <typename T>
+__global__ void batch_norm_forward__running(Array<const T, 1> mu, Array<const T, 1> nu, T epsilon, T momentum, T unbiased, T* mean, T* variance, T* rho, Array<long long, 1> batches) {
+    const int c = thread_number();
+    if (c < mu.shape[0]) update_running(c, mu(c), nu(c), epsilon, momentum, unbiased, mean, variance, rho, batches);
+}
+
+// The update and batch_norm.inference, or inference_relu, by the statistics of the batch: the block with the first slab of a
+// channel updates it, so that the update costs no launch.
+template <bool RELU, typename T>
+__device__ void normalise_and_update(const Array<const T, 4>& x, T mu, T nu, T gamma, T beta, T epsilon, const Walk& at, const Array<T, 4>& y, T momentum, T unbiased, T* mean, T* variance, T* rho, const Array<long long, 1>& batches) {
+    if (at.leads && blockIdx.y == 0) update_running(at.c, mu, nu, epsilon, momentum, unbiased, mean, variance, rho, batches);
+    apply<RELU>(x, Line<T>{mu, gamma * (1 / sqrt(nu + epsilon)), beta}, at, y);
+}
+
+template <typename T>
+__global__ void batch_norm_inference__running(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, T momentum, T unbiased, T* mean, T* variance, T* rho, Array<long long, 1> batches, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    normalise_and_update<false>(x, mu(at.c), v(at.c), gamma(at.c), beta(at.c), epsilon, at, y, momentum, unbiased, mean, variance, rho, batches);
+}
+
+template <typename T>
+__global__ void batch_norm_inference_relu__running(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, T momentum, T unbiased, T* mean, T* variance, T* rho, Array<long long, 1> batches, int width, int length, Array<T, 4> y) {
+    Walk at(x, width, length);
+    normalise_and_update<true>(x, mu(at.c), v(at.c), gamma(at.c), beta(at.c), epsilon, at, y, momentum, unbiased, mean, variance, rho, batches);
 }

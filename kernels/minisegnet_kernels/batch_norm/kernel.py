@@ -5,6 +5,7 @@ Everything follows from shapes and layout alone, so that the sums are added in t
 
 from ..cuda import THREADS, Module
 from ..layout import poisoned
+from .running import UPDATE
 
 _cu = Module(__file__)
 
@@ -41,10 +42,10 @@ def moments(x):
 
 def _train(kernel, x, gamma, beta, eps):
     C, M = x.shape[1], x.size // x.shape[1]
-    mu, rho = poisoned(gamma, (C,)), poisoned(gamma, (C,))
+    mu, nu, rho = (poisoned(gamma, (C,)) for _ in range(3))
     means, spreads, length = moments(x)
-    _cu.launch("batch_norm_forward__merge", (C,), (THREADS,), means, spreads, length, M, eps, mu, rho, THREADS=THREADS)
-    return _sweep(kernel, x, x, gamma, beta, mu, rho), mu, rho
+    _cu.launch("batch_norm_forward__merge", (C,), (THREADS,), means, spreads, length, M, eps, mu, nu, rho, THREADS=THREADS)
+    return _sweep(kernel, x, x, gamma, beta, mu, rho), mu, nu, rho
 
 
 def forward(x, gamma, beta, *, eps):
@@ -55,12 +56,10 @@ def forward_relu(x, gamma, beta, *, eps):
     return _train("batch_norm_forward_relu", x, gamma, beta, eps)
 
 
-def _running(mean, variance, mu, nu, count, momentum, eps):
-    """`batch_norm.update_running_and_rho` in one launch: as array arithmetic it would be fourteen."""
-    rho, C = poisoned(mu, mu.shape), len(mu)
-    unbiased = count / (count - 1)
-    _cu.over("batch_norm_forward__running", C, mu, nu, momentum, unbiased, eps, mean, variance, rho, C)
-    return rho
+def _update_running(mu, nu, update, eps):
+    """`batch_norm.update_running` in one launch: as array arithmetic it would be fifteen."""
+    _cu.over("batch_norm_forward__running", len(mu), mu, nu, eps, *update.arguments(mu))
+    return update.rho
 
 
 def _affine(kernel, rho, g, x, *vectors):
@@ -93,12 +92,18 @@ def grad_input_relu(g, x, gamma, beta, mu, rho, gammabar, betabar):
     return _sweep("batch_norm_grad_input_relu", x, g, x, gamma, beta, mu, rho, gammabar, betabar, M)
 
 
+def _inference(kernel, x, mu, v, gamma, beta, eps):
+    if (update := UPDATE.get()) is None:
+        return _sweep(kernel, x, x, mu, v, gamma, beta, eps)
+    return _sweep(f"{kernel}__running", x, x, mu, v, gamma, beta, eps, *update.arguments(mu))
+
+
 def inference(x, mu, v, gamma, beta, *, eps):
-    return _sweep("batch_norm_inference", x, x, mu, v, gamma, beta, eps)
+    return _inference("batch_norm_inference", x, mu, v, gamma, beta, eps)
 
 
 def inference_relu(x, mu, v, gamma, beta, *, eps):
-    return _sweep("batch_norm_inference_relu", x, x, mu, v, gamma, beta, eps)
+    return _inference("batch_norm_inference_relu", x, mu, v, gamma, beta, eps)
 
 
 def grad_inference(g, v, gamma, *, eps):

@@ -17,7 +17,7 @@ _SLAB = 4096  # values; 16 KiB of float32, which stay in the L1 cache
 
 
 @kernel
-def _forward(x, gamma, beta, eps, floor, y, mu, rho):
+def _forward(x, gamma, beta, eps, floor, y, mu, nu, rho):
     N, C, M = x.shape
     for c in prange(C):
         deviations, squared = np.empty(min(_SLAB, M), x.dtype), np.empty(min(_SLAB, M), x.dtype)
@@ -39,6 +39,7 @@ def _forward(x, gamma, beta, eps, floor, y, mu, rho):
                 count += size
                 mean += step * size / count
         mu[c] = mean
+        nu[c] = spread / count
         rho[c] = 1 / np.sqrt(spread / count + eps)
         centre, scale, shift = mu[c], gamma[c] * rho[c], beta[c]
         for n in range(N):
@@ -103,9 +104,9 @@ def _planes(a):
 
 
 def _train(x, gamma, beta, eps, floor):
-    y, mu, rho = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
-    _forward(_planes(x), gamma, beta, x.dtype.type(eps), x.dtype.type(floor), _planes(y), mu, rho)
-    return y, mu, rho
+    y, mu, nu, rho = np.empty_like(x), *(np.empty_like(gamma) for _ in range(3))
+    _forward(_planes(x), gamma, beta, x.dtype.type(eps), x.dtype.type(floor), _planes(y), mu, nu, rho)
+    return y, mu, nu, rho
 
 
 def forward(x, gamma, beta, *, eps):
@@ -151,11 +152,11 @@ def _affine_map(x, centre, scale, shift, floor):
 
 
 def inference(x, mu, v, gamma, beta, *, eps):
-    return _affine_map(x, mu, gamma / np.sqrt(v + eps), beta, -np.inf)
+    return _affine_map(x, mu, gamma * (1 / np.sqrt(v + eps)), beta, -np.inf)
 
 
 def inference_relu(x, mu, v, gamma, beta, *, eps):
-    return _affine_map(x, mu, gamma / np.sqrt(v + eps), beta, 0)
+    return _affine_map(x, mu, gamma * (1 / np.sqrt(v + eps)), beta, 0)
 
 
 def grad_inference(g, v, gamma, *, eps):

@@ -5,8 +5,6 @@ plane; neighbouring threads are neighbours in memory. Sums are merged in a tree 
 of the slabs in a second tree; the order never changes. ``floor`` is 0 with a ReLU and −∞ without.
 """
 
-import math
-
 import numpy as np
 
 from ..cuda.jit import THREADS, cuda, device, kernel, launch
@@ -90,9 +88,10 @@ def _train(x, gamma, beta, eps, floor):
     grid, M, length = _map(x, _SLABS)
     means, spreads = _vectors(gamma, C, grid[1])
     launch(_statistics, grid, THREADS, _planes(x), length, means, spreads)
-    mu, rho = _vectors(gamma, C)
-    launch(_merge_slabs, C, THREADS, means, spreads, length, M, dtype(eps), mu, rho)
-    return _affine_map(x, mu, gamma * rho, beta, floor), mu, rho
+    mu, nu = _vectors(gamma, C)
+    launch(_merge_slabs, C, THREADS, means, spreads, length, M, mu, nu)
+    rho = 1 / np.sqrt(nu + dtype(eps))
+    return _affine_map(x, mu, gamma * rho, beta, floor), mu, nu, rho
 
 
 def forward(x, gamma, beta, *, eps):
@@ -126,7 +125,7 @@ def _statistics(x, length, slab_means, slab_spreads):
 
 
 @kernel
-def _merge_slabs(slab_means, slab_spreads, length, M, eps, mu, rho):
+def _merge_slabs(slab_means, slab_spreads, length, M, mu, nu):
     c, t = cuda.blockIdx.x, cuda.threadIdx.x
     counts = cuda.shared.array(_PAIRS, mu.dtype)
     means = cuda.shared.array(_PAIRS, mu.dtype)
@@ -141,7 +140,7 @@ def _merge_slabs(slab_means, slab_spreads, length, M, eps, mu, rho):
     _merge_block(counts, means, spreads)
     if t == 0:
         mu[c] = means[0]
-        rho[c] = mu.dtype.type(1) / math.sqrt(spreads[0] / mu.dtype.type(M) + eps)
+        nu[c] = spreads[0] / mu.dtype.type(M)
 
 
 # --- training: gradients ----------------------------------------------------------------------------------
@@ -264,11 +263,11 @@ def _normalise(x, centre, scale, shift, floor, length, y):
 
 
 def inference(x, mu, v, gamma, beta, *, eps):
-    return _affine_map(x, mu, gamma / np.sqrt(v + eps), beta, -np.inf)
+    return _affine_map(x, mu, gamma * (1 / np.sqrt(v + eps)), beta, -np.inf)
 
 
 def inference_relu(x, mu, v, gamma, beta, *, eps):
-    return _affine_map(x, mu, gamma / np.sqrt(v + eps), beta, 0)
+    return _affine_map(x, mu, gamma * (1 / np.sqrt(v + eps)), beta, 0)
 
 
 def grad_inference(g, v, gamma, *, eps):

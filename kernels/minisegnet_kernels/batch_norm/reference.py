@@ -25,13 +25,14 @@ def _passed(g, x, gamma, beta, mu, rho):
 def forward(x, gamma, beta, *, eps):
     mu = x.mean(axis=_SUM)  #: M, x
     # Not E[x²] − E[x]²: at a large mean that difference has no digits left.
-    rho = 1 / np.sqrt(np.square(x - _channel(mu)).mean(axis=_SUM) + eps)
-    return _normalised(x, gamma, beta, mu, rho), mu, rho  #: y
+    nu = np.square(x - _channel(mu)).mean(axis=_SUM)
+    rho = 1 / np.sqrt(nu + eps)
+    return _normalised(x, gamma, beta, mu, rho), mu, nu, rho  #: y
 
 
 def forward_relu(x, gamma, beta, *, eps):
-    y, mu, rho = forward(x, gamma, beta, eps=eps)
-    return np.maximum(y, 0), mu, rho
+    y, *statistics = forward(x, gamma, beta, eps=eps)
+    return np.maximum(y, 0), *statistics
 
 
 def grad_affine(g, x, mu, rho):
