@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.arrays import alike
+from minisegnet_kernels.arrays import alike, is_channels_last
 
 from . import recording
 from .hooks import RemovableHandle
@@ -367,8 +367,8 @@ def _deposit(node: Node, g: Any, wanted: set[Node]) -> None:
     if owner is None or owner._node is not node or not (node in wanted if wanted else owner.is_leaf or owner._retains_grad):
         return
     if owner.grad is None:
-        # Only `backward` and this function hold the array: leaving out the copy cannot be noticed.
-        alone = g.base is None and sys.getrefcount(g) == 3
+        # Where only `backward` and this function hold the array, and what it is a transposed view of, no copy is needed.
+        alone = sys.getrefcount(g) == 3 and (g.base is None or (is_channels_last(g) and sys.getrefcount(g.base) == 2))
         owner.grad = Tensor(g if alone else g.copy("K"))
     else:
         owner.grad.array[...] = owner.grad.array + g

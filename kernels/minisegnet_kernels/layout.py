@@ -3,6 +3,9 @@
 The shape of an image is always (N, C, H, W). In memory its axes have one of two orders: *rows first*, (N, C, H, W), or
 *channels last*, (N, H, W, C), which the fast GPU kernels need. A result gets the layout of its input, so a network whose
 input lies channels last rearranges nothing between its layers.
+
+With one channel both orders put the same values into the same places. The strides still tell which one is meant, as in
+PyTorch: the channel's stride is that of one element in channels last, and that of a whole image otherwise.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import numpy as np
 
 def is_channels_last(a: Any) -> bool:
     """Whether an (N, C, H, W) array lies as (N, H, W, C) in memory."""
-    if a.ndim != 4 or a.shape[1] == 1 or 0 in a.shape:
+    if a.ndim != 4 or 0 in a.shape:
         return False
     _, c, h, w = a.shape
-    return a.strides == tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)) and not a.flags.c_contiguous
+    if a.strides != tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)):
+        return False
+    return h * w > 1 if c == 1 else not a.flags.c_contiguous
 
 
 def dense(a: Any) -> Any:
@@ -27,8 +32,10 @@ def dense(a: Any) -> Any:
 
 def _has_channels_side_by_side(a: Any) -> bool:
     """Whether an image lies channels last, or is a crop of one that does."""
-    if a.ndim != 4 or a.shape[1] == 1 or a.strides[1] != a.itemsize:
+    if a.ndim != 4 or a.strides[1] != a.itemsize:
         return False
+    if a.shape[1] == 1:
+        return is_channels_last(a)
     return all(stride > a.itemsize for axis, stride in enumerate(a.strides) if axis != 1 and a.shape[axis] > 1) and not a.flags.c_contiguous
 
 
@@ -42,7 +49,26 @@ def channels_last(a: Any) -> Any:
     """
     if a.ndim != 4:
         raise ValueError(f"channels last is a layout of (N, C, H, W) arrays; this array has shape {a.shape}")
-    return dense(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    lying = dense(a.transpose(0, 2, 3, 1))
+    return lying.reshape(-1).reshape(lying.shape).transpose(0, 3, 1, 2)  # with the strides of this layout, also for one channel
+
+
+def rows_first(a: Any) -> Any:
+    """An array in C order: a view if it has that layout already, otherwise a copy."""
+    made = dense(a)
+    return made.reshape(-1).reshape(made.shape) if is_channels_last(made) else made
+
+
+def lying_like(leader: Any, a: Any) -> Any:
+    """An array in the layout of another one of its shape, rows first or channels last: itself if it lies so, otherwise a copy."""
+    if a.flags.c_contiguous and leader.flags.c_contiguous:
+        return a  # also with one channel, where the values' places are the same in both layouts
+    return channels_last(a) if is_channels_last(leader) else rows_first(a)
+
+
+def in_memory_order(a: Any) -> Any:
+    """The values of an array that lies rows first or channels last, as a C-contiguous view: what works value by value needs no more."""
+    return a.transpose(0, 2, 3, 1) if is_channels_last(a) and not a.flags.c_contiguous else a
 
 
 def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels.arrays import scatter
-from minisegnet_kernels.layout import channels_last, dense, full, is_channels_last, uninitialised
+from minisegnet_kernels.layout import channels_last, full, is_channels_last, rows_first, uninitialised
 
 from ..tensor import OPERATIONS, Tensor, differentiable
 from ..values import device_and_dtype
@@ -243,7 +243,7 @@ def _to(a, dtype, device, memory_format):
     if dtype is not None:
         y = y.astype(dtype, copy=False)
     if memory_format is not None:
-        y = channels_last(y) if memory_format == "channels_last" else dense(y)
+        y = channels_last(y) if memory_format == "channels_last" else rows_first(y)
     return y, lambda g: (lambda: _move(g, before),)
 
 
@@ -254,6 +254,8 @@ def _device(a: Any) -> str:
 def _move(a: Any, device: str) -> Any:
     if device == _device(a):
         return a
+    if is_channels_last(a):  # CuPy's copies between devices write rows first
+        return _move(a.transpose(0, 2, 3, 1), device).transpose(0, 3, 1, 2)
     if device == "cpu":
         return a.get()
     try:
@@ -284,7 +286,7 @@ def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
     if (
         (dtype is None or dtype == a.dtype)
         and (device is None or device == a.device)
-        and (memory_format is None or is_contiguous(a, memory_format))
+        and (memory_format is None or _has_layout(a, memory_format))
     ):
         return a
     return _to(a, dtype, device, memory_format)
@@ -293,6 +295,12 @@ def to(a: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
 def contiguous(a: Tensor, memory_format: str = "contiguous") -> Tensor:
     """The tensor itself if its elements lie in this order without gaps, otherwise a copy in which they do."""
     return to(a, memory_format=memory_format)
+
+
+def _has_layout(a: Tensor, memory_format: str) -> bool:
+    """As `is_contiguous`, but with one channel, where both orders put values in the same places, the strides decide."""
+    last = is_channels_last(a.array)
+    return last if memory_format == "channels_last" else bool(a.array.flags.c_contiguous) and not last
 
 
 def is_contiguous(a: Tensor, memory_format: str = "contiguous") -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from minisegnet_kernels.modes import Mode
 
+from ..functional.shape import LAYOUTS
 from ..hooks import RemovableHandle
 from ..tensor import Tensor, no_grad
 from ..values import device_and_dtype
@@ -260,27 +261,27 @@ class Module:
             A dtype or a device.
         device, dtype : optional
             The same by name.
-        memory_format : {"contiguous"}, optional
+        memory_format : {"contiguous", "channels_last"}, optional
+            How parameters with four axes, the kernels of convolutions, lie in memory; their shapes stay. A network computes in
+            the layout of its input, ``model(images.to(memory_format="channels_last"))``, and on a GPU kernels in channels last
+            then need not be rearranged in every step.
 
         Raises
         ------
         ValueError
-            If the device or dtype does not exist, or `memory_format` is "channels_last": parameters stay in the order of
-            their axes, and a network computes in the layout of its input.
+            If the device, dtype or layout does not exist.
         TypeError
             If the dtype is not a floating-point one.
         """
         device, dtype = device_and_dtype(target, device, dtype)
         if dtype is not None and dtype.kind != "f":
             raise TypeError(f"a module can be converted to a floating-point dtype only, not to {dtype}")
-        if memory_format not in (None, "contiguous"):
-            raise ValueError(
-                f"Module.to(memory_format={memory_format!r}): parameters lie in the order of their axes only; a network computes in "
-                'the layout of its input, so write model(images.to(memory_format="channels_last"))'
-            )
+        if memory_format not in (None, *LAYOUTS):
+            raise ValueError(f"no memory_format {memory_format!r}: choose one of {', '.join(LAYOUTS)}")
         for value in [*self.parameters(), *self.buffers()]:
             for part in [value] if value.grad is None else [value, value.grad]:
-                part.data = part.detach().to(device, dtype=dtype if part.dtype.kind == "f" else None)
+                to_dtype, layout = dtype if part.dtype.kind == "f" else None, memory_format if part.ndim == 4 else None
+                part.data = part.detach().to(device, dtype=to_dtype, memory_format=layout)
         return self
 
     def cpu(self) -> Self:

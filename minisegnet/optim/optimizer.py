@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet_kernels import optimiser as kernels
+from minisegnet_kernels.layout import full, in_memory_order, lying_like
 
 from .. import backend
 from ..tensor import Tensor
@@ -124,7 +125,7 @@ class Optimizer:
                 if parameter.grad is not None:
                     alike.setdefault(self._batch_key(parameter), []).append(parameter)
             for age, params in alike.items():
-                gradients = [p.grad.array if p.grad.array.flags.c_contiguous else p.grad.array.copy(order="C") for p in params]  # type: ignore[union-attr]
+                gradients = [in_memory_order(lying_like(p.array, p.grad.array)) for p in params]  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
                     state = self.state.get(parameter, {}).values()
@@ -144,12 +145,14 @@ class Optimizer:
         raise NotImplementedError
 
     def _remembered(self, name: str, params: list[Tensor]) -> list:
-        """The arrays of this name in the state, one for each parameter. Before the first step they are created as zeros."""
+        """The arrays of this name in the state, one for each parameter, in its layout. Before the first step they are created as zeros."""
         for p in params:
             state = self.state.setdefault(p, {})
             if name not in state:  # not setdefault, which would make and fill new arrays in every step
-                state[name] = Tensor(np.zeros_like(p.array, order="C"))
-        return [self.state[p][name].array for p in params]
+                state[name] = Tensor(full(p.array, p.shape, 0))
+            elif (lying := lying_like(p.array, state[name].array)) is not state[name].array:  # the module was given another layout
+                state[name] = Tensor(lying)
+        return [in_memory_order(self.state[p][name].array) for p in params]
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: {name: value}}, "param_groups": [...]}``; parameters are numbers, as in PyTorch."""
@@ -190,7 +193,7 @@ def _restored(name: str, value: Any, parameter: Tensor) -> Any:
     array = value.array if isinstance(value, Tensor) else np.asarray(value)
     if tuple(array.shape) != parameter.shape:
         raise ValueError(f"{name} of a parameter of shape {parameter.shape} has shape {tuple(array.shape)}")
-    return Tensor(array.astype(parameter.dtype, order="C")).to(parameter.device)
+    return Tensor(lying_like(parameter.array, Tensor(array.astype(parameter.dtype)).to(parameter.device).array))
 
 
 class SGD(Optimizer):
@@ -237,7 +240,7 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any], age: bool, params: list[Tensor], gradients: list) -> None:
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.sgd([p.array for p in params], gradients, velocities, **options, first=age)
+        kernels.sgd([in_memory_order(p.array) for p in params], gradients, velocities, **options, first=age)
 
 
 class Adam(Optimizer):
@@ -279,7 +282,15 @@ class Adam(Optimizer):
         first, second = (self._remembered(name, params) for name in ("exp_avg", "exp_avg_sq"))
         (beta1, beta2), options = group["betas"], {name: group[name] for name in ("lr", "eps", "weight_decay")}
         kernels.adam(
-            [p.array for p in params], gradients, first, second, step=age, beta1=beta1, beta2=beta2, **options, decoupled=self._decoupled
+            [in_memory_order(p.array) for p in params],
+            gradients,
+            first,
+            second,
+            step=age,
+            beta1=beta1,
+            beta2=beta2,
+            **options,
+            decoupled=self._decoupled,
         )
         for parameter in params:
             self.state[parameter]["step"] = age
@@ -357,6 +368,6 @@ class RMSprop(Optimizer):
         means = self._remembered("grad_avg", params) if group["centered"] else None
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.rmsprop([p.array for p in params], gradients, squares, means, velocities, **options)
+        kernels.rmsprop([in_memory_order(p.array) for p in params], gradients, squares, means, velocities, **options)
         for parameter in params:
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minisegnet.tensor import Tensor
 from minisegnet_kernels.arrays import _scatter_in_pairs, alike, elementwise, scatter
-from minisegnet_kernels.layout import channels_last, is_channels_last
+from minisegnet_kernels.layout import channels_last, is_channels_last, lying_like, rows_first, uninitialised
 
 SHAPE = (2, 3, 4, 5)
 
 
-def rows_first(function):
+def writes_rows_first(function):
     """What CuPy's element-wise functions do: the result lies rows first, whatever the operands' layout."""
     return lambda *operands: np.ascontiguousarray(function(*operands))
 
@@ -25,7 +26,7 @@ def drawn(shape=SHAPE, seed=0):
 def test_a_result_lies_channels_last_as_its_operand_does(other, first):
     a, b = channels_last(drawn()), drawn(other, 1)
     operands = (a, b) if first else (b, a)
-    y = alike(rows_first(np.subtract), *operands)
+    y = alike(writes_rows_first(np.subtract), *operands)
     assert is_channels_last(y)
     np.testing.assert_array_equal(y, np.subtract(*operands))
 
@@ -37,7 +38,9 @@ def test_rows_first_stays_rows_first_and_numbers_and_small_arrays_pass():
 
 
 def test_gradients_of_an_elementwise_function_lie_as_the_operands():
-    function = elementwise(lambda a, b: (rows_first(np.multiply)(a, b), lambda g: (lambda: rows_first(np.multiply)(g, b), None)))
+    function = elementwise(
+        lambda a, b: (writes_rows_first(np.multiply)(a, b), lambda g: (lambda: writes_rows_first(np.multiply)(g, b), None))
+    )
     a, b, g = channels_last(drawn()), drawn((3, 1, 1), 1), drawn(seed=2)
     y, pullback = function(a, b)
     product, none = pullback(g)
@@ -65,3 +68,16 @@ def test_both_ways_to_scatter_agree_and_leave_their_arguments_alone(rows, count,
         np.testing.assert_array_equal(result, expected)
         np.testing.assert_array_equal(index, kept[0])
         np.testing.assert_array_equal(values, kept[1])
+
+
+def test_with_one_channel_the_strides_tell_the_layout():
+    """Values lie in the same places in both layouts, so a change of layout is a view."""
+    rows = np.arange(24, dtype=np.float32).reshape(2, 1, 3, 4)
+    last = channels_last(rows)
+    assert is_channels_last(last) and not is_channels_last(rows) and np.shares_memory(rows, last)
+    assert is_channels_last(uninitialised(last, (2, 8, 3, 4))) and is_channels_last(uninitialised(last, (2, 1, 5, 5)))
+    assert not is_channels_last(uninitialised(rows, (2, 8, 3, 4))) and not is_channels_last(rows_first(last))
+    assert lying_like(rows, last) is last and lying_like(last, rows) is rows, "no copy is needed"
+    turned = Tensor(rows).to(memory_format="channels_last")
+    assert is_channels_last(turned.array) and not is_channels_last(turned.to(memory_format="contiguous").array)
+    np.testing.assert_array_equal(turned.numpy(), rows)

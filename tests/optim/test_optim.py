@@ -183,6 +183,31 @@ def test_gradients_in_another_memory_order():
     assert (plain.array != 1).all()
 
 
+@pytest.mark.parametrize("make", [optim.Adam, lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.RMSprop(p, momentum=0.5)])
+def test_kernels_in_channels_last_take_the_same_steps(make):
+    """The layout may change between steps: the state follows it. With one channel the gradient's strides may be of either layout."""
+
+    def weights(layouts):
+        random.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, (2, 3)))
+        optimizer = make(model.parameters())
+        for layout in layouts:
+            model.to(memory_format=layout)
+            for p in model.parameters():
+                p.grad = None
+            images = tensor(np.linspace(-1, 1, 2 * 49, dtype=np.float32).reshape(2, 1, 7, 7)).to(memory_format=layout)
+            (model(images) ** 2).sum().backward()
+            optimizer.step()
+        last = [p.array.transpose(0, 2, 3, 1).flags.c_contiguous for p in model.parameters() if p.ndim == 4]
+        assert all(last) == (layouts[-1] == "channels_last"), "the first kernel has one channel, the second has three"
+        return [p.detach().numpy() for p in model.parameters()]
+
+    expected = weights(["contiguous"] * 3)
+    for layouts in (["channels_last"] * 3, ["contiguous", "channels_last", "contiguous"]):
+        for a, b in zip(weights(layouts), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
 def test_zero_grad():
     params = parameters()
     set_gradients(params, np.random.default_rng(0))

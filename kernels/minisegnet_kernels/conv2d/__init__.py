@@ -101,8 +101,18 @@ def _forward(equation, x, w, b, stride, padding, dilation, groups):
     fitted = options(equation, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
     if equation == "conv2d.forward_statistics":
         _check_count(equation, x, w, fitted)
-    b = np.zeros_like(w, shape=w.shape[0]) if b is None else b
-    return run(equation, x, w, b, **fitted)
+    return run(equation, x, w, _no_bias(w) if b is None else b, **fitted)
+
+
+_NO_BIAS: dict[tuple, Any] = {}
+
+
+def _no_bias(w):
+    """Zeros for a convolution without bias. No program writes to a bias, so all such calls share one array and none is filled in a step."""
+    key = w.shape[0], w.dtype, getattr(w.device, "id", w.device)  # the number of a GPU, or "cpu"
+    if key not in _NO_BIAS:
+        _NO_BIAS[key] = np.zeros_like(w, shape=w.shape[0])
+    return _NO_BIAS[key]
 
 
 def grad_input(g, w, *, input_size, stride=1, padding=0, dilation=1, groups=1):
