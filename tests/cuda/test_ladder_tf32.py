@@ -119,11 +119,12 @@ def test_weights_at_any_address_are_taken():
 
 # --- bank conflicts -----------------------------------------------------------------------------------
 
-STRAIGHT = {  # the same tile with its rows below each other
-    "rung6_tf32": ("constexpr int GAP = 8;", "constexpr int GAP = 0;"),
-    "rung7_tf32_tuned": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
-    "rung8_tf32_grad_input": ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;"),
-    "rung8_tf32_grad_weight": ("return (q ^ 2 * (row & 3)) * 4;", "return q * 4;"),
+_ROWS_OF_16 = ("return ((q ^ (row >> 1)) & 3) * 4;", "return q * 4;")
+STRAIGHT = {  # the same tiles with their rows below each other
+    "rung6_tf32": [("constexpr int GAP = 8;", "constexpr int GAP = 0;")],
+    "rung7_tf32_tuned": [_ROWS_OF_16],
+    "rung8_tf32_grad_input": [_ROWS_OF_16, ("return term * OUTPUTS + (column ^ (term & 3) * 8);", "return term * OUTPUTS + column;")],
+    "rung8_tf32_grad_weight": [("return (q ^ 2 * (row & 3)) * 4;", "return q * 4;")],
 }
 
 
@@ -139,10 +140,13 @@ def turns(rung):
 def test_there_are_no_bank_conflicts_and_without_the_swizzle_there_are(rung, one_slab):
     taken, least = turns(rung)
     assert taken == least > 0
-    with changed(rung, STRAIGHT[rung.path.stem]):
+    with changed(rung, *STRAIGHT[rung.path.stem]):
         straight, same = turns(rung)
     assert same == least
     assert straight > 2 * least  # four turns for a fragment; the copies have none in either
+    for one in STRAIGHT[rung.path.stem]:
+        with changed(rung, one):
+            assert turns(rung)[0] > least
 
 
 def test_a_stride_costs_no_products_with_zeros(one_slab):

@@ -1,9 +1,10 @@
-// Rung 8, the gradient for the input on the tensor cores: rung 7 with permuted weights.
+// Rung 8, the gradient for the input on the tensor cores: rung 7 with the weights read the other way.
 //
 //     x̄[n, c, k, l] = Σ_{u,v,o} w[o, c, u, v] g[n, o, i, j]   with   i s_h + u d_h − p_h = k,   j s_w + v d_w − p_w = l
 //
 // As a matrix product on rung 7's pipeline: the pixels are those of x̄, the gathered image is g, the terms are (u V + v) O + o, and
-// the matrix C × U V O is the kernel turned by 180°, which the host lays out in memory.
+// the matrix C × U V O is the kernel turned by 180°. Nothing is rearranged in memory: a kernel that lies as (O, U, V, C) has the
+// channels c of a term side by side, where forward has the terms of an output, and `Weights` of the pipeline copies those instead.
 //
 //     stride 1      g ───────┐                   stride 2    k = 0  1  2  3  4  5       a row k meets only the taps u of
 //     3 × 3, p 1    i−1 i i+1│                   2 × 2, p 0  i = 0     1     2           its own parity: one of the four taps
@@ -25,11 +26,11 @@ struct Backward {
     __device__ int cell(int k, int u) const { return k + u * dilation - padding; }
 };
 
-// conv2d.grad_input, one class of rows and columns: x̄_{n,c,k,l} = Σ_o Σ_{u,v} w g. `w` has the taps that this class meets, turned.
+// conv2d.grad_input, one class of rows and columns: x̄_{n,c,k,l} = Σ_o Σ_{u,v} w g. `w` has the taps that this class meets, last first.
 // Thread map: a block of 128 threads = 128 pixels × OUTPUTS channels c.
 // OUTPUTS = 32, 64, 128
 template <int OUTPUTS>
-__global__ void __launch_bounds__(128) conv2d_grad_input__tf32_tuned(Array<const float, 4> g, Array<const float, 2> w, Array<float, 4> xbar,
+__global__ void __launch_bounds__(128) conv2d_grad_input__tf32_tuned(Array<const float, 4> g, Array<const float, 4> w, Array<float, 4> xbar,
                                                                      Window at, int U, int V) {
     multiply<OUTPUTS>(g, w, xbar, Backward{at.ph, at.dh}, Backward{at.pw, at.dw}, U, V, [](int, float sum) { return sum; });
 }

@@ -32,8 +32,75 @@ struct alignas(16) Tile {
     float word[ROWS * DEPTH];
 };
 
+// How W lies in memory and in a slot. A thread copies its share of each step, and a lane reads the fragment b of mma.cuh: column
+// `column` of the terms 4 q + member and 4 (q + 1) + member.
+template <int OUTPUTS, int AXES>
+struct Weights;
+
 // Where square q of a row starts. Rows that differ by a multiple of 8 are swizzled alike.
 __device__ inline int swizzled(int row, int q) { return ((q ^ (row >> 1)) & 3) * 4; }
+
+// A matrix O × U V C: four neighbouring terms of an output are one copy, and a slot holds OUTPUTS rows of 16 terms, swizzled.
+template <int OUTPUTS>
+struct Weights<OUTPUTS, 2> {
+    const Array<const float, 2>& w;
+    int o0, k;  // the first output of the block; the first term of the square that this thread copies next
+
+    __device__ Weights(const Array<const float, 2>& w, int o0, int C, int V) : w(w), o0(o0), k(threadIdx.x % SQUARES * 4) {}
+
+    __device__ void start_copies(Tile<OUTPUTS>& slot, int C, int U, int V) {
+        const int first = threadIdx.x / SQUARES;
+        float* const to = slot.word + swizzled(first, threadIdx.x % SQUARES);
+#pragma unroll
+        for (int r = 0; r < OUTPUTS / 32; ++r) {
+            const int o = o0 + first + 32 * r;
+            bool inside = false;
+            if (o < w.shape[0] && k < w.shape[1]) inside = true;
+            const float* const from = inside ? &w(o, k) : w.data;
+            copy_async(reinterpret_cast<float4*>(to + (first + 32 * r) * DEPTH), reinterpret_cast<const float4*>(from), inside);
+        }
+        k += DEPTH;
+    }
+
+    __device__ static void read(const Tile<OUTPUTS>& slot, int q, int column, int member, float (&b)[2]) {
+        const float* const row = slot.word + column * DEPTH + member;
+        b[0] = to_tf32(row[swizzled(column, q)]), b[1] = to_tf32(row[swizzled(column, q + 1)]);
+    }
+};
+
+// The kernel as it lies, with its outputs side by side: w[c, o, u, v] with the stride 1 along o. Four neighbouring outputs of a term
+// are one copy, and a slot holds 16 rows of OUTPUTS. A fragment reads 8 columns of four rows, so row t is swizzled too: column o
+// stands at o xor 8 (t mod 4), which are four different groups of 8 banks.
+template <int OUTPUTS>
+struct Weights<OUTPUTS, 4> {
+    const Array<const float, 4>& w;
+    int o0, c, u, v;  // the first output of the block; the term that this thread copies next, one of 16
+
+    __device__ Weights(const Array<const float, 4>& w, int o0, int C, int V) : w(w), o0(o0) {
+        const int term = threadIdx.x / 8;
+        c = term % C, u = term / C / V, v = term / C % V;
+    }
+
+    __device__ static int place(int term, int column) { return term * OUTPUTS + (column ^ (term & 3) * 8); }
+
+    __device__ void start_copies(Tile<OUTPUTS>& slot, int C, int U, int V) {
+#pragma unroll
+        for (int r = 0; r < OUTPUTS / 32; ++r) {
+            const int column = threadIdx.x % 8 * 4 + 32 * r, o = o0 + column;
+            bool inside = false;
+            if (u < U && o < w.shape[1]) inside = true;
+            const float* const from = inside ? &w(c, o, u, v) : w.data;
+            float* const to = slot.word + place(threadIdx.x / 8, column);
+            copy_async(reinterpret_cast<float4*>(to), reinterpret_cast<const float4*>(from), inside);
+        }
+        for (c += DEPTH; c >= C; c -= C)
+            if (++v == V) v = 0, ++u;
+    }
+
+    __device__ static void read(const Tile<OUTPUTS>& slot, int q, int column, int member, float (&b)[2]) {
+        b[0] = to_tf32(slot.word[place(4 * q + member, column)]), b[1] = to_tf32(slot.word[place(4 * (q + 1) + member, column)]);
+    }
+};
 
 // Where the outputs of pixel m begin. If y is whole and channels last, that is its m-th row; if y is every s-th row and column of a
 // larger array, it is not.
@@ -47,14 +114,14 @@ __device__ float* outputs_of(const Array<float, 4>& y, int m) {
 // Y[m, o] = finish(o, Σ_k X[m, k] W[o, k]). Thread map: a block of four warps = 128 pixels × OUTPUTS (BM × BN); a warp = 64 pixels ×
 // half of the outputs, in the fragments of mma.cuh. `rows.cell(i, u)` and `columns.cell(j, v)` say which cell of x a tap of pixel (i, j)
 // reads. Each block reads x once for each tap (after the first time from the L2 cache) and w once; y is written once.
-template <int OUTPUTS, typename Axis, typename Finish, typename Statistics = NoStatistics>
-__device__ void multiply(const Array<const float, 4>& x, const Array<const float, 2>& w, const Array<float, 4>& y, Axis rows, Axis columns,
+template <int OUTPUTS, int AXES, typename Axis, typename Finish, typename Statistics = NoStatistics>
+__device__ void multiply(const Array<const float, 4>& x, const Array<const float, AXES>& w, const Array<float, 4>& y, Axis rows, Axis columns,
                          int U, int V, Finish finish, const Statistics& statistics = {}) {
     constexpr int STAGES = OUTPUTS == 128 ? 3 : 4;  // as many as fit into the 48 KiB that every block has
     constexpr int ACROSS = OUTPUTS / 16;             // fragments across a warp's outputs
     SHARED(Tile<PIXELS>, cells, [STAGES]);
-    SHARED(Tile<OUTPUTS>, weights, [STAGES]);
-    const int C = x.shape[1], O = w.shape[0], K = w.shape[1], M = y.shape[0] * y.shape[2] * y.shape[3];
+    SHARED(Tile<OUTPUTS>, slots, [STAGES]);  // of W
+    const int C = x.shape[1], O = y.shape[1], K = U * V * C, M = y.shape[0] * y.shape[2] * y.shape[3];
     const int tiles = ceil_div(O, OUTPUTS), o0 = blockIdx.x % tiles * OUTPUTS, m0 = blockIdx.x / tiles * PIXELS;
 
     // A thread copies the same square q of the rows `first`, first + 32, ...: all divisions are done here, before the loop.
@@ -63,6 +130,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     Pixel pixel[PIXELS / 32];
 #pragma unroll
     for (int r = 0; r < PIXELS / 32; ++r) pixel[r] = pixel_of(m0 + first + 32 * r, y.shape[2], y.shape[3]);
+    Weights<OUTPUTS, AXES> weights(w, o0, C, V);
 
     const int steps = ceil_div(K, DEPTH);
     auto start_copies = [&](int step) {
@@ -76,15 +144,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
             const float* const from = inside ? &x(pixel[r].n, c, k, l) : x.data;
             copy_async(reinterpret_cast<float4*>(to + (first + 32 * r) * DEPTH), reinterpret_cast<const float4*>(from), inside);
         }
-#pragma unroll
-        for (int r = 0; r < OUTPUTS / 32; ++r) {
-            const int o = o0 + first + 32 * r, k = step * DEPTH + 4 * q;
-            bool inside = false;
-            if (o < O && k < K) inside = true;
-            const float* const from = inside ? &w(o, k) : w.data;
-            float* const to = weights[step % STAGES].word + (first + 32 * r) * DEPTH + swizzled(first, q);
-            copy_async(reinterpret_cast<float4*>(to), reinterpret_cast<const float4*>(from), inside);
-        }
+        weights.start_copies(slots[step % STAGES], C, U, V);
         for (c += DEPTH; c >= C; c -= C)  // advance to the same square of the next step
             if (++v == V) v = 0, ++u;
     };
@@ -99,7 +159,6 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
         start_copies(step + STAGES - 1);
         commit_copies();
         const float* const X = cells[step % STAGES].word + row * DEPTH + member;
-        const float* const W = weights[step % STAGES].word + column * DEPTH + member;
 #pragma unroll
         for (int q = 0; q < SQUARES; q += 2) {
             const int near = swizzled(group, q), far = swizzled(group, q + 1);
@@ -110,7 +169,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
                 a[r][2] = to_tf32(X[16 * r * DEPTH + far]), a[r][3] = to_tf32(X[(16 * r + 8) * DEPTH + far]);
             }
 #pragma unroll
-            for (int s = 0; s < ACROSS; ++s) b[s][0] = to_tf32(W[8 * s * DEPTH + near]), b[s][1] = to_tf32(W[8 * s * DEPTH + far]);
+            for (int s = 0; s < ACROSS; ++s) Weights<OUTPUTS, AXES>::read(slots[step % STAGES], q, column + 8 * s, member, b[s]);
 #pragma unroll
             for (int r = 0; r < 4; ++r)
 #pragma unroll
