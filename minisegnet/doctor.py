@@ -155,6 +155,8 @@ def _convolutions(capability: tuple[int, int]) -> list[tuple[str, str]]:
     for layer in next(iter(by_equation.values())):
         rungs = (routes[layer]["this"] for routes in by_equation.values())
         rows.append((layer, "; ".join(f"{rung.label} {rung.name}" for rung in rungs)))
+        why = [f"not {rung.label} {rung.name}: {why}" for rung, why in examples.reasons("conv2d.forward", layer, capability, tf32)]
+        rows += [("", line) for line in why if "compute capability" not in line]  # those are listed above
     return rows
 
 

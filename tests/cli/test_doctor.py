@@ -38,6 +38,16 @@ def test_it_says_what_the_rule_says(gpu, capability, tf32):
         assert "TF32" not in rows and rows["passed over"].endswith("need compute capability 8.0")
 
 
+def test_it_says_why_a_layer_goes_no_further():
+    """Rows first, the rule passes over the rung with the fewest demands only for what that rung serves."""
+    with allow_tf32(True):
+        rows = doctor.doctor("sm_80").sections[SECTION.format("8.0")]
+    at = next(k for k, (layer, _) in enumerate(rows) if layer == "3×3, 64 → 64, 128², rows first")
+    assert rows[at][1].startswith("6 tf32;")
+    assert rows[at + 1] == ("", "not 7 tf32_tuned: it serves float32 without groups, x channels last with C a multiple of 4")
+    assert rows[at + 2][1].startswith("not 4s winograd: another rung does this layer with less work")
+
+
 def test_a_gpu_that_no_test_compiles_for_is_named_as_such():
     assert said("sm_70")[1]["compiled"] == "no test compiles the kernels for sm_70"
 

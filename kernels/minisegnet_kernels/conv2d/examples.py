@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import options
-from .kernel import by_rule, choose
-from .ladder import Case, Rung
+from .kernel import RULE, by_rule, choose, why_not
+from .ladder import Case, Rung, find
 
 #: The equations that have rungs, and the equation whose rungs they are.
 RUNGS_OF = {
@@ -92,3 +92,10 @@ def routes(equation: str, gpus: dict[str, tuple[tuple[int, int], bool]] = GPUS) 
         return {}
     cases = {layer: described(equation, **words)[0] for layer, words in LAYERS.items()}
     return {layer: {gpu: by_rule(case, *needs) for gpu, needs in gpus.items()} for layer, case in cases.items()}
+
+
+def reasons(equation: str, layer: str, gpu: tuple[int, int], tf32: bool) -> list[tuple[Rung, str]]:
+    """Why one of `LAYERS` goes to its rung on a GPU: for each rung that the rule tries before, why it passes over that one."""
+    case, tf32 = described(equation, **LAYERS[layer])[0], tf32 and gpu >= (8, 0)
+    rungs = [find(name, case.equation) for name in RULE[case.equation]]
+    return [(rung, why_not(rung, case, gpu, tf32)) for rung in rungs[: rungs.index(by_rule(case, gpu, tf32))]]

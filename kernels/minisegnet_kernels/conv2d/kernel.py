@@ -13,7 +13,18 @@ from ._geometry import is_worth_a_tile
 from .ladder import Case, chosen_rung, find, rung2_tile, statistics, tf32_allowed
 from .ladder.rung1_direct import grad_bias
 
-__all__ = ["RULE", "by_rule", "choose", "forward", "forward_relu", "forward_statistics", "grad_bias", "grad_input", "grad_weight"]
+__all__ = [
+    "RULE",
+    "by_rule",
+    "choose",
+    "forward",
+    "forward_relu",
+    "forward_statistics",
+    "grad_bias",
+    "grad_input",
+    "grad_weight",
+    "why_not",
+]
 
 RULE = {
     "conv2d.forward": ("tf32_tuned", "winograd", "tf32", "asynchronous", "register_tile", "tile", "implicit_gemm", "direct"),
@@ -53,9 +64,20 @@ def by_rule(case, capability, tf32):
     """The rung that the rule gives a case to, whatever `use_rung` says; `tf32` is whether TF32 is allowed."""
     tf32 = tf32 and capability >= (8, 0)
     for rung in (find(name, case.equation) for name in RULE[case.equation]):
-        if rung.capability <= capability and (tf32 or not rung.tf32) and _is_worth_it(rung, case, tf32) and rung.serves(case):
+        if not why_not(rung, case, capability, tf32):
             return rung
     raise BackendError(f"{case.equation}: no rung serves {case}")
+
+
+def why_not(rung, case, capability, tf32):
+    """Why the rule passes over a rung; empty if it does not."""
+    if rung.capability > capability:
+        return f"its instructions need compute capability {_dotted(rung.capability)}"
+    if rung.tf32 and not tf32:
+        return "it rounds to TF32, which is not allowed"
+    if not rung.serves(case):
+        return f"it serves {rung.needs}"
+    return "" if _is_worth_it(rung, case, tf32) else "another rung does this layer with less work (docs/ladder.md)"
 
 
 def _by_hand(rung, case, capability):
