@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -80,6 +81,7 @@ class Module:
 
     def __init__(self, beside: str | Path):
         self.path = Path(beside).with_suffix(".cu")
+        self._instances: dict[tuple, tuple[Kernel, dict[str, str]]] = {}
 
     @cached_property
     def source(self) -> Source:
@@ -140,7 +142,7 @@ class Module:
         declared = self.source.kernels[kernel]
         if len(arguments) != len(declared.parameters):
             raise TypeError(f"{kernel} takes {', '.join(p.name for p in declared.parameters)}; got {len(arguments)} arguments")
-        instance = _instance(declared, arguments, template)
+        instance = self._instance(declared, arguments, template)
         arrays = [a for p, a in zip(declared.parameters, arguments, strict=True) if p.rank is not None]
         packed = [_packed(declared, p, a, instance, self.source) for p, a in zip(declared.parameters, arguments, strict=True)]
         if any(_is_on_gpu(a) for a in (*arrays, *touches)):
@@ -150,6 +152,14 @@ class Module:
         else:
             memory = [*arrays, *touches]
             _emulator().launch(self.source, declared, instance, grid, block, shared, [np.asarray(p) for p in packed], memory)
+
+    def _instance(self, kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:
+        """As `_instance`, and remembered: a step launches the same few instances again and again."""
+        key = (kernel.name, tuple([getattr(a, "dtype", None) for a in arguments]), tuple(given.items()))
+        known = self._instances.get(key)
+        if known is None or known[0] is not kernel:  # tests change the source
+            known = self._instances[key] = (kernel, _instance(kernel, arguments, given))
+        return known[1]
 
 
 def _instance(kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:
@@ -196,8 +206,9 @@ def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[
         return np.uint64(address)
     if argument.ndim != parameter.rank:
         raise TypeError(f"{kernel.name}: {parameter.name} has {parameter.rank} axes; got the shape {argument.shape}")
-    strides = tuple(s // argument.itemsize for s in argument.strides)
-    return np.array([(address, argument.shape, strides)], _array(parameter.rank))
+    itemsize = argument.itemsize
+    data = _struct(parameter.rank).pack(address, *argument.shape, *[stride // itemsize for stride in argument.strides])
+    return np.frombuffer(data, f"V{len(data)}")  # CuPy asks an array with fields for their description, which takes long
 
 
 def _reach(array: Any) -> int:
@@ -212,6 +223,12 @@ def _reach(array: Any) -> int:
 
 
 @cache
-def _array(rank: int) -> np.dtype:
+def _struct(rank: int) -> struct.Struct:
+    """The layout of `array_struct`."""
+    return struct.Struct(f"=Q{rank}i{rank}i")
+
+
+@cache
+def array_struct(rank: int) -> np.dtype:
     """The struct ``Array<T, rank>`` of common.cuh."""
     return np.dtype([("data", np.uint64), ("shape", np.int32, (rank,)), ("stride", np.int32, (rank,))], align=True)

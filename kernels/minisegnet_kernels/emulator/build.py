@@ -25,7 +25,7 @@ SANITIZERS = {
     "address": (["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],) * 2,
     "thread": (["-fsanitize=thread", "-DSANITIZED_THREAD"], ["-DSANITIZED_THREAD"]),
 }
-_COMMON = ["-std=c++20", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-variable", f"-I{HERE}"]
+COMMON = ["-std=c++20", "-g", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-variable", f"-I{HERE}"]
 
 
 class CompilerError(RuntimeError):
@@ -72,29 +72,29 @@ def _loaded(path: Path, text: str, flavour: str) -> ctypes.CDLL:
 
 def compiled(source: Source, flavour: str) -> Path:
     """Path of the shared library with the kernels of a file."""
-    options = [*_COMMON, *FLAVOURS[flavour]]
-    runtime = [_object("emulator.cpp")] + ([_object("watch.cpp")] if flavour == "watched" else [])
+    options = [*COMMON, *FLAVOURS[flavour]]
+    runtime = [object_file("emulator.cpp")] + ([object_file("watch.cpp")] if flavour == "watched" else [])
     return _linked(source, ".so", options, runtime, ["-shared"])
 
 
 def program(source: Source, sanitizer: str) -> Path:
     """Path of a program that replays launches of a file under a sanitizer."""
     own, emulator = SANITIZERS[sanitizer]
-    runtime = [_object(name, emulator) for name in ("emulator.cpp", "replay.cpp")]
-    return _linked(source, f"-{sanitizer}", [*_COMMON, "-O1", *own], runtime, own[:1])
+    runtime = [object_file(name, emulator) for name in ("emulator.cpp", "replay.cpp")]
+    return _linked(source, f"-{sanitizer}", [*COMMON, "-O1", *own], runtime, own[:1])
 
 
 def _linked(source: Source, suffix: str, options: list[str], runtime: list[Path], link: list[str]) -> Path:
     stub = _stub(source)
-    target = _place(f"{source.path.parent.name}-{source.path.stem}", suffix, stub, *runtime, options)
+    target = place(f"{source.path.parent.name}-{source.path.stem}", suffix, stub, *runtime, options)
 
     def build(folder: Path, result: Path) -> None:
         # The text may be a changed copy, which is compiled under the name of the original.
         (folder / "stub.cpp").write_text(stub)
-        _run([*options, "-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
-        _run([*link, str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
+        run_compiler([*options, "-c", str(folder / "stub.cpp"), "-o", str(folder / "stub.o")], source.path)
+        run_compiler([*link, str(folder / "stub.o"), *map(str, runtime), "-o", str(result)], source.path)
 
-    return _built(target, build)
+    return built(target, build)
 
 
 def instances(source: Source) -> list[tuple[Kernel, dict[str, str]]]:
@@ -118,21 +118,21 @@ def _stub(source: Source) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _object(name: str, more: Sequence[str] = ()) -> Path:
+def object_file(name: str, more: Sequence[str] = ()) -> Path:
     """A part of the emulator itself, compiled without the kernel's instrumentation."""
-    path, options = HERE / name, [*_COMMON, "-O2", *more]
+    path, options = HERE / name, [*COMMON, "-O2", *more]
     headers = "".join((HERE / header).read_text() for header in ("cuda.h", "emulator.h", "fibers.h"))
-    target = _place(path.stem, ".o", path.read_text(), headers, options)
-    return _built(target, lambda folder, result: _run([*options, "-c", str(path), "-o", str(result)], path))
+    target = place(path.stem, ".o", path.read_text(), headers, options)
+    return built(target, lambda folder, result: run_compiler([*options, "-c", str(path), "-o", str(result)], path))
 
 
-def _place(name: str, suffix: str, *parts: object) -> Path:
+def place(name: str, suffix: str, *parts: object) -> Path:
     version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
     digest = hashlib.sha256("\0".join(map(str, (version, *parts))).encode()).hexdigest()[:20]
     return cache_folder() / "emulator" / f"{name}-{digest}{suffix}"
 
 
-def _built(target: Path, build: Callable[[Path, Path], None]) -> Path:
+def built(target: Path, build: Callable[[Path, Path], object]) -> Path:
     """The file, built if it does not exist. It appears complete or not at all, even if two processes build it at once."""
     if target.exists():
         return target
@@ -144,7 +144,7 @@ def _built(target: Path, build: Callable[[Path, Path], None]) -> Path:
     return target
 
 
-def _run(arguments: list[str], path: Path) -> None:
+def run_compiler(arguments: list[str], path: Path) -> None:
     done = subprocess.run([compiler(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompilerError(f"{compiler()} refuses {path}:\n{done.stderr[:4000]}")

@@ -75,18 +75,18 @@ def capability() -> tuple[int, int]:
     return _options.capability
 
 
-class _Region(ctypes.Structure):
+class Region(ctypes.Structure):
     _fields_ = [("first", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
-class _Request(ctypes.Structure):
+class Request(ctypes.Structure):
     _fields_ = [
         ("grid", ctypes.c_uint * 3),
         ("block", ctypes.c_uint * 3),
         ("shared_bytes", ctypes.c_ulonglong),
         ("seed", ctypes.c_ulonglong),
         ("arguments", ctypes.POINTER(ctypes.c_void_p)),
-        ("regions", ctypes.POINTER(_Region)),
+        ("regions", ctypes.POINTER(Region)),
         ("skip_file", ctypes.c_char_p),
         ("kernel", ctypes.c_int),
         ("schedule", ctypes.c_int),
@@ -263,13 +263,13 @@ def launch(
         library = build.library(source, "watched" if chosen.watched else "plain")
         regions = [_extent(a) for a in arrays if a.size]
         file, line = chosen.skip or ("", 0)
-        request = _Request(
+        request = Request(
             (ctypes.c_uint * 3)(*_three(grid)),
             (ctypes.c_uint * 3)(*_three(block)),
             shared,
             chosen.seed,
             (ctypes.c_void_p * len(packed))(*(p.ctypes.data for p in packed)),
-            (_Region * max(len(regions), 1))(*(_Region(first, size) for first, size in regions)),
+            (Region * max(len(regions), 1))(*(Region(first, size) for first, size in regions)),
             file.encode(),
             build.instances(source).index((kernel, instance)),
             SCHEDULES.index(chosen.schedule),

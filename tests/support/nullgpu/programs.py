@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet_kernels.cuda.launch import _array
+from minisegnet_kernels.cuda.launch import array_struct
 from minisegnet_kernels.cuda.nvrtc import files
 from minisegnet_kernels.cuda.source import DTYPES, Kernel, Source, read
-from minisegnet_kernels.emulator import build, run
+from minisegnet_kernels.emulator import foreign, run
 
 from .cubin import Resources, resources
 
@@ -80,7 +80,7 @@ class OwnFunction(Function):
             if parameter.rank is None:
                 dtype = DTYPES.get(element) or self._source.structs.get(element)
             else:
-                dtype = _array(parameter.rank) if parameter.rank else np.dtype(np.uint64)
+                dtype = array_struct(parameter.rank) if parameter.rank else np.dtype(np.uint64)
             found[parameter.name] = value if dtype is None else value.view(dtype)[0]
         return found
 
@@ -110,18 +110,7 @@ class CupyFunction(Function):
         self._source, self._includes = source, includes
 
     def run(self, grid: tuple, block: tuple, shared: int, packed: list[np.ndarray]) -> None:
-        library = _compiled(self._source, self._includes, self.name)
-        request = run._Request(
-            (ctypes.c_uint * 3)(*grid),
-            (ctypes.c_uint * 3)(*block),
-            shared,
-            0,
-            (ctypes.c_void_p * len(packed))(*(p.ctypes.data for p in packed)),
-            (run._Region * 1)(),
-            b"",
-        )
-        if message := library.emulator_launch(ctypes.byref(request)):
-            raise run.KernelError(f"{self.name}: {message.decode()}")
+        foreign.launch(_compiled(self._source, self._includes, self.name), self.name, grid, block, shared, packed)
 
 
 @cache
@@ -130,25 +119,12 @@ def _compiled(source: str, includes: tuple[str, ...], expression: str) -> ctypes
     text = re.sub(
         r"extern\s+__shared__\s+([\w ]+?)\s+(\w+)\[\];", r"DYNAMIC_SHARED(\1, \2);", source
     )  # it has no size, and C++ no word for it
-    stub = f"""#include "cupy_kernels.h"
-#line 1 "{re.sub(r"[^A-Za-z0-9_]", "_", expression)}.cu"
+    stub = f"""#line 1 "{re.sub(r"[^A-Za-z0-9_]", "_", expression)}.cu"
 {text}
 extern void (*const kernels[])(void**);
 void (*const kernels[])(void**) = {{nullgpu::Entry<{expression}>::run}};
 """
-    # Different sources contain kernels of the same name. Without -fno-gnu-unique they would all share the constants of the first.
-    options = [*build._COMMON, "-O1", "-w", "-fno-gnu-unique", f"-I{INCLUDE}", *includes]
-    headers = "".join(path.read_text() for path in sorted(INCLUDE.rglob("*.*")))
-    machine = build._object("emulator.cpp", ["-DFOREIGN_KERNELS"])
-    name = "cupy-" + re.sub(r"[^A-Za-z0-9_]", "_", expression)[:60]
-
-    def made(folder: Path, result: Path) -> None:
-        (folder / "stub.cpp").write_text(stub)
-        build._run([*options, "-shared", str(folder / "stub.cpp"), str(machine), "-o", str(result)], Path(expression))
-
-    library = ctypes.CDLL(str(build._built(build._place(name, ".so", stub, headers, machine, options), made)))
-    library.emulator_launch.restype = ctypes.c_char_p
-    return library
+    return foreign.library(expression, stub, INCLUDE / "cupy_kernels.h", [f"-I{INCLUDE}", *includes])
 
 
 @cache

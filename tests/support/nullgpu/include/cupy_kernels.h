@@ -1,4 +1,4 @@
-// What a kernel that CuPy generates needs beside the emulator's cuda.h. Included in front of CuPy's own source.
+// What a kernel that CuPy generates needs beside the emulator's cuda.h. Compiled once, and read in front of CuPy's own source.
 #pragma once
 #include "emulator.h"
 
@@ -41,3 +41,8 @@ struct Entry<Kernel> {
     static void run(void** a) { call(Kernel, a, std::index_sequence_for<A...>()); }
 };
 }  // namespace nullgpu
+
+#include <cupy/complex.cuh>
+#include <cupy/carray.cuh>
+#include <cupy/atomics.cuh>
+#include <cupy/math_constants.h>
