@@ -27,6 +27,11 @@ class Bar:
             interval = 0.1 if sys.stderr.isatty() else 10
             self._bar = tqdm(total=total, initial=start, unit="step", mininterval=interval, dynamic_ncols=True, smoothing=0.1)
 
+    @property
+    def shows(self) -> bool:
+        """Whether the next step will be shown. Most steps are not: a terminal is written to at most ten times a second."""
+        return self._bar is not None and time.time() - self._bar.last_print_t >= self._bar.mininterval
+
     def step(self, **figures: str) -> None:
         if self._bar is not None:
             self._bar.set_postfix(figures, refresh=False)

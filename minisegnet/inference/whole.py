@@ -123,7 +123,8 @@ def run(model: Module, images: Any, record: bool = False) -> Pass:
     if padded != list(size):
         around = [(b, p - n - b) for b, p, n in zip(before, padded, size, strict=True)]
         images = np.pad(images, [(0, 0), (0, 0), *around], mode="reflect")
-    given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device).array, requires_grad=record)
+    layout = "channels_last" if device == "cuda" else None  # what the fast kernels need
+    given = Tensor(Tensor(images.astype(dtype, copy=False)).to(device, memory_format=layout).array, requires_grad=record)
     with evaluating(model), enable_grad() if record else nullcontext():
         result = model(given)
         # A network without padding loses equally many pixels on opposite sides.

@@ -9,8 +9,8 @@ import numpy as np
 
 def label_map(what: str, value: Any) -> np.ndarray:
     """An integer NumPy array from an array or a Tensor, on the CPU or the GPU."""
-    value = getattr(value, "data", value) if hasattr(value, "requires_grad") else value
-    array = value.get() if hasattr(value, "get") else np.asarray(value)
+    value = getattr(value, "array", value)  # of a Tensor
+    array = value.get() if hasattr(value, "__cuda_array_interface__") else np.asarray(value)
     if array.dtype.kind not in "iub":
         raise ValueError(f"{what} must contain integer labels, not {array.dtype}; take the argmax of scores over the classes first")
     return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,34 @@ __all__ = ["clip_grad_norm_", "get_total_norm"]
 
 def get_total_norm(tensors: Iterable[Tensor]) -> float:
     """The Euclidean norm of one vector that holds all values of all tensors; summed in float64."""
-    return float(np.sqrt(sum(float(np.square(t.array.astype(np.float64, copy=False)).sum()) for t in tensors)))
+    return float(_norm([t.array for t in tensors]))
+
+
+def _norm(arrays: list) -> Any:
+    """The norm as an array of shape (), on the device of the arrays: on a GPU the host need not wait for it."""
+    if not arrays:
+        return np.zeros(())
+    squares = np.empty_like(arrays[0], shape=len(arrays), dtype=np.float64)
+    for k, a in enumerate(arrays):
+        squares[k] = np.square(a.astype(np.float64, copy=False)).sum()
+    return np.sqrt(squares.sum())
+
+
+def clip_on_device(parameters: Iterable[Tensor], max_norm: float) -> Any:
+    """`clip_grad_norm_` without reading a number from the GPU, so that it can be part of a CUDA graph.
+
+    Returns
+    -------
+    array, ()
+        The norm before clipping, in float64.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = _norm([g.array for g in gradients])
+    factor = np.minimum(max_norm / (norm + 1e-6), 1)  # 1 changes no bit; a NaN stays a NaN
+    for gradient in gradients:
+        gradient.array *= factor.astype(gradient.dtype)
+        gradient._memory.changes += 1
+    return norm
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, error_if_nonfinite: bool = False) -> float:

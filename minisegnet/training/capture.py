@@ -11,10 +11,12 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from minisegnet_kernels.backends import BackendError, current
+from minisegnet_kernels.layout import uninitialised
 from minisegnet_kernels.optimiser.rates import HeldRates, held_rates
 
 from .. import random
-from ..nn import Dropout, Dropout2d, Module
+from ..nn import Module
+from ..nn.utils import clip_on_device
 from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 
@@ -29,31 +31,35 @@ class CapturedStep:
     """Forward, backward and update, captured as a CUDA graph.
 
     Every batch must have the shape and dtype of the first one and lie on the GPU. The learning rate may change from step to
-    step. Capturing takes steps of its own; afterwards, also if it fails, weights, running statistics, moments, the
-    optimiser's counts and the random numbers are what they were before.
+    step. Dropout draws a new mask for every replay, the one that an ordinary step would draw. Capturing takes steps of its own;
+    afterwards, also if it fails, weights, running statistics, moments, the optimiser's counts and the random numbers are what
+    they were before.
 
     Parameters
     ----------
     model : Module
-        On the GPU, in training mode, without dropout.
+        On the GPU, in training mode.
     loss : callable
         ``loss(scores, labels)``, a scalar tensor.
     optimizer : Optimizer
     images, labels : Tensor
         A batch. It gives shapes, dtypes and the layout; its values do not matter.
+    clip_norm : float, optional
+        Shorten the gradients to this norm before the update, as `nn.utils.clip_grad_norm_` does.
 
     Attributes
     ----------
     loss : Tensor, ()
         The loss of the last step.
+    grad_norm : Tensor, (), or None
+        The norm of its gradients before clipping, in float64; None without `clip_norm`.
 
     Raises
     ------
     BackendError
         If the batch is not on a GPU, or a backend other than ``cuda`` is selected.
     ValueError
-        If the network has dropout, which a graph would repeat with the same mask, or the optimiser's first step differs
-        from the ones after it.
+        If the optimiser's first step differs from the ones after it.
     CaptureError
         If something in the step cannot be captured, such as a loss that reads a value on the CPU.
 
@@ -64,13 +70,23 @@ class CapturedStep:
     ...     loss = step(images, labels)
     """
 
-    def __init__(self, model: Module, loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer, images: Tensor, labels: Tensor):
-        _check(model, optimizer, images)
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Tensor], Tensor],
+        optimizer: Optimizer,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        clip_norm: float | None = None,
+    ):
+        _check(optimizer, images)
         import cupy
 
-        self._model, self._criterion, self._optimizer = model, loss, optimizer
-        self._images, self._labels = (Tensor(batch.array.copy(order="K")) for batch in (images, labels))
-        self._rates = HeldRates()
+        self._model, self._criterion, self._optimizer, self._clip_norm = model, loss, optimizer, clip_norm
+        self.grad_norm: Tensor | None = None
+        self._images, self._labels = map(_copied, (images, labels))
+        self._rates, self._draws = HeldRates(), random.HeldDraws()
         self._stream = cupy.cuda.Stream(non_blocking=True)
         # A separate memory pool: as long as the graph lives, the memory that it writes to must not be handed to others.
         self._pool = cupy.cuda.MemoryPool()
@@ -89,6 +105,11 @@ class CapturedStep:
                 raise
         self._stream.synchronize()
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of the images and labels that the step takes."""
+        return self._images.shape, self._labels.shape
+
     def _captured(self) -> tuple[Tensor, Any]:
         self._stream.begin_capture()
         try:
@@ -101,10 +122,12 @@ class CapturedStep:
             raise CaptureError(f"this training step cannot be captured as a CUDA graph: {error}. Take it as an ordinary step") from error
 
     def _step(self) -> Tensor:
-        with held_rates(self._rates):
+        with held_rates(self._rates), random.held_draws(self._draws):
             loss = self._criterion(self._model(self._images), self._labels)
             self._optimizer.zero_grad()
             loss.backward()
+            if self._clip_norm is not None:
+                self.grad_norm = Tensor(clip_on_device(self._model.parameters(), self._clip_norm))
             self._optimizer.step()
         return loss.detach()
 
@@ -139,6 +162,7 @@ class CapturedStep:
             self._stream.wait_event(given_on.record())
             self._images.array[...] = images.array
             self._labels.array[...] = labels.array
+            self._draws.draw_again()
             with held_rates(self._rates, only_rates=True):
                 self._optimizer.step()
             self._graph.launch(self._stream)
@@ -150,7 +174,7 @@ class CapturedStep:
         return self.loss
 
 
-def _check(model: Module, optimizer: Optimizer, images: Tensor) -> None:
+def _check(optimizer: Optimizer, images: Tensor) -> None:
     """Refuse what is known to go wrong before anything is computed."""
     if images.device != "cuda" or current("cuda") != "cuda":
         raise BackendError(
@@ -158,19 +182,20 @@ def _check(model: Module, optimizer: Optimizer, images: Tensor) -> None:
         )
     if any(group.get("dampening") for group in optimizer.param_groups) and not optimizer.state:
         raise ValueError("the first step of SGD with dampening differs from the ones after it: take one ordinary step before capturing")
-    for name, module in model.named_modules():
-        if isinstance(module, Dropout | Dropout2d) and module.training and module.p > 0:
-            raise ValueError(
-                f"{name} is {type(module).__name__}({module.p:g}), which draws a new mask in every step; a CUDA graph would repeat "
-                "the first one. Take ordinary steps, or set p to 0"
-            )
+
+
+def _copied(batch: Tensor) -> Tensor:
+    """A copy in memory of its own that lies as the batch does."""
+    copy = uninitialised(batch.array, batch.shape)
+    copy[...] = batch.array
+    return Tensor(copy)
 
 
 class _State:
     """Everything that a training step changes, so that it can be restored in place: a graph refers to memory addresses."""
 
     def __init__(self, model: Module, optimizer: Optimizer):
-        copied = lambda value: value.array.copy(order="K") if isinstance(value, Tensor) else value
+        copied = lambda value: _copied(value).array if isinstance(value, Tensor) else value
         self._model, self._optimizer = model, optimizer
         self._values = [copied(value) for value in model.state_dict().values()]
         self._gradients = [(p, p.grad) for p in model.parameters()]

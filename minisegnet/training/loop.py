@@ -63,7 +63,8 @@ def fit(
     progress : bool
         Whether to show a progress bar, and a line after each evaluation.
     callback : callable, optional
-        Called after each step with its row of the log. A KeyboardInterrupt that it raises stops the run.
+        Called after each step with its row of the log. A KeyboardInterrupt that it raises stops the run. On a GPU every step
+        then has to be waited for; without it the loss is read only when it is shown or saved.
     settings : dict, optional
         Further entries of ``config.json``, for example where the data are.
     files : mapping of str to str, optional
@@ -117,18 +118,26 @@ def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str
     before, start = history.seconds, time.perf_counter()
     batches = iter(run.loader)
     bar = None
+    shown: dict[str, str] = {}
+    said: list[str] = []
     try:
         while history.step < recipe.steps and not stop.made and not history.stopped_early:
             row = run.step(islice(batches, recipe.accumulate))
             if bar is None:
                 until_first_step.close()
                 bar = Bar(recipe.steps, history.step, progress)
+                said = run.steps_on_gpu.said if run.steps_on_gpu is not None else []
             due = row["step"] % recipe.eval_every == 0 or row["step"] == recipe.steps
+            if due or stop.made or callback is not None or bar.shows:
+                run.read()
             if due and (line := run.evaluate(row, lambda: not stop.made)):
                 bar.say(line)
             row["seconds"] = round(before + time.perf_counter() - start, 3)
             run.record(row)
-            bar.step(loss=f"{row['loss']:.4f}", **run.shown())
+            shown = shown if row["loss"] is None else {"loss": f"{row['loss']:.4f}", **run.shown()}
+            bar.step(**shown)
+            while said:
+                bar.say(said.pop(0))
             try:
                 if callback is not None:
                     callback(row)

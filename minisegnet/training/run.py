@@ -27,6 +27,7 @@ from . import build
 from .average import ExponentialMovingAverage
 from .evaluation import SCORES, figures, headline, measure
 from .folder import BEST, RunFolder, read_log
+from .gpu import GPUSteps, Unread
 from .history import DivergedError, History
 from .recipe import Recipe
 
@@ -60,6 +61,9 @@ class Run:
         self.folder: RunFolder | None = None
         self.earlier: Path | None = None  # the folder of a resumed run, if it continues in another folder
         self._recorded: dict[str, Any] = {}  # the recipe of a resumed run
+        self.steps_on_gpu: GPUSteps | None = None  # made by the first step, if the network is on a GPU
+        self._unread = Unread()
+        self._unlogged: list[dict[str, Any]] = []
         random.manual_seed(recipe.seed)  # for dropout
 
     # --- before the first step ---------------------------------------------------------
@@ -155,14 +159,28 @@ class Run:
     def step(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
         """Forward and backward for each batch, then one update with the mean of their gradients; returns the row of the log.
 
+        On a GPU the row's ``loss`` and ``grad_norm`` are None until `read` is called.
+
         Raises
         ------
         DivergedError
-            If a loss, or the norm of the gradients, is not finite; the weights are not updated then.
+            If a loss, or the norm of the gradients, is not finite; the weights are not updated then. On a GPU `read` raises it.
         """
         self.model.train()
+        row: dict[str, Any] = {"step": self.history.step + 1, "loss": None, "lr": float(self.optimizer.param_groups[0]["lr"])}
+        if self.device == "cuda":
+            self._step_on_gpu(row, list(batches))
+        else:
+            self._step(row, batches)
+        if self.schedule is not None:
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update(self.model, row["step"])
+        return row
+
+    def _step(self, row: dict[str, Any], batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         self.optimizer.zero_grad()
-        step, count, total = self.history.step + 1, self.recipe.accumulate, 0.0
+        step, count, total = row["step"], self.recipe.accumulate, 0.0
         for images, masks in batches:
             outputs = all_outputs(self.model(self._tensor(images)))
             target = Tensor(_middle(masks, outputs[0].shape[2:])).to(self.device)
@@ -171,27 +189,53 @@ class Run:
             if not math.isfinite(value):
                 raise self._diverged(f"the loss became {value} at step {step}")
             loss.backward()
-        row = {"step": step, "loss": total, "lr": float(self.optimizer.param_groups[0]["lr"])}
+        row["loss"] = total
         if self.recipe.clip_norm is not None:
             row["grad_norm"] = clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             if not math.isfinite(row["grad_norm"]):
                 raise self._diverged(f"the norm of the gradients became {row['grad_norm']} at step {step}")
         self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
-        if self.average is not None:
-            self.average.update(self.model, step)
-        return row
+
+    def _step_on_gpu(self, row: dict[str, Any], batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        if self.steps_on_gpu is None:
+            self.steps_on_gpu = GPUSteps(self.model, self.loss, self.optimizer, self.recipe, _middle)
+        if len(self._unread) == Unread.ROOM:
+            self.read()
+        self._unread.add(row, self.steps_on_gpu.take(batches))
+
+    def read(self) -> None:
+        """Read what the last steps have left on the GPU, into their rows.
+
+        Raises
+        ------
+        DivergedError
+            If a figure is not finite. Later steps may have updated the weights since; the last checkpoint is good.
+        """
+        for row in self._unread.read():
+            for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradients")):
+                if not math.isfinite(row.get(name, 0.0)):
+                    self._unlogged = [r for r in self._unlogged if r["step"] < row["step"]]
+                    self._log()
+                    raise self._diverged(f"the {what} became {row[name]} at step {row['step']}")
+        self._log()
 
     def record(self, row: dict[str, Any]) -> None:
-        """Add a row to the history and the log. The first row makes the folder and its files."""
-        if self.folder is not None:
+        """Add a row to the history and, when its figures are known, to the log. The first row makes the folder and its files."""
+        self.history.rows.append(row)
+        self._unlogged.append(row)
+        if not self._unread:
+            self._log()
+
+    def _log(self) -> None:
+        rows, self._unlogged = self._unlogged, []
+        if self.folder is None:
+            return
+        for row in rows:
             if not self.folder.begun:
-                self.folder.begin(self._config(), self._columns(), self.history.rows)
+                self.folder.begin(self._config(), self._columns(), [r for r in self.history.rows if r["step"] < row["step"]])
                 if self.earlier is not None and (best := self.earlier / BEST).exists():
                     write_atomically(self.folder / BEST, lambda stream: stream.write(best.read_bytes()))
             self.folder.log(row)
-        self.history.rows.append(row)
 
     def evaluate(self, row: dict[str, Any], go_on: Callable[[], bool] = lambda: True) -> str:
         """Evaluate on the validation images, add the figures to the row, and return a line about them; "" if there are none."""
@@ -300,7 +344,8 @@ class Run:
     # --- helpers -----------------------------------------------------------------------
 
     def _tensor(self, images: np.ndarray) -> Tensor:
-        return Tensor(images.astype(self.dtype, copy=False)).to(self.device)
+        layout = "channels_last" if self.device == "cuda" else None
+        return Tensor(images.astype(self.dtype, copy=False)).to(self.device, memory_format=layout)
 
     def _columns(self) -> list[str]:
         names = ["step", "loss", "lr", "seconds", *(["grad_norm"] if self.recipe.clip_norm is not None else [])]

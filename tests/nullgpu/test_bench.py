@@ -38,7 +38,7 @@ def test_every_layout_precision_and_language_is_a_row():
     assert "empty kernel of cuda:" in shown and "channels last, tf32" in shown
 
 
-def test_a_step_as_a_graph_gives_the_same_and_channels_last_begins_after_the_first_convolution():
+def test_a_step_as_a_graph_gives_the_same_and_is_channels_last_throughout():
     losses = {}
     for name in ("cuda-last", "cuda-graph"):
         _, of = worker._phases(libraries.make(name, 1, "cuda"), STEP)

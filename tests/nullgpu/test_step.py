@@ -11,7 +11,7 @@ from support.training import network, steps
 
 import minisegnet as ms
 
-IMAGES = np.zeros((2, 3, 128, 128), np.float32), np.zeros((2, 128, 128), np.int64)
+images, labels = np.zeros((2, 3, 128, 128), np.float32), np.zeros((2, 128, 128), np.int64)
 
 
 @pytest.fixture
@@ -19,12 +19,12 @@ def step(gpu, monkeypatch):
     """The calls of the second step of a network, in channels last."""
     monkeypatch.setattr(gpu, "computes", False)
 
-    def run(name, **options):
-        model = network(name, channels=3, width=1 / 4, **options).to("cuda")
+    def run(name, channels=3, **options):
+        model = network(name, channels=channels, width=1 / 4, **options).to("cuda", memory_format="channels_last")
         optimizer = ms.optim.Adam(model.parameters())
         first = lambda scores, labels: ms.functional.cross_entropy(scores if isinstance(scores, ms.Tensor) else scores[0], labels)
         with ms.backend.allow_tf32(True):
-            for _ in steps(model, optimizer, [IMAGES, IMAGES], "cuda", first, "channels_last"):
+            for _ in steps(model, optimizer, [(images[:, :channels], labels)] * 2, "cuda", first, "channels_last"):
                 log = list(gpu.log)
                 gpu.log.clear()
         return log
@@ -32,22 +32,29 @@ def step(gpu, monkeypatch):
     return run
 
 
-def images(call):
-    """The images of a launch, by the name of the parameter: those arrays that have more than one channel."""
-    arrays = {k: v for k, v in call.arguments.items() if k in ("x", "y", "g", "xbar") and getattr(v, "dtype", None) and v.dtype.names}
-    return {k: v for k, v in arrays.items() if len(v["shape"]) == 4 and v["shape"][1] > 1 and np.prod(v["shape"][2:]) > 1}
+def layouts(log):
+    """Each image of each convolution, in order: (kernel, parameter, shape, layout). An image of one pixel has no layout."""
+    listed = []
+    for call in log:
+        if call.kind == "launch" and call.name.startswith("conv2d") and not call.name.partition("<")[0].endswith(("sum", "merge")):
+            for name in ("x", "y", "g", "xbar"):
+                array = call.arguments.get(name)
+                if array is not None and array["shape"].size == 4 and np.prod(array["shape"][1:]) > 1:
+                    layout = "channels last" if array["stride"][1] == 1 else "rows first"
+                    listed.append((call.name.partition("<")[0], name, tuple(map(int, array["shape"])), layout))
+    return listed
 
 
 NETWORKS = ["unet", "fcn8s", "unet_resnet"]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_channels_last_survives_from_the_first_convolution_to_the_last_weight_gradient(step, name):
-    convolutions = [c for c in step(name) if c.kind == "launch" and c.name.startswith("conv2d") and "__sum" not in c.name]
-    seen = [(c.name, k, tuple(v["shape"]), tuple(v["stride"])) for c in convolutions for k, v in images(c).items()]
-    assert len(seen) > 50
-    odd = [s for s in seen if s[3][1] != 1]
-    assert not odd, odd
+def test_channels_last_survives_from_the_first_convolution_to_the_last_weight_gradient(step, name, channels):
+    listed = layouts(step(name, channels))
+    assert {kernel.partition("__")[0] for kernel, *_ in listed} >= {"conv2d_grad_input", "conv2d_grad_weight"} and len(listed) > 50
+    assert listed[0][1:3] == ("x", (2, channels, 128, 128)), "the first is the batch"
+    assert [image for image in listed if image[3] != "channels last"] == []
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -65,15 +72,17 @@ def test_wide_layers_take_the_tensor_cores_in_all_three_equations(step, name):
 
 
 def test_a_step_of_the_unet_makes_no_wait_and_few_launches(step):
-    log = step("unet")
-    kinds = Counter(call.kind for call in log)
+    log = step("unet", channels=1)
+    kinds = Counter(call.kind for call in log if call.name != "host to device")  # the batch, and the rates of Adam
     assert not [call for call in log if call.blocking]
-    assert kinds["launch"] <= 365 and kinds["fill"] <= 24 and kinds["copy"] <= 24, kinds
-    arithmetic = Counter(c.name for c in log if c.kind == "launch" and c.name.startswith("cupy_") and not c.name.startswith("cupy_copy"))
-    assert sum(arithmetic.values()) <= 32, arithmetic
+    assert kinds["launch"] + kinds["fill"] + kinds["copy"] < 250, kinds
+    arithmetic = Counter(c.name for c in log if c.kind == "launch" and c.name.startswith("cupy_"))
+    assert sum(arithmetic.values()) <= 20, arithmetic
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in ms.models.list_models() if n not in ("deconvnet", "unet_paper")])
-def test_every_network_takes_a_step(step, name):
-    assert not [call for call in step(name) if call.blocking]
+def test_every_network_takes_a_step_in_channels_last(step, name):
+    log = step(name)
+    assert not [call for call in log if call.blocking]
+    assert [image for image in layouts(log) if image[3] != "channels last"] == []
