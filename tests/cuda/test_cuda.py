@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operations import TABLE, map_arrays
+from support import rungs
 from support.checks import assert_close, check_bits, check_gradients, check_integers, check_parity, with_gaps
 from support.targets import EMULATED, ON_DEVICE, SIMULATED, few, need_gpu
 
@@ -165,3 +166,11 @@ def test_on_a_gpu_small_integers_are_exact(operation, target, data):
 def test_on_a_gpu_the_same_input_gives_the_same_bits(operation, target, data):
     need_gpu()
     check_bits(operation, target, data.draw(operation.large if operation.large is not None else operation.cases))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layer", rungs.LAYERS)
+def test_on_a_gpu_every_rung_equals_reference(layer):
+    need_gpu()
+    wrong = {label: error for label, error in rungs.trials([layer]) if not error <= rungs.bound(label)}
+    assert not wrong
