@@ -78,6 +78,35 @@ class TorchEvents:
         return start.elapsed_time(end) / 1e3
 
 
+def replayed(call: Callable[[], Any]) -> Callable[[], None]:
+    """`call` as a CUDA graph of CuPy's: its launches without the Python between them, which takes longer than a small kernel."""
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        call()  # compiles
+        stream.synchronize()
+        stream.begin_capture()
+        kept = call()
+        graph = stream.end_capture()
+
+    def replay(kept: Any = kept) -> None:  # the graph writes to the memory of `kept`
+        graph.launch(cupy.cuda.get_current_stream())
+
+    return replay
+
+
+def replayed_by_torch(call: Callable[[], Any]) -> Callable[[], None]:
+    """`call` as a CUDA graph of PyTorch's."""
+    import torch
+
+    call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = call()
+    return lambda kept=kept: graph.replay()
+
+
 def roof(clock: Any, xp: Any, device: str, copy: Callable[[Any, Any], Any], make: Callable[[np.ndarray], Any], rounds: int = 10) -> dict:
     """The fastest of several matrix products and of several copies: FLOP/s, and bytes read and written per second.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -76,11 +77,21 @@ class Minisegnet:
     def prepare(self, call: Callable) -> Callable:
         return call
 
+    def replayed(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """The call as a CUDA graph, on a GPU and where the library has one."""
+        return clock.replayed(call) if self.device == "cuda" else call
+
+    def peak_mib(self) -> float:
+        """The most memory so far: of the GPU, or on a CPU of the process."""
+        if self.device == "cuda":
+            import cupy
+
+            return cupy.get_default_memory_pool().total_bytes() / 2**20
+        return _peak_of_process()
+
     def unet(self) -> tuple[Any, Any]:
-        model = self._models.create("unet", in_channels=1, num_classes=2, width=WIDTH).to(self.device)
-        if self.last:  # with one channel both layouts are the same, so the layout is set after the first convolution
-            first = next(m for m in model.modules() if type(m).__name__ == "Conv2d")
-            first.register_forward_hook(lambda module, given, maps: maps.to(memory_format="channels_last"))
+        model = self._models.create("unet", in_channels=1, num_classes=2, width=WIDTH)
+        model = model.to(self.device, memory_format="channels_last" if self.last else None)
         return model, self._optim.Adam(model.parameters(), lr=1e-3)
 
 
@@ -136,12 +147,22 @@ class Torch:
         torch._functorch.config.donated_buffer = False  # the backward pass is timed alone and repeated
         return self._torch.compile(call, fullgraph=True, dynamic=False)
 
+    def replayed(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        return clock.replayed_by_torch(call) if self.device == "cuda" else call
+
+    def peak_mib(self) -> float:
+        return self._torch.cuda.max_memory_reserved() / 2**20 if self.device == "cuda" else _peak_of_process()
+
     def unet(self) -> tuple[Any, Any]:
         from .twin import UNet
 
         model: Any = UNet(1, 2, WIDTH)
         model = model.to(self.device, memory_format=self._format)
         return model, self._torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def _peak_of_process() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _copy_by_all_threads() -> Callable[[Any, Any], None]:

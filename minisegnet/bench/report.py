@@ -99,7 +99,7 @@ def table(run: Run) -> str:
     lines += ["", *_closing(run)]
     if len({case for case, _ in rows}) == 1:  # the peak covers all cases, so it is only shown if there is one
         peaks = {name: max(r.peak_mib for r in results if r.library == name) for name in libraries}
-        lines.append("peak memory of the process: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items()))
+        lines.append("peak memory: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in peaks.items()))
     return "\n".join(lines)
 
 

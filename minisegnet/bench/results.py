@@ -22,7 +22,7 @@ class Result:
         Median.
     quartiles : (float, float)
     peak_mib : float
-        Largest memory of the worker so far, in MiB.
+        The most memory so far, in MiB: on a GPU what the library has reserved there, otherwise what the process has.
     operations, bytes : int
         Cost of the phase by the cost model. It is the same for all libraries, whatever a library really does.
     roof_seconds : float

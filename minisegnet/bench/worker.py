@@ -16,7 +16,6 @@ With a case of `rungs`, ``"rung": label`` says which rung of the ladder runs. Th
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from . import about, libraries
+from . import about, libraries, rungs
 from .cases import CASES, STEPS
 
 #: The seed of the inputs that are timed, and of the first comparison.
@@ -33,6 +32,9 @@ SEED = 0
 
 
 Phases = tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]
+#: For a case and a rung its phases, its results, and the calls that are timed: of a single kernel on a GPU, replays of a graph,
+#: because the kernel may take less time than its launch.
+Prepared = dict[tuple[str, str | None], tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]], dict[str, Callable[[], Any]]]]
 
 
 def _phases(library: Any, name: str, seed: int = SEED, rung: str | None = None) -> Phases:
@@ -40,8 +42,6 @@ def _phases(library: Any, name: str, seed: int = SEED, rung: str | None = None) 
     if name in STEPS:
         return training_step(library, *STEPS[name], seed=seed)
     if name not in CASES:
-        from . import rungs
-
         return rungs.phases(library, name, rung, seed)
     case = CASES[name]
     floats, integers = case.arrays(seed)
@@ -109,7 +109,7 @@ def _verified(results: Callable[[], list[np.ndarray]], path: str) -> bool:
 
 def serve(library: Any, requests: Iterable[str], say: Callable[[str], None]) -> None:
     """Answer requests, one line each, until the input ends."""
-    prepared: dict[tuple[str, str | None], Phases] = {}
+    prepared: Prepared = {}
     for line in requests:
         try:
             answer = _answer(library, json.loads(line), prepared)
@@ -119,7 +119,7 @@ def serve(library: Any, requests: Iterable[str], say: Callable[[str], None]) -> 
         say(json.dumps(answer))
 
 
-def _answer(library: Any, request: dict[str, Any], prepared: dict[tuple[str, str | None], Phases]) -> dict[str, Any]:
+def _answer(library: Any, request: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
     if "roof" in request:
         return {"precision": library.precision, **library.roof(), "launch": library.launch()}
     name, rung, seed = request["case"], request.get("rung"), request.get("seed", SEED)
@@ -128,27 +128,26 @@ def _answer(library: Any, request: dict[str, Any], prepared: dict[tuple[str, str
     if (name, rung) not in prepared:
         for other in [key for key in prepared if key[0] != name]:  # only one case's arrays are in memory at a time
             del prepared[other]
-        prepared[name, rung] = _phases(library, name, rung=rung)
-    phases, results = prepared[name, rung]
+        prepared[name, rung] = (*_phases(library, name, rung=rung), {})
+    phases, results, timed = prepared[name, rung]
     answer: dict[str, Any] = {}
     if "verify" in request:
         answer["deterministic"] = _verified(results, request["verify"])
     if "count" in request:
         answer["layout"], answer["about"] = _about(library, name, rung, phases)
     for phase, call in phases.items() if "rounds" in request else ():
+        timed[phase] = timed.get(phase) or (library.replayed(call) if name in rungs.CASES else call)
         times = []
         for _ in range(request["rounds"]):
             library.finish()
-            times.append(library.clock.seconds(call))
+            times.append(library.clock.seconds(timed[phase]))
         answer[phase] = times
-    answer["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer["peak_mib"] = library.peak_mib()
     return answer
 
 
 def _about(library: Any, name: str, rung: str | None, phases: dict[str, Callable[[], Any]]) -> tuple[str, dict[str, Any]]:
     """The memory layout of images, and the result of `about.of` for each phase. For PyTorch only the layout is known."""
-    from . import rungs
-
     if rung is not None:
         return rungs.layout(name, rung), {phase: rungs.tell(name, rung, call) for phase, call in phases.items()}
     known = not library.graph and hasattr(library, "backend")

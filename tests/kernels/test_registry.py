@@ -44,7 +44,7 @@ def test_signatures_of_the_views_are_equal(equation):
 
 #: What a host side has besides the programs of its equations: the rule of the ladder, and a pass that other operations use.
 OFFERED = {
-    ("conv2d", "kernel.py"): {"by_rule", "choose"},
+    ("conv2d", "kernel.py"): {"by_rule", "choose", "why_not"},
     ("batch_norm", "kernel.py"): {"moments"},
 }
 

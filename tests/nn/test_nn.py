@@ -315,7 +315,7 @@ def test_what_is_fused_and_what_is_not(monkeypatch):
     calls = []
     for name in ("conv2d", "conv2d_relu", "batch_norm", "batch_norm_relu", "relu"):
         original = getattr(F, name)
-        monkeypatch.setattr(F, name, lambda *args, original=original, name=name: (calls.append(name), original(*args))[1])
+        monkeypatch.setattr(F, name, lambda *args, original=original, name=name, **more: (calls.append(name), original(*args, **more))[1])
     model = block()
     x = image(1, 2, 4, 4)
 

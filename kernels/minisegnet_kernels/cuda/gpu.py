@@ -38,10 +38,10 @@ def check_device(kernel: str, arrays: Sequence[Any]) -> None:
 
     current = cupy.cuda.Device().id
     for array in arrays:
-        if array.device.id != current:
+        if array.data.device_id != current:
             raise ValueError(
-                f"{kernel}: an array of shape {array.shape} is on GPU {array.device.id} and the current GPU is {current}: "
-                f"move it, or compute inside cupy.cuda.Device({array.device.id})"
+                f"{kernel}: an array of shape {array.shape} is on GPU {array.data.device_id} and the current GPU is {current}: "
+                f"move it, or compute inside cupy.cuda.Device({array.data.device_id})"
             )
 
 

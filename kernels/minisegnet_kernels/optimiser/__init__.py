@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from ..backends import run
+from .rates import only_rates
 
 __all__ = ["adam", "rmsprop", "sgd"]
 
@@ -137,7 +138,9 @@ def _check_range(equation, low, high, **options):
 
 
 def _check_lists(equation, updated, **lists):
-    """Lists of one length; at each place arrays of one shape and dtype, in one memory form."""
+    """Lists of one length; at each place arrays of one shape and dtype, in one memory form. Not again for the replay of a captured step."""
+    if only_rates():
+        return
     for name, arrays in lists.items():
         if not isinstance(arrays, list):
             checks.fail(
