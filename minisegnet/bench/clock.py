@@ -104,7 +104,11 @@ def replayed_by_torch(call: Callable[[], Any]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         kept = call()
-    return lambda kept=kept: graph.replay()
+
+    def replay(kept: Any = kept) -> None:
+        graph.replay()
+
+    return replay
 
 
 def roof(clock: Any, xp: Any, device: str, copy: Callable[[Any, Any], Any], make: Callable[[np.ndarray], Any], rounds: int = 10) -> dict:

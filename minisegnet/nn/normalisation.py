@@ -63,8 +63,7 @@ class BatchNorm2d(Module):
         checks.rank("BatchNorm2d", "input", x, "N C H W")
         momentum, batches = self.momentum, self.num_batches_tracked
         if momentum is None:
-            counts = self.training and batches is not None and backends.computes()
-            momentum = 1 / (batches.item() + 1) if counts else 0.0
+            momentum = 1 / (batches.item() + 1) if self.training and batches is not None and backends.computes() else 0.0
         return normalise(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps, batches=batches
         )

@@ -104,7 +104,8 @@ def _planes(a):
 
 
 def _train(x, gamma, beta, eps, floor):
-    y, mu, nu, rho = np.empty_like(x), *(np.empty_like(gamma) for _ in range(3))
+    y = np.empty_like(x)
+    mu, nu, rho = (np.empty_like(gamma) for _ in range(3))
     _forward(_planes(x), gamma, beta, x.dtype.type(eps), x.dtype.type(floor), _planes(y), mu, nu, rho)
     return y, mu, nu, rho
 
