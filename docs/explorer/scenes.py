@@ -256,7 +256,7 @@ SCENES = {
             ({"s_h": 2, "p_h": 1, "d_h": 1},),
             name="conv_transpose2d",
             note="A transposed convolution is the gradient of a convolution with respect to its input, read forwards: it takes g and makes x̄, which with"
-            " stride 2 is twice as large. Its own gradient with respect to g is then the convolution.",
+            " stride 2 has about twice as many rows and columns. Its own gradient with respect to g is then the convolution.",
         ),
         Scene(
             "pool2d",
