@@ -117,20 +117,18 @@ def _separated(parts: list[str]) -> list[str]:
 
 
 def _letter(name: str) -> str:
-    for accent, mark in (("bar", "¯"), ("hat", "^")):
+    """A letter; an accent is a combining character, which every font puts in its place, while ``<mover>`` needs a mathematical font."""
+    for accent, mark in (("bar", "\u0304"), ("hat", "\u0302")):
         if name.endswith(accent):
-            return f'<mover accent="true">{_letter(name.removesuffix(accent))}<mo>{mark}</mo></mover>'
+            letter = name.removesuffix(accent)
+            return f'<mi style="font-style: italic">{_GREEK.get(letter, letter)}{mark}</mi>'
     return f"<mi>{_GREEK.get(name, name)}</mi>"
 
 
 def _name(name: str) -> str:
     base, _, index = name.partition("_")
     shown = f"<msub>{_letter(base)}<mi>{index}</mi></msub>" if index else _letter(base)
-    return (
-        shown.replace(">", f' data-term="{name}">', 1)
-        if shown.startswith(("<mi>", "<msub>"))
-        else _row(shown).replace(">", f' data-term="{name}">', 1)
-    )
+    return shown.replace(">", f' data-term="{name}">', 1)
 
 
 def _at(name: str, index: str) -> str:
