@@ -35,6 +35,7 @@ html_js_files = ["site.js"]
 html_math_renderer = "prerendered"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # a summary fetches the pages that are found, which a browser refuses for files
 html_theme_options = {
     "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
     "top_of_page_buttons": [],
