@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minisegnet_kernels import batch_norm
+from minisegnet_kernels.batch_norm import kernel
 
 from . import Case, Operation
 
@@ -118,4 +119,25 @@ def _two_slabs():
     return Case({"x": x, "gamma": np.ones(1), "beta": np.zeros(1)}, {"eps": 1e-3})
 
 
-RARE = [Operation("batch_norm.forward", st.builds(_two_slabs), terms=_terms)]
+def _three_channels():
+    """Statistics of three channels, fewer than the threads of a block."""
+    rng = np.random.default_rng(6)
+    return Case({name: rng.uniform(0.5, 2, 3) for name in ("mean", "variance", "mu", "nu")}, {})
+
+
+def _running(case):
+    """The running statistics and ρ after the launch that updates them on a GPU."""
+    mean, variance, mu, nu = (a.copy() for a in case.arrays.values())
+    rho = kernel._running(mean, variance, mu, nu, 7, 0.25, 1e-3)
+    return mean, variance, rho
+
+
+def _running_expected(case):
+    mean, variance, mu, nu = (a.copy() for a in case.arrays.values())
+    return 0.75 * mean + 0.25 * mu, 0.75 * variance + 0.25 * nu * 7 / 6, 1 / np.sqrt(nu + 1e-3)
+
+
+RARE = [
+    Operation("batch_norm.forward", st.builds(_two_slabs), terms=_terms),
+    Operation("batch_norm.forward", st.builds(_three_channels), run=_running, expected=_running_expected),
+]
