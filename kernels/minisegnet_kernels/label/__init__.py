@@ -165,7 +165,7 @@ def _check_default(equation, default, labels):
 
 def _refuse_outside(equation, x, outside, default):
     """Raise if a point lies in no region and there is no default. On a GPU the CPU waits for `outside` here."""
-    if default is not None or not computes() or int(outside[0]) < 0:
+    if default is not None or not computes() or not len(x) or int(outside[0]) < 0:
         return
     n, rest = divmod(int(outside[0]), x.shape[2] * x.shape[3])
     i, j = divmod(rest, x.shape[3])
