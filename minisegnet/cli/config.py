@@ -61,7 +61,7 @@ def read(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no configuration file {path}")
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # Windows begins a text in UTF-8 with a mark
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: this is not text in UTF-8 ({error})") from error
     return parse(text, path, options)

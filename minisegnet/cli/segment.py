@@ -187,9 +187,18 @@ def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[Job]:
 def _inside(folder: Path, recursive: bool) -> list[Path]:
     """The image files of a folder."""
     from ..data.imagefile import SUFFIXES
+    from ..data.layout import is_jpeg, mask_suffix
     from ..data.listing import files_in, folders_in
 
     found = [p for p in files_in(folder) if p.suffix.lower() in SUFFIXES]
+    if (suffix := mask_suffix(found)) is not None:  # image and mask side by side
+        masks = {
+            p
+            for p in found
+            if (p.stem.endswith(suffix) if suffix else not is_jpeg(p) and any(q.stem == p.stem for q in found if is_jpeg(q)))
+        }
+        print(f"{folder}: {len(masks)} files with the names of masks are left out; name them to label them")
+        found = [p for p in found if p not in masks]
     return found + [p for inner in (folders_in(folder) if recursive else []) for p in _inside(inner, True)]
 
 

@@ -168,7 +168,7 @@ def _say(axes: Any, text: str) -> None:
 def _columns(log: Any) -> dict[str, np.ndarray]:
     """The columns as numbers; empty cells and text become NaN."""
     if isinstance(log, (str, os.PathLike)):
-        with Path(log).open(newline="", encoding="utf-8") as stream:
+        with Path(log).open(newline="", encoding="utf-8-sig") as stream:
             rows: list[Mapping[str, Any]] = list(csv.DictReader(stream))
     else:
         rows = list(log)

@@ -55,6 +55,11 @@ def test_every_option_of_the_command_line_can_be_in_a_file():
     assert [key for key, about in IN_FILES.items() if typed[about.name] == defaults[about.name]] == []
 
 
+def test_a_file_from_windows_is_read(tmp_path):
+    (tmp_path / "a.toml").write_text("steps = 7\n", encoding="utf-8-sig")
+    assert config.read(str(tmp_path / "a.toml"), OPTIONS) == {"steps": 7}
+
+
 def test_defaults_survive_the_file_and_are_what_help_promises():
     defaults = settled()
     assert settled(file=config.write(defaults, OPTIONS)) == defaults

@@ -79,6 +79,14 @@ def test_folders_in_folders_keep_their_places(film, tmp_path, capsys):
     assert "--recursive looks deeper" in capsys.readouterr().err
 
 
+def test_masks_beside_their_images_are_not_labelled(film, tmp_path, capsys):
+    for name in ("a.png", "a_mask.png", "b.png", "b_mask.png", "a_left.png"):
+        put(tmp_path / "in" / name, film[0][:32, :32])
+    assert run("segment", tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "a_left.png", "b.png"]
+    assert "2 files with the names of masks are left out" in capsys.readouterr().out
+
+
 def test_pixels_without_data_have_no_label(tmp_path, film, capsys):
     image = film[0].astype(np.float32)
     image[:20] = np.nan

@@ -192,7 +192,7 @@ def test_curves_are_drawn_from_rows_and_from_a_file_alike(tmp_path):
     rows = log()
     columns = ["step", "loss", "lr", "val_loss", "val_iou", "val_iou_nucleus"]
     text = [",".join(columns), *(",".join(str(row.get(c, "")) for c in columns) for row in rows)]
-    (tmp_path / "log.csv").write_text("\n".join(text))
+    (tmp_path / "log.csv").write_text("\n".join(text), encoding="utf-8-sig")  # as a spreadsheet saves it
     found = pixels(viz.curves(rows, tmp_path / "rows.png"))
     np.testing.assert_array_equal(pixels(viz.curves(tmp_path / "log.csv", tmp_path / "file.png")), found)
     assert found.shape[0] == 630
