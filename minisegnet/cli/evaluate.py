@@ -56,7 +56,7 @@ def add(subparsers: Any) -> None:
         metavar="PX",
         help="count errors within PX pixels of a true boundary apart from the others; --pictures draws them dim",
     )
-    command.add_argument("--json", metavar="FILE", help="write the figures to a JSON file, those of each image among them")
+    command.add_argument("--json", metavar="FILE", help="write the figures to a JSON file, including those of each image")
     command.add_argument("--csv", metavar="FILE", help="write the figures of each image to a table")
     command.add_argument("--confusion", metavar="FILE", help="write a PNG of the confusion matrix")
     command.add_argument(
@@ -167,7 +167,9 @@ def _dataset(args: argparse.Namespace, about: Any) -> tuple[Dataset, list[str]]:
         return dataset, [*drift, "the checkpoint does not record which images it was trained on; some of these may be among them"]
     embedded = asked.data is None and asked.split is not None and not trained
     if embedded and asked.split in (settings["parts"]["train"]["split"], "all"):
-        drift.append("the network was trained on these images, or on a part of them: this flatters it")
+        drift.append("the network was trained on these images, or on a part of them: the figures are too good")
     if seen := copies(record(dataset), trained):
-        drift.append(f"{len(seen)} of the {len(dataset)} images are ones that the network was trained on ({some(seen)}): this flatters it")
+        drift.append(
+            f"{len(seen)} of the {len(dataset)} images are ones that the network was trained on ({some(seen)}): the figures are too good"
+        )
     return dataset, drift

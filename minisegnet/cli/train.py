@@ -100,7 +100,7 @@ def _data(settings: dict[str, Any]) -> tuple[Any, Any]:
         settings |= found
         trained, held = (found["parts"][part]["items"] for part in ("train", "held out"))
         if shared := copies(held, trained):
-            said = f"{len(shared)} of the {len(held)} held-out images are also among those to train on ({some(shared)}): this flatters the network"
+            said = f"{len(shared)} of the {len(held)} held-out images are also among those to train on ({some(shared)}): the figures of the validation will be too good"
             print(f"minisegnet: note: {said}", file=sys.stderr)
         return train, held_out
     opened = [open_part(settings, part) for part in ("train", "held out")]

@@ -136,7 +136,7 @@ def test_an_evaluation_says_which_images_were_trained_on_under_whatever_name(cop
         put(tmp_path / "other" / part / "unseen.png", Image.open(source / part / f"{sorted(recorded(folder)['held out'])[0]}.png"))
         shutil.copy(source / part / f"{name}.png", tmp_path / "other" / part / "renamed.png")
     (note,) = measured(folder, tmp_path, "--data", tmp_path / "other")["notes"]
-    assert note == "1 of the 2 images are ones that the network was trained on (renamed): this flatters it"
+    assert note == "1 of the 2 images are ones that the network was trained on (renamed): the figures are too good"
 
 
 def test_a_resumed_run_goes_on_with_its_own_split(copy, capsys):
