@@ -10,14 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .base import Subset
+from .images import read_image
 from .listing import files_in
+from .masks import read_raw
 
 Record = dict[str, list[str]]  # name → digests of the image and of the mask
 
 
 def record(dataset: Any) -> Record:
     """The items of a dataset by name, each with the digests of its two files; empty if the dataset is not made of files.
+
+    For an item that is one image of a stack, the digests are those of its pixels, so that other images of the stack may change.
 
     Parameters
     ----------
@@ -34,8 +40,17 @@ def record(dataset: Any) -> Record:
     if not hasattr(whole, "files"):
         return {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda k: [_digest(file) for file in whole.files[k]], indices)
+        digests = pool.map(lambda k: _digests(whole, k), indices)
         return dict(zip(names, digests, strict=True))
+
+
+def _digests(dataset: Any, k: int) -> list[str]:
+    image, mask = dataset.files[k]
+    frame = dataset.frames[k] if dataset.frames else None
+    if frame is None:
+        return [_digest(image), _digest(mask)]
+    pixels = read_image(image, frame=frame, unit=False), read_raw(mask, frame=frame)
+    return [hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=8).hexdigest() for values in pixels]
 
 
 def _digest(path: Path) -> str:

@@ -11,6 +11,7 @@ from support.layouts import camvid_tutorial, colour, labels, put
 from minisegnet import data
 from minisegnet.cli import main
 from minisegnet.cli.dataset import Data, data_settings, open_parts
+from minisegnet.data.record import copies, drift, record
 from minisegnet.options import pick
 
 SIZE = (24, 30)
@@ -358,11 +359,23 @@ def test_classes_are_those_of_all_splits_together(tmp_path):
 def test_frames_of_a_film_are_not_divided(tmp_path):
     for name in "abcde":
         for part in ("images", "masks"):
-            frames = [Image.fromarray(binary(k + ord(name)) if part == "masks" else grey(k + ord(name))) for k in range(4)]
+            frames = [Image.fromarray(binary(k + ord(name)) if part == "masks" else grey(k + 10 * ord(name))) for k in range(4)]
             (tmp_path / part).mkdir(exist_ok=True)
             frames[0].save(tmp_path / part / f"{name}.tif", save_all=True, append_images=frames[1:])
-    train, held_out, _ = opened(tmp_path)
+    train, held_out, kept = opened(tmp_path)
     assert (len(train), len(held_out)) == (16, 4) and len({name[0] for name in held_out.names}) == 1
+    items = {part: kept["parts"][part]["items"] for part in ("train", "held out")}
+    assert not copies(items["held out"], items["train"]) and len({d[0] for d in items["train"].values()}) == 16
+
+
+def test_a_frame_that_changes_does_not_change_the_others_of_its_stack(tmp_path):
+    hela(tmp_path)
+    before = record(data.open(tmp_path))
+    stack = tifffile.imread(tmp_path / "images" / "hela.tif")
+    stack[3] += 1
+    tifffile.imwrite(tmp_path / "images" / "hela.tif", stack, imagej=True, metadata={"axes": "TYX"})
+    found = drift(before, record(data.open(tmp_path)), before)
+    assert found.changed == ["hela[03]"] and not found.new and not found.gone
 
 
 def test_colours_can_be_typed(tmp_path):
