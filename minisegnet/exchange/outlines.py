@@ -31,7 +31,7 @@ def rings(mask: np.ndarray) -> list[Ring]:
     Returns
     -------
     list of Ring
-        Only corners are listed. On the screen the outer ring runs clockwise and the holes run anticlockwise: the object is on the right.
+        Only corners are listed, and no ring passes a corner twice. On the screen the outer ring runs clockwise and the holes run anticlockwise: the object is on the right.
     """
     padded = np.pad(np.asarray(mask, bool), 1)
     middle = padded[1:-1, 1:-1]
@@ -59,20 +59,15 @@ def _traced(begins: dict[tuple[int, int], list[int]], start: tuple[int, int]) ->
     first, corners = direction, [start]
     while True:
         place = (place[0] + _STEPS[direction][0], place[1] + _STEPS[direction][1])
-        if place == start and not _goes_on(begins, place, direction):
+        if place == start:
             break
-        # Where two pixels touch at a corner only, the turn to the right stays at the same pixel.
-        following = next(d for d in ((direction + 1) % 4, direction, (direction + 3) % 4) if d in begins[place])
+        # Where two pixels touch at a corner only, the turn to the left goes on at the other pixel. So no ring touches itself.
+        following = next(d for d in ((direction + 3) % 4, direction, (direction + 1) % 4) if d in begins[place])
         begins[place].remove(following)
         if following != direction:
             corners.append(place)
         direction = following
     return corners[1:] if direction == first and len(corners) > 4 else corners
-
-
-def _goes_on(begins: dict[tuple[int, int], list[int]], place: tuple[int, int], direction: int) -> bool:
-    """Whether a ring passes its first corner without being closed there: the turn to the right leads on."""
-    return (direction + 1) % 4 in begins[place]
 
 
 def _doubled_area(ring: Ring) -> int:

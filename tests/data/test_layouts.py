@@ -321,6 +321,16 @@ def test_folders_and_suffixes_can_be_named(tmp_path):
         data.open(tmp_path, images="plates", masks_dir="drawn", mask_suffix="_x")
 
 
+def test_names_that_differ_by_fixed_parts_pair_also_if_a_mask_is_missing(tmp_path):
+    for k in range(9, 13):
+        put(tmp_path / "images" / f"t{k:03}.png", grey(k))
+        if k != 11:
+            put(tmp_path / "masks" / f"man_seg{k:03}.png", binary(k))
+    with pytest.raises(data.DataError, match=r"image without a mask \(1\)[\s\S]*images/t011\.png") as caught:
+        data.open(tmp_path)
+    assert list(caught.value.problems) == ["no mask"]
+
+
 def test_ones_own_splits_are_kept_and_another_folder_can_be_held_out(tmp_path, capsys):
     for split, count in (("train", 3), ("val", 2), ("test", 2)):
         for k in range(count):

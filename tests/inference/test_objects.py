@@ -28,6 +28,7 @@ def test_an_outline_surrounds_exactly_the_pixels(seed):
         np.testing.assert_array_equal(filled(outline, piece.shape), piece)
         assert [area([ring]) > 0 for ring in outline] == [True] + [False] * (len(outline) - 1)
         for ring in outline:
+            assert len(set(ring)) == len(ring)
             for a, b, c in zip(ring, ring[1:] + ring[:1], ring[2:] + ring[:2], strict=True):
                 assert (a[0] == b[0]) != (a[1] == b[1]) and (a[0] == b[0]) != (b[0] == c[0])  # each point is a corner
 
