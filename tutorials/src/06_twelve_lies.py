@@ -143,7 +143,8 @@ def my_lie(g, x, w, stride):
     return right(g, x, w, stride)
 
 
-passes, wrong = TESTS["g = 1"](my_lie), not TESTS["random, batch"](my_lie)
+with_ones, with_a_batch = TESTS["g = 1"], TESTS["random, batch"]
+passes, wrong = with_ones(my_lie), not with_a_batch(my_lie)
 print("passes the test with ones:", passes, " is wrong:", wrong, "" if passes and wrong else "  not yet")
 
 # %% [markdown]
@@ -153,7 +154,7 @@ print("passes the test with ones:", passes, " is wrong:", wrong, "" if passes an
 # def my_lie(g, x, w, stride):
 #     return right(np.abs(g), x, w, stride)
 #
-# assert TESTS["g = 1"](my_lie) and not TESTS["random, batch"](my_lie)
+# assert with_ones(my_lie) and not with_a_batch(my_lie)
 # ```
 #
 # $g^2$, the mean of $g$, the rows of $g$ in another order: everything that leaves a constant 1 as it is.
@@ -284,4 +285,4 @@ print("nothing to see: not yet" if same else "the slip shows")
 #
 # **To explain to a friend:** how can a program pass a thousand tests and be wrong every time it matters?
 #
-# Next: the [puzzles](puzzles.ipynb)
+# Next: [7. A thread's-eye view](07_a_threads_eye_view.ipynb)
