@@ -84,6 +84,7 @@ class CapturedStep:
         import cupy
 
         self._model, self._criterion, self._optimizer, self._clip_norm = model, loss, optimizer, clip_norm
+        self._parameters, self._buffers = list(model.parameters()), list(model.buffers())  # to look for them takes longer than a replay
         self.grad_norm: Tensor | None = None
         self._images, self._labels = map(_copied, (images, labels))
         self._rates, self._draws = HeldRates(), random.HeldDraws()
@@ -168,8 +169,8 @@ class CapturedStep:
             self._graph.launch(self._stream)
             given_on.wait_event(self._stream.record())
         # The launch runs no Python, so what it overwrites is counted here; the optimiser has counted its own.
-        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
-        for changed in (self._images, self._labels, self.loss, *gradients, *self._model.buffers()):
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        for changed in (self._images, self._labels, self.loss, *gradients, *self._buffers):
             changed._memory.changes += 1
         return self.loss
 
