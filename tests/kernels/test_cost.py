@@ -75,7 +75,7 @@ _SGD = {"momentum": 0.0, "nesterov": False, "first": False}
 @pytest.mark.parametrize(
     ("equation", "arrays", "options", "bytes_each", "elements", "beside"),
     [
-        ("batch_norm.forward", [_no(8, 1, 64, 64), _C, _C], {"eps": 1e-5}, 12, 32768, 4 * 4),
+        ("batch_norm.forward", [_no(8, 1, 64, 64), _C, _C], {"eps": 1e-5}, 12, 32768, 4 * 5),
         ("batch_norm.grad_affine_relu", [_no(8, 1, 64, 64)] * 2 + [_C] * 4, {}, 8, 32768, 4 * 6),
         ("batch_norm.grad_input_relu", [_no(8, 1, 64, 64)] * 2 + [_C] * 6, {}, 12, 32768, 4 * 6),  # with the line above: 20
         ("cross_entropy.forward_and_grad", [_no(1, 21, 8, 8), _no(1, 8, 8, dtype=np.uint8), _no(21)], _MEAN, 8 * 21 + 1, 64, 4 * 22),
