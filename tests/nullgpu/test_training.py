@@ -114,7 +114,7 @@ def test_a_captured_step_draws_the_masks_of_the_ordinary_one(gpu, layer):
         model = ms.nn.Sequential(ms.nn.Conv2d(1, 4, 3, padding=1), layer(0.5), ms.nn.Conv2d(4, 3, 1)).to("cuda")
         with ms.no_grad():
             for p, rng in zip(model.parameters(), map(np.random.default_rng, range(9)), strict=False):
-                p.copy_(rng.normal(size=p.shape).astype(np.float32))
+                p.copy_(ms.tensor(rng.normal(size=p.shape).astype(np.float32), device="cuda"))
         optimizer, made, losses = ms.optim.SGD(model.parameters(), lr=0.0), None, []
         ms.manual_seed(3)
         images, labels = (ms.tensor(a, device="cuda") for a in batches(1, size=8)[0])
