@@ -77,7 +77,7 @@ def test_a_step_of_the_unet_makes_no_wait_and_few_launches(step):
     assert not [call for call in log if call.blocking]
     assert kinds["launch"] + kinds["fill"] + kinds["copy"] < 250, kinds
     arithmetic = Counter(c.name for c in log if c.kind == "launch" and c.name.startswith("cupy_"))
-    assert sum(arithmetic.values()) <= 20, arithmetic
+    assert sum(arithmetic.values()) <= 31, arithmetic  # 16 copies of concatenations and their gradients, 8 sums, and single ones
 
 
 @pytest.mark.slow
