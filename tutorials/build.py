@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -50,7 +51,9 @@ def notebook_from(source: Path) -> nbformat.NotebookNode:
 
 def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Execute all cells; the first that raises stops the build with its traceback."""
-    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(HERE)}}).execute()
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # Jupyter's own shows the pictures
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(HERE)}})
+    client.execute(env=environment)
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook["cells"]:
         cell["metadata"] = {"tags": cell["metadata"]["tags"]} if cell["metadata"].get("tags") else {}
