@@ -19,9 +19,9 @@ import numpy as np
 from minisegnet_kernels import registry
 from minisegnet_kernels.pool2d.formula import pooled_shape
 
+from .corners import Case, corners
 from .extra import find
 
-Case = tuple[list[Any], dict[str, Any]]
 _NO_PADDING = ((0, 0), (0, 0))
 
 
@@ -61,7 +61,8 @@ def cases(id: str, accepted: set[str]) -> list[Case]:
     list of (arrays, options)
         Both in the form that the equation's literal loops take.
     """
-    return list(_BUILDERS[id.partition(".")[0]](find(id), accepted))
+    equation = find(id)
+    return [*_BUILDERS[equation.operation](equation, accepted), *corners(equation, accepted)]
 
 
 def _kept(options: dict[str, Any], plain: dict[str, Any], accepted: set[str]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_recorded_access_stands_in_the_line_that_it_names(scene, name):
 # --- in a browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
     explorer.write(folder)
