@@ -65,11 +65,11 @@ def _a_relu_of_exactly_zero(name: str) -> Iterator[tuple[dict[str, Any], dict[st
         yield {"x": np.array([[[[-1.0, 0.0, 1.0]]]]), **normalised, **above}, {}
 
 
-def _a_result_of_one_row_or_column(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Corners that lie on corners: with one row, the distance between rows is a division by 0."""
+def _results_of_one_and_two_rows(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """With `align_corners`, the distance between rows divides by P − 1, or by 1 if there is one row: P = 1 and P = 2."""
     if "bilinear" in name:
-        for (P, Q), corners_meet in product(((1, 5), (5, 1)), (False, True)):
-            arrays = {"x": np.arange(12.0).reshape(1, 1, 3, 4) ** 2, "g": np.arange(1.0, 6).reshape(1, 1, P, Q)}
+        for (P, Q), corners_meet in product(((1, 5), (5, 1), (2, 5), (5, 2)), (False, True)):
+            arrays = {"x": np.arange(12.0).reshape(1, 1, 3, 4) ** 2, "g": np.arange(1.0, P * Q + 1).reshape(1, 1, P, Q)}
             size = {"input_size": (3, 4)} if "grad" in name else {"output_size": (P, Q)}
             yield arrays, size | {"align_corners": corners_meet}
 
@@ -79,5 +79,5 @@ _CORNERS = {
     "label": _points_in_no_region,
     "cross_entropy": _pixels_that_do_not_count,
     "batch_norm": _a_relu_of_exactly_zero,
-    "resize": _a_result_of_one_row_or_column,
+    "resize": _results_of_one_and_two_rows,
 }

@@ -372,7 +372,7 @@ def _slow(id):
     return pytest.param(id, marks=() if id in ("label.argmax", "activation.grad_leaky_relu") else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("id", map(_slow, EQUATIONS))
+@pytest.mark.parametrize("id", [_slow(id) for id in EQUATIONS])
 def test_no_slip_passes_its_check(id):
     planted, passing = _passing(id)
     assert planted > 0
