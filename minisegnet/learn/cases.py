@@ -308,10 +308,10 @@ def _resize(equation: registry.Equation, accepted: set[str]) -> Iterator[Case]:
     for seed, ((N, C, H, W), (P, Q)) in enumerate(steps):
         if (P, Q) != (2 * H, 2 * W) and not sized:
             continue
-        for corners in (False, True) if "align_corners" in accepted else (False,):
+        for aligned in (False, True) if "align_corners" in accepted else (False,):
             numbers = _Numbers(seed)
             options: dict[str, Any] = {"input_size": (H, W)} if backwards else {"output_size": (P, Q)}
-            options |= {"align_corners": corners} if "bilinear" in equation.name else {}
+            options |= {"align_corners": aligned} if "bilinear" in equation.name else {}
             yield [numbers.whole(N, C, *((P, Q) if backwards else (H, W)))], options
 
 
