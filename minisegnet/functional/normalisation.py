@@ -37,7 +37,8 @@ def batch_norm(
     input : Tensor, (N, C, H, W), or (N, C, d1, ..., dk) with any number of axes
     running_mean, running_var : Tensor, (C,), or None in training
         In training they are updated in place with the mean and unbiased variance of the batch:
-        ``running ← (1 − momentum) · running + momentum · batch``; a batch of no images leaves them as they are. Outside training the input is normalised with them.
+        ``running ← (1 − momentum) · running + momentum · batch``. A batch of no images
+        leaves them as they are. Outside training the input is normalised with them.
     weight, bias : Tensor, (C,), optional
         Scale γ and shift β.
     training : bool
