@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from support.targets import need_gpu
 
 import minisegnet as ms
-from minisegnet.training import CapturedStep
 from minisegnet_kernels import backends
 
 pytestmark = pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
@@ -69,30 +67,3 @@ def test_simulated_training_follows_numpys():
     (ours, weights), (expected, expected_weights) = (losses(b, 16, 2, 1) for b in ("numba_cuda", "numpy"))
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_a_step_does_not_wait_for_the_device():
-    """CUDA refuses to capture a step that waits for the device. A captured step trains like an ordinary one."""
-    need_gpu()
-    losses = []
-    for captured in (False, True):
-        ms.manual_seed(0)
-        model = ms.models.create("unet", in_channels=1, num_classes=2, width=1 / 16).to("cuda")
-        optimizer = ms.optim.Adam(model.parameters(), lr=1e-3)
-        rng = np.random.default_rng(3)
-        step, found = None, []
-        for _ in range(3):
-            images = ms.tensor(rng.normal(size=(2, 1, 64, 64)).astype(np.float32), device="cuda")
-            labels = ms.tensor(rng.integers(0, 2, (2, 64, 64)), device="cuda")
-            if captured:
-                step = step or CapturedStep(model, ms.functional.cross_entropy, optimizer, images, labels)
-                loss = step(images, labels)
-            else:
-                loss = ms.functional.cross_entropy(model(images), labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            found.append(loss.item())
-        losses.append(found)
-    assert losses[0] == losses[1]

@@ -21,20 +21,29 @@ def driver() -> Path:
 
 
 def cublas() -> Path:
-    """``libcublas.so.12``, with every symbol that CuPy's module needs. Functions that are not in `cublas.c` are not supported."""
+    """``libcublas.so.12``, or 13, with every symbol that CuPy's module needs. Functions that are not in `cublas.c` are not supported."""
+    name, wanted = _cublas_of_cupy()
+    written = (HERE / "cublas.c").read_text()
+    names = sorted(set(re.findall(r"\b(cublas\w+)@", wanted)) - set(re.findall(r"^int (cublas\w+)\(", written, re.M)))
+    missing = "".join(f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in names)
+    return _compiled(name, written + missing, [], f"{name} {{ global: cublas*; local: *; }};")
+
+
+def cublas_lt() -> Path:
+    """``libcublasLt.so.12``, or 13: CuPy has to find it, but calls nothing in it."""
+    name, _ = _cublas_of_cupy()
+    return _compiled(name.replace("cublas", "cublasLt"), "int cublasLtGetVersion(void) { return 120900; }\n", [])
+
+
+def _cublas_of_cupy() -> tuple[str, str]:
+    """The name of cuBLAS that CuPy's module asks for, which is another one for CUDA 12 and 13, and its undefined symbols."""
     spec = find_spec("cupy_backends.cuda.libs")
     assert spec is not None and spec.submodule_search_locations
     (module,) = Path(spec.submodule_search_locations[0]).glob("cublas.*.so")
     wanted = subprocess.run(["nm", "-D", "--undefined-only", str(module)], capture_output=True, text=True, check=True).stdout
-    written = (HERE / "cublas.c").read_text()
-    names = sorted(set(re.findall(r"\b(cublas\w+)@", wanted)) - set(re.findall(r"^int (cublas\w+)\(", written, re.M)))
-    missing = "".join(f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in names)
-    return _compiled("libcublas.so.12", written + missing, [], "libcublas.so.12 { global: cublas*; local: *; };")
-
-
-def cublas_lt() -> Path:
-    """``libcublasLt.so.12``: CuPy has to find it, but calls nothing in it."""
-    return _compiled("libcublasLt.so.12", "int cublasLtGetVersion(void) { return 120900; }\n", [])
+    versions = sorted(set(re.findall(r"libcublas\.so\.\d+", wanted)))
+    assert len(versions) == 1, f"{module.name} asks for {versions}"
+    return versions[0], wanted
 
 
 def _compiled(name: str, text: str, libraries: list[str], versions: str = "") -> Path:

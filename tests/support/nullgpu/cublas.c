@@ -1,4 +1,4 @@
-// The null GPU's libcublas.so.12: matrix products, as plain loops over the host's memory. `build.py` adds all other
+// The null GPU's cuBLAS: matrix products, as plain loops over the host's memory. `build.py` adds all other
 // names that CuPy asks for; they answer "not supported". Matrices are stored by columns, as in BLAS.
 #include <stddef.h>
 
