@@ -9,7 +9,7 @@ import minisegnet as ms
 from minisegnet import models, nn
 from minisegnet.exchange import checkpoint
 from minisegnet.exchange.weights import LAYOUTS, NUCLEI, load_pretrained
-from minisegnet.exchange.weights.layouts import find, without_wrappers
+from minisegnet.exchange.weights.layouts import find, without_prefix
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_a_wrapper_that_not_all_have_stays(given):
 def test_a_network_that_has_such_a_name_itself_keeps_it():
     network = nn.Sequential({"module": nn.Conv2d(1, 2, 3)})
     given = values(network)
-    assert set(without_wrappers(given, network.state_dict()).values()) == {"module.weight", "module.bias"}
+    assert set(without_prefix(given, network.state_dict(), None).values()) == {"module.weight", "module.bias"}
     load_pretrained(network, given)
     assert loaded(network, given)
 
@@ -140,6 +140,27 @@ def test_missing_and_unexpected_tensors_are_reported_and_change_nothing(given):
     report = load_pretrained(model, given, strict=False)
     assert (report.missing, report.unexpected) == (["up1.up.weight"], ["extra"])
     assert loaded(model, given, but=["extra"])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_file_of_which_nothing_fits_is_an_error_that_says_what_both_sides_hold(given, strict):
+    message = r"none of its tensors fits UNet.*\n  the file has     blob\.w \(3,\), blob\.num_batches_tracked \(\)\n  the network has  inc\.double_conv\.0\.weight \(4, 1, 3, 3\), .*\(\d+ tensors\)"
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(unet(), {"blob.w": np.zeros(3), "blob.num_batches_tracked": np.zeros(())}, strict=strict)
+
+
+def test_tensors_beside_the_network_are_skipped(given):
+    model = unet()
+    beside = {"mean": np.zeros(3), "criterion.weight": np.zeros(2)}
+    report = load_pretrained(model, {"net." + name: value for name, value in given.items()} | beside)
+    assert loaded(model, given)
+    assert [(entry.source, entry.note) for entry in report.of("skipped")] == [(name, "beside the network") for name in beside]
+
+
+def test_a_network_that_is_in_the_file_twice_has_to_be_chosen(given):
+    both = {who + name: value for who in ("student.", "teacher.") for name, value in given.items()}
+    with pytest.raises(ValueError, match=r"the network 2 times, under 'student\.', 'teacher\.'\. Choose one: load_pretrained\(model, "):
+        load_pretrained(unet(), both)
 
 
 def test_another_width_is_refused_even_if_not_strict(given):

@@ -2,7 +2,7 @@
 
 A safetensors file consists of eight bytes with the length of the header, the header (JSON: name, dtype, shape and
 place of each tensor, and a dictionary of strings), and the numbers. The other two are zip archives (`npz`,
-`torch_file`). Reading any of the three runs no code. The files of ``torch.save`` contain a pickle, which is not
+`torch_file`), except that PyTorch before 1.6 wrote a stream (`legacy`). Reading any of the three runs no code. The files of ``torch.save`` contain a pickle, which is not
 unpickled but interpreted by a machine that can only make tensors and plain containers (`pickles`).
 """
 
@@ -22,8 +22,9 @@ from safetensors.numpy import save_file
 
 from ...files import replaced
 from ...tensor import Tensor
+from .legacy import load_legacy
 from .npz import load_npz
-from .torch_file import from_bfloat16, legacy_error, load_torch
+from .torch_file import from_bfloat16, load_torch
 
 _OTHERS = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz")  # endings of other formats
 _ZIP = b"PK\x03\x04"
@@ -85,12 +86,13 @@ def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
     Parameters
     ----------
     path : path
-        A file of safetensors, ``numpy.savez``, or ``torch.save`` (since PyTorch 1.6). The format is recognised by the
-        content, not by the ending. No code in the file is run, and PyTorch need not be installed.
+        A file of safetensors, ``numpy.savez``, or ``torch.save``. The format is recognised by the content, not by the
+        ending. No code in the file is run, and PyTorch need not be installed.
     key : str, optional
-        The entry with the weights, for a checkpoint of PyTorch that contains more than weights. By default the file
-        itself is used if it contains tensors by name; otherwise the entry ``"state_dict"``, ``"model_state_dict"``,
-        ``"model"``, ``"net"`` or ``"network"``, if exactly one of them contains tensors.
+        The entry with the weights, for a checkpoint of PyTorch that contains more than weights. By default the entry
+        ``"state_dict"``, ``"model_state_dict"``, ``"model"``, ``"net"``, ``"network"``, ``"network_weights"`` or ``"weights"``
+        is used, if exactly one of them contains tensors by name; if none does, the file itself; if it has none either,
+        the only entry that has any. A module that was saved as a whole stands for its ``state_dict()``.
 
     Returns
     -------
@@ -102,8 +104,8 @@ def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is damaged, has another format, or contains anything except tensors and plain containers; says
-        which. No content of a file leads to another exception.
+        If the file is damaged, has another format, contains no tensors by name, or asks for a function that does harm;
+        says which. No content of a file leads to another exception.
 
     See Also
     --------
@@ -120,16 +122,19 @@ def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
 def load_metadata(path: str | os.PathLike) -> dict[str, str]:
     """The strings that were saved in a safetensors file; raises what `load` raises. Other formats have none."""
     path = Path(path)
-    return {} if _start(path).startswith(_ZIP) else dict(_header(path).get("__metadata__", {}))
+    start = _start(path)
+    return {} if start.startswith(_ZIP) or _is_pickle(start) else dict(_header(path).get("__metadata__", {}))
 
 
 def _arrays(path: Path, key: str | None) -> dict[str, np.ndarray]:
     start = _start(path)
-    if not start.startswith(_ZIP):
+    if not start.startswith(_ZIP) and not _is_pickle(start):
         if key is not None:
             raise ValueError(f"{path}: key={key!r} is for checkpoints of PyTorch; this file has its tensors by name")
         return _load_safetensors(path)
     try:
+        if _is_pickle(start):
+            return load_legacy(path, key)
         with zipfile.ZipFile(path) as archive:
             if not all(name.endswith(".npy") for name in archive.namelist()):
                 return load_torch(archive, path, key)
@@ -168,6 +173,10 @@ def _start(path: Path) -> bytes:
         return file.read(8)
 
 
+def _is_pickle(start: bytes) -> bool:
+    return start.startswith(_PICKLES) and start[2:] != _SHORT
+
+
 def _as_array(name: Any, value: Any) -> np.ndarray:
     if not isinstance(name, str):
         raise TypeError(f"save: names are strings, got {name!r}")
@@ -184,8 +193,6 @@ def _as_array(name: Any, value: Any) -> np.ndarray:
 def _header(path: Path) -> dict[str, Any]:
     """The header of a file, after checking that the file has the length that it implies."""
     start = _start(path)
-    if start.startswith(_PICKLES) and start[2:] != _SHORT:
-        raise legacy_error(path)
     with path.open("rb") as file:
         file.seek(8)
         size, length = path.stat().st_size, int.from_bytes(start, "little")

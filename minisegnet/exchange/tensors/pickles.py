@@ -4,18 +4,72 @@ A pickle is a program for a small stack machine. Most instructions push a number
 stack into a list or dictionary; they are harmless. Two are not: GLOBAL imports any name of any Python module, and
 REDUCE calls it. This is how a pickle can delete your files.
 
-`run` executes the harmless instructions itself. For GLOBAL it imports nothing, but looks the name up in a short list
-of stand-ins that the caller provides. Any other name or instruction is an error that names it. Python's ``pickle`` is
-not used; ``pickletools`` splits the bytes into instructions and executes none.
+`run` executes the harmless instructions itself. For GLOBAL it imports nothing. It looks the name up in a short list of
+stand-ins that the caller provides; for any other name it pushes a `Foreign`, an object that only remembers its name.
+Calling a `Foreign` gives another `Foreign`, with the attributes and items that the file stores for it. So the settings
+beside the weights of a checkpoint are read past, whatever classes they have, and none of their code exists here.
+Python's ``pickle`` is not used; ``pickletools`` splits the bytes into instructions and executes none.
 """
 
 from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 LARGEST = 8 << 20  # bytes; the index of a network with thousands of tensors has less than 1 MiB
+
+# The modules of functions that a program needs to do harm. Nothing is run here, so reading past them would be safe; but a
+# file with such a name was made to attack whoever unpickles it, and that has to be said.
+_ATTACKS = frozenset(
+    [
+        "os",
+        "posix",
+        "nt",
+        "sys",
+        "subprocess",
+        "pty",
+        "shutil",
+        "socket",
+        "runpy",
+        "code",
+        "codeop",
+        "importlib",
+        "pkgutil",
+        "builtins",
+        "__builtin__",
+        "ctypes",
+        "webbrowser",
+        "signal",
+        "urllib",
+        "http",
+        "ftplib",
+        "smtplib",
+        "pickle",
+        "_pickle",
+        "marshal",
+    ]
+)
+_HARMLESS = frozenset(
+    [
+        "set",
+        "frozenset",
+        "list",
+        "dict",
+        "tuple",
+        "complex",
+        "bytearray",
+        "bytes",
+        "slice",
+        "range",
+        "object",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "getattr",
+    ]
+)
 
 
 class Known:
@@ -28,28 +82,62 @@ class Known:
         return f"the name {self.name}"
 
 
-def run(program: bytes, known: Mapping[str, Known], persistent: Callable[[Any], Any]) -> Any:
+class Foreign:
+    """An object, class or function that is not known here.
+
+    Attributes
+    ----------
+    name : str
+        Of the class or function, such as ``"argparse.Namespace"``.
+    attributes : dict
+        What BUILD stored, if it was a dictionary.
+    items : dict
+        The items, if it is a kind of dictionary.
+    members : list of str
+        The strings in it, if it is a set.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.attributes: dict[str, Any] = {}
+        self.items: dict[Any, Any] = {}
+        self.members: list[str] = []
+
+    def add(self, members: Any) -> Foreign:
+        """Add what is put into a set; strings only, whose hashes cost nothing."""
+        self.members += [member for member in members if type(member) is str] if type(members) is list else []
+        return self
+
+    def __repr__(self) -> str:
+        return f"a {self.name}"
+
+
+def run(program: bytes | IO[bytes], known: Mapping[str, Known], persistent: Callable[[Any], Any]) -> Any:
     """The object that a pickle describes.
 
     Parameters
     ----------
-    program : bytes
+    program : bytes or binary file
+        A file is read to the end of the pickle and not further.
     known : mapping of str to Known
-        ``"module name"`` → its stand-in. No other names are allowed.
+        ``"module name"`` → its stand-in. Any other name becomes a `Foreign`.
     persistent : callable
         Resolves the file's references to storages (BINPERSID).
 
     Returns
     -------
     object
-        Consists of dictionaries, lists, tuples, strings, numbers, None, and the results of `known` and `persistent`.
+        Consists of dictionaries, lists, tuples, strings, bytes, numbers, None, `Foreign`, and the results of `known` and
+        `persistent`. Items of a dictionary whose key is neither a string nor a number are left out, and so are the
+        members of a set that are no strings.
 
     Raises
     ------
     ValueError
-        At the first instruction that is not allowed, does not fit the stack, or is cut off; names it and its position.
+        At the first instruction that is not allowed, does not fit the stack, or is cut off, and at the first name of a
+        function that does harm; names it and its position.
     """
-    if len(program) > LARGEST:
+    if isinstance(program, bytes) and len(program) > LARGEST:
         raise ValueError(f"the pickle has {len(program):,} bytes, more than the {LARGEST:,} that any index of tensors needs")
     machine = _Machine(known, persistent)
     place, name = 0, "the first instruction"
@@ -85,11 +173,11 @@ class _Machine:
             raise ValueError("there is nothing on the stack")
         return self.stack.pop()
 
-    def top(self, kind: type) -> Any:
-        """The top of the stack, which an instruction changes; it must have this type."""
-        if not self.stack or type(self.stack[-1]) is not kind:
+    def top(self, *kinds: type) -> Any:
+        """The top of the stack, which an instruction changes; it must have one of these types."""
+        if not self.stack or type(self.stack[-1]) not in kinds:
             found = type(self.stack[-1]).__name__ if self.stack else "nothing"
-            raise ValueError(f"expected a {kind.__name__} on the stack, found {found}")
+            raise ValueError(f"expected a {kinds[0].__name__} on the stack, found {found}")
         return self.stack[-1]
 
     def since_mark(self) -> list:
@@ -108,9 +196,14 @@ class _Machine:
     # --- the instructions that do more than push ---------------------------------------
 
     def look_up(self, name: str) -> None:
-        if name not in self.known:
-            raise ValueError(f"the file asks for {name.replace(' ', '.')}, which is neither a tensor nor a plain container")
-        self.push(self.known[name])
+        if name in self.known:
+            return self.push(self.known[name])
+        module, _, attribute = name.partition(" ")
+        if module.partition(".")[0] in _ATTACKS and not (module in ("builtins", "__builtin__") and attribute in _HARMLESS):
+            raise ValueError(
+                f"the file asks for {module}.{attribute}, which no file of weights needs: whoever unpickles this file runs foreign code"
+            )
+        self.push(Foreign(f"{module}.{attribute}"))
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
@@ -120,13 +213,25 @@ class _Machine:
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
+        if isinstance(function, Foreign):
+            made = Foreign(function.name)
+            return self.push(made.add(arguments[0]) if type(arguments) is tuple and arguments else made)
         if not isinstance(function, Known) or function.call is None or type(arguments) is not tuple:
             raise ValueError(f"the file calls {_describe(function)}, which is not a function that makes tensors")
         self.push(function.call(*arguments))
 
+    def new_object(self) -> None:
+        _, made = self.pop(), self.pop()
+        self.push(made.call() if isinstance(made, Known) and made.call is not None else Foreign(getattr(made, "name", "object")))
+
     def build(self) -> None:
-        """Set the state of an object. The attributes of an OrderedDict (PyTorch's ``_metadata``) are not tensors and are dropped."""
+        """Store the state of an object. The attributes of an OrderedDict (PyTorch's ``_metadata``) are not tensors and are dropped."""
         state = self.pop()
+        if isinstance(self.stack[-1] if self.stack else None, Foreign):
+            values = [part for part in (state if type(state) is tuple else (state,)) if type(part) is dict]
+            for part in values:
+                self.stack[-1].attributes.update(part)
+            return
         self.top(dict)
         if type(state) is not dict:
             raise ValueError(f"expected attributes by name, found {_describe(state)}")
@@ -145,14 +250,19 @@ class _Machine:
         self.push(tuple([self.pop() for _ in range(count)][::-1]))
 
     def set_items(self, values: list) -> None:
-        target = self.top(dict)
+        target = self.top(dict, Foreign)
         if len(values) % 2:
             raise ValueError("a key without a value")
+        items = target.items if isinstance(target, Foreign) else target
         for key, value in zip(values[::2], values[1::2], strict=True):
             # No other keys: computing the hash of a nested tuple or of a huge number can take very long.
-            if type(key) is not str and not (type(key) is int and abs(key) < 1 << 63):
-                raise ValueError(f"keys are strings or numbers, not {_describe(key)}")
-            target[key] = value
+            if type(key) is str or (type(key) is int and abs(key) < 1 << 63):
+                items[key] = value
+
+    def extend(self, values: list) -> None:
+        target = self.top(list, Foreign)
+        if type(target) is list:
+            target.extend(values)
 
 
 def _describe(value: Any) -> str:
@@ -170,15 +280,27 @@ def _set_item(machine: _Machine, _: Any) -> None:
 
 def _append(machine: _Machine, _: Any) -> None:
     value = machine.pop()
-    machine.top(list).append(value)
+    machine.extend([value])
 
 
-def _appends(machine: _Machine, _: Any) -> None:
-    values = machine.since_mark()
-    machine.top(list).extend(values)
+def _add_items(machine: _Machine, _: Any) -> None:
+    members = machine.since_mark()
+    machine.top(Foreign).add(members)
 
 
-_ARGUMENTS = ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
+def _frozen_set(machine: _Machine, _: Any) -> None:
+    machine.push(Foreign("builtins.frozenset").add(machine.since_mark()))
+
+
+def _new_object_ex(machine: _Machine, _: Any) -> None:
+    machine.pop()
+    machine.new_object()
+
+
+_ARGUMENTS = (
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+)
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
@@ -189,15 +311,20 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_DICT": _pushes(dict),
     "EMPTY_LIST": _pushes(list),
     "EMPTY_TUPLE": _pushes(tuple),
+    "EMPTY_SET": _pushes(lambda: Foreign("builtins.set")),
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
     "APPEND": _append,
-    "APPENDS": _appends,
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "ADDITEMS": _add_items,
+    "FROZENSET": _frozen_set,
     "SETITEM": _set_item,
     "SETITEMS": lambda machine, _: machine.set_items(machine.since_mark()),
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.since_mark(),
     "BINPUT": lambda machine, index: machine.put(index),
     "LONG_BINPUT": lambda machine, index: machine.put(index),
     "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
@@ -206,6 +333,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "GLOBAL": lambda machine, name: machine.look_up(name),
     "STACK_GLOBAL": lambda machine, _: machine.stack_global(),
     "REDUCE": lambda machine, _: machine.reduce(),
+    "NEWOBJ": lambda machine, _: machine.new_object(),
+    "NEWOBJ_EX": _new_object_ex,
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop())),
 }

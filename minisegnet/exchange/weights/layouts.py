@@ -151,17 +151,44 @@ def find(name: str | None, names: Collection[str]) -> Layout:
     raise ValueError(f"no layout {name!r}: there are {', '.join(repr(layout.name) for layout in LAYOUTS)}")
 
 
-def without_wrappers(names: Collection[str], own: Collection[str]) -> dict[str, str]:
-    """Names without the prefixes of wrappers: {name in the file: shorter name}.
+def without_prefix(names: Collection[str], own: Collection[str], layout: str | None) -> dict[str, str]:
+    """Names without the prefix under which the file has the network: {name in the file: shorter name}.
 
-    A prefix is removed only if every name in the file has it and no name of the network does.
+    A training program wraps a network: DataParallel ("module."), torch.compile ("_orig_mod."), Lightning ("model.", or any other
+    attribute). Prefixes that all names have and no name of the network has are removed. Then, of all prefixes in the file, that one is
+    removed under which more names of the network are found than without it. Names that do not begin with it are left out: they belong
+    to something beside the network.
+
+    Raises
+    ------
+    ValueError
+        If several prefixes fit equally well, such as those of a teacher and a student.
     """
     shorter = {name: name for name in names}
     while prefix := next((p for p in WRAPPERS if shorter and all(n.startswith(p) for n in shorter.values())), None):
         if any(name.startswith(prefix) for name in own):
             break
         shorter = {name: short.removeprefix(prefix) for name, short in shorter.items()}
-    return shorter
+    candidates = {""} | {".".join(n.split(".")[:depth]) + "." for n in shorter.values() for depth in (1, 2) if n.count(".") >= depth}
+    found = {prefix: _count(prefix, shorter.values(), own, layout) for prefix in candidates}
+    best = max(found.values())
+    if found[""] == best:
+        return shorter
+    first, *others = sorted(prefix for prefix, count in found.items() if count == best)
+    if others:
+        raise ValueError(
+            f"the file has the network {len(others) + 1} times, under {', '.join(map(repr, (first, *others)))}. Choose one: "
+            f'load_pretrained(model, {{k.removeprefix("{first}"): v for k, v in ms.load(path).items() if k.startswith("{first}")}})'
+        )
+    return {name: short.removeprefix(first) for name, short in shorter.items() if short.startswith(first)}
+
+
+def _count(prefix: str, names: Iterable[str], own: Collection[str], layout: str | None) -> int:
+    """How many tensors of the network a file has under a prefix."""
+    inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    row = find(layout, inside)
+    root = row.root_for(own)
+    return sum(root + row.translate(name) in own for name in inside)
 
 
 def is_counter(name: str) -> bool:

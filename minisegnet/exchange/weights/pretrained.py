@@ -157,12 +157,13 @@ def load_pretrained(
     Raises
     ------
     ValueError
-        If the file cannot be read or does not fit the network. The message is the report; nothing is changed.
+        If the file cannot be read or does not fit the network, also with ``strict=False`` if no tensor fits. The message is
+        the report; nothing is changed.
 
     Notes
     -----
-    The prefixes "module." (DataParallel), "_orig_mod." (torch.compile) and "model." (training frameworks) are removed
-    if all names have them. Batch counters (``num_batches_tracked``) are loaded if both sides have them and are never
+    The prefix of a wrapper, such as "module." (DataParallel), "_orig_mod." (torch.compile) or "model." (Lightning), is
+    removed. Tensors that do not have it, such as the mean and the deviation of the images, are skipped and listed. Batch counters (``num_batches_tracked``) are loaded if both sides have them and are never
     reported as missing. The weights of a classifier fill the backbone of a network and leave the rest unchanged.
 
     Examples
@@ -173,11 +174,13 @@ def load_pretrained(
     given = source if isinstance(source, Mapping) else load(source, key)
     file = "the given tensors" if isinstance(source, Mapping) else str(source)
     own = model.state_dict()
-    short = layouts.without_wrappers(given, own)
+    short = layouts.without_prefix(given, own, layout)
     row = layouts.find(layout, short.values())
     sources = {row.root_for(own) + row.translate(name): original for original, name in short.items()}
 
-    entries: list[Entry] = []
+    entries: list[Entry] = [
+        Entry("skipped", None, name, None, tuple(np.shape(given[name])), "beside the network") for name in given if name not in short
+    ]
     chosen: dict[str, Any] = {}
     for name, original in sources.items():
         entry, value = _fit(model, row, own, name, original, given[original], new_head)
@@ -191,6 +194,8 @@ def load_pretrained(
             entries.append(Entry("missing" if needed else "kept", name, None, own[name].shape, None))
 
     report = Report(file, type(model).__name__, row.name, tuple(entries))
+    if all(layouts.is_counter(name) for name in report.matched) and not report.of("wrong shape", "new head"):
+        raise ValueError(_nothing(report, given, own))
     if report.of("wrong shape") or (strict and report.of(*_WRONG)):
         raise ValueError(_refusal(report))
     model.load_state_dict(chosen, strict=False)
@@ -222,6 +227,21 @@ def _fit(model: Module, row: Layout, own: Mapping[str, Tensor], name: str, sourc
 def _absent(name: str, root: str, part: str, own: Mapping[str, Tensor]) -> bool:
     """Whether a name belongs to a part that the network does not have at all."""
     return name.startswith(root + part) and not any(other.startswith(root + part) for other in own)
+
+
+def _nothing(report: Report, given: Mapping[str, Any], own: Mapping[str, Tensor]) -> str:
+    """The error when no tensor was loaded: what both sides hold."""
+
+    def some(tensors: Mapping[str, Any]) -> str:
+        shown = [f"{name} {tuple(np.shape(value))}" for name, value in list(tensors.items())[:4]]
+        return ", ".join(shown) + f", ... ({len(tensors)} tensors)" * (len(tensors) > len(shown)) or "no tensors"
+
+    return (
+        f"{report.source}: none of its tensors fits {report.network}, so nothing was loaded\n"
+        f"  the file has     {some(given)}\n"
+        f"  the network has  {some(own)}\n"
+        "  Try: create the network that the file was made with (minisegnet models lists them), with its width and channels"
+    )
 
 
 def _refusal(report: Report) -> str:
