@@ -15,7 +15,7 @@ from importlib import import_module
 
 from ..version import __version__
 
-COMMANDS = ("train", "evaluate", "segment", "explain", "export", "data", "equation", "models", "bench", "ladder", "doctor")
+COMMANDS = ("train", "evaluate", "segment", "explain", "export", "adopt", "data", "equation", "models", "bench", "ladder", "doctor")
 EXAMPLES = """\
 examples:
   minisegnet train                                     train a U-Net on the embedded field of nuclei

@@ -153,7 +153,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):  # as on the command line: NAME=VALUE
-        return _toml([f"{name}={v if isinstance(v, str) else repr(v)}" for name, v in value.items()])
+        return _toml(
+            [
+                f"{name}={v if isinstance(v, str) else repr(v).lower() if isinstance(v, bool | None) else repr(v)}"
+                for name, v in value.items()
+            ]
+        )
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, float) and not math.isfinite(value):

@@ -115,6 +115,13 @@ class Data:
         None, whole(), "label of the pixels that do not count", section="data", unset="255; none with --masks levels"
     )
     boundary: bool = option(False, FLAG, "learn the boundaries of objects as a class of its own, from masks of instances", section="data")
+    standardise: str = option(
+        "per-image",
+        one_of("per-image", "imagenet", "unit"),
+        "how the values of images are prepared: to mean 0 and deviation 1; with the mean and deviation of ImageNet's colours, which "
+        "pretrained encoders expect; or to 0…1",
+        section="data",
+    )
     val_fraction: float = option(
         0.2,
         number("a number above 0 and below 1", lambda x: 0 < x < 1, "F"),
@@ -167,7 +174,12 @@ def data_settings(data: Data) -> dict[str, Any]:
         name = str(Path(name).resolve())
         _check_options(data, name)
     val_data = None if data.val_data is None else str(Path(data.val_data).resolve())
-    return {"data": name, "val_data": val_data, **{n: getattr(data, n) for n in ("split", *FOLDER)}}
+    return {
+        "data": name,
+        "val_data": val_data,
+        "standardise": data.standardise.replace("-", " "),
+        **{n: getattr(data, n) for n in ("split", *FOLDER)},
+    }
 
 
 def _check_options(asked: Data, folder: str) -> None:
@@ -177,7 +189,9 @@ def _check_options(asked: Data, folder: str) -> None:
     found = data.detect(folder, asked.images, asked.masks_dir)
     if issubclass(found, data.Folder):
         return
-    if idle := given(asked, but=("split", "val_data") if found.parts else ("boundary", "val_fraction", "val_data")):
+    if idle := given(
+        asked, but=("split", "val_data", "standardise") if found.parts else ("boundary", "val_fraction", "val_data", "standardise")
+    ):
         raise ValueError(f"{idle}: {folder} is {found.title}, whose layout decides this")
 
 
@@ -312,4 +326,5 @@ def _open(settings: dict[str, Any], split: str | None, in_channels: int | None =
         options = {n: settings[n] for n in FOLDER}
     else:
         options = {"in_channels": 3} | ({} if found.parts else {"boundary": settings["boundary"]})
+    options["standardise"] = settings.get("standardise", "per image")
     return data.open(name, split, **options | ({} if in_channels is None else {"in_channels": in_channels}))

@@ -41,7 +41,7 @@ def add(subparsers: Any) -> None:
     )
     command.add_argument("checkpoint", help="a .safetensors file, or the folder of a run")
     options = data_options("the images that were held out of the run", "val")
-    add_options(command, (about for name, about in options.items() if name not in ("val_fraction", "val_data")))
+    add_options(command, (about for name, about in options.items() if name not in ("val_fraction", "val_data", "standardise")))
     command.add_argument("--batch-size", type=typed(whole(1)), default=4, metavar="N", help="images at a time (default: 4)")
     command.add_argument(
         "--convention",
@@ -158,7 +158,7 @@ def _dataset(args: argparse.Namespace, about: Any) -> tuple[Dataset, list[str]]:
         else:
             dataset = open_all({**settings, "split": asked.split}, about.in_channels)
     else:
-        named = data_settings(asked)
+        named = data_settings(asked) | {"standardise": about.standardise}
         if asked.classes is None and asked.masks == "auto" and len(about.classes) > 2:
             named["classes"] = list(about.classes)  # a folder may lack pixels of a class; a published data set lists its classes
         dataset = open_all(named, about.in_channels)

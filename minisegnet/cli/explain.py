@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import diagnostics, viz
     from .. import functional as F
-    from ..data import read_image, standardise
+    from ..data import prepared, read_image
     from ..files import check_writable
     from ..inference import confidence, entropy, load_model, margin, monte_carlo_dropout, scores
     from ..progress import compiling
@@ -67,19 +67,19 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{args.image}: {image.shape[1]} × {image.shape[2]} pixels are more than 4 million: cut out the part to be explained"
         )
-    prepared, image = standardise(image), np.nan_to_num(image)
+    given, image = prepared(image, about.standardise), np.nan_to_num(image)
     explained = _class(args.about, about.classes, "--class") if args.about is not None else len(about.classes) - 1
     target = None if args.target is None else _class(args.target, about.classes, "--target")
 
     with compiling():
-        probabilities = F.softmax(scores(model, prepared[None]), dim=1).cpu().array[0]
+        probabilities = F.softmax(scores(model, given[None]), dim=1).cpu().array[0]
         measures = {"confidence": confidence(probabilities), "entropy": entropy(probabilities), "margin": margin(probabilities)}
         if args.passes is not None:
-            measures["information"] = monte_carlo_dropout(model, prepared[None], args.passes).information[0]
+            measures["information"] = monte_carlo_dropout(model, given[None], args.passes).information[0]
         row, column = args.pixel if args.pixel is not None else divmod(int(measures["margin"].argmin()), image.shape[2])
-        path = diagnostics.follow_pixel(model, prepared, (row, column), target)
-        cam = diagnostics.seg_grad_cam(model, prepared, explained, layer=args.layer)
-        features = diagnostics.activations(model, prepared, [cam.layer])[cam.layer]
+        path = diagnostics.follow_pixel(model, given, (row, column), target)
+        cam = diagnostics.seg_grad_cam(model, given, explained, layer=args.layer)
+        features = diagnostics.activations(model, given, [cam.layer])[cam.layer]
 
     background = viz.background_of(about.classes)
     name = about.classes[explained]
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         ),
         cam.draw(image, name, out / f"{stem}_cam.png"),
         viz.features(features, out / f"{stem}_features.png", title=f"Feature maps of {cam.layer}"),
-        path.draw(prepared, out / f"{stem}_pixel.png", classes=about.classes),
+        path.draw(given, out / f"{stem}_pixel.png", classes=about.classes),
     ]
     if (first := _first_filters(model)) is not None:
         written.append(viz.filters(first[1], out / f"{stem}_filters.png", title=f"Filters of {first[0]}"))

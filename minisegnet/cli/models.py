@@ -8,6 +8,7 @@ from typing import Any
 from ..options import whole
 from .common import add_command
 from .config import typed
+from .train_options import OPTIONS
 
 EXAMPLES = """\
   minisegnet models
@@ -46,7 +47,7 @@ def add(subparsers: Any) -> None:
     command.add_argument(
         "--option",
         action="append",
-        type=_option,
+        type=typed(OPTIONS),
         default=[],
         metavar="NAME=VALUE",
         help="an option of the network's class, with NAME; may be repeated",
@@ -82,7 +83,11 @@ def _describe(args: argparse.Namespace) -> None:
     with nn.init.skip():
         try:
             model = models.create(
-                args.name, args.in_channels, args.classes, width=1.0 if args.width is None else args.width, **dict(args.option)
+                args.name,
+                args.in_channels,
+                args.classes,
+                width=1.0 if args.width is None else args.width,
+                **{name: value for given in args.option for name, value in given.items()},
             )
         except TypeError as error:
             raise ValueError(f"--option: {error}") from error
@@ -96,19 +101,3 @@ def _size(text: str) -> tuple[int, int]:
     if len(parts) not in (1, 2) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"expected rows and columns, such as 360x480, not {text!r}")
     return int(parts[0]), int(parts[-1])
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Name and value of ``name=value``: a number, true, false or none if the value reads as one, else text."""
-    name, equals, value = text.partition("=")
-    if not (name.isidentifier() and equals):
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as backbone=resnet18, not {text!r}")
-    words: dict[str, Any] = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return name, words[value.lower()]
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, value

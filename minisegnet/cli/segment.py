@@ -279,7 +279,7 @@ def _segment(model: Any, source: Path, frame: int | None, files: dict[str, Path]
     about = model.about
     colours = np.array(about.palette, np.uint8)
     background = background_of(about.classes)
-    with LargeImage(source, about.in_channels, frame) as image:
+    with LargeImage(source, about.in_channels, frame, about.standardise) as image:
         tiling = cut(image.size)
         if tiling is None:
             return _whole(image, model, files, colours, background, scorer), ""

@@ -25,6 +25,8 @@ EXAMPLES = """\
       repeat a run with another seed; every run writes its run.toml
   minisegnet train --resume runs/mine --steps 2000
       continue a run under the same options, up to 2000 steps in total
+  minisegnet train --data DIR --model unet_resnet --option backbone=resnet34 --width 1 --weights resnet34.pth --standardise imagenet
+      begin with a pretrained encoder, or with a whole network of another library
   minisegnet train --data shapes --model article1 --width 0.06
       another network, on synthetic scenes
 """
@@ -52,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     recipe = pick(Recipe, {**values, "aux_weight": network.aux or 0.0})
     settings = {**data_settings(data), "val_fraction": data.val_fraction, "seed": recipe.seed, **_kept(values)}
     values |= {"data": settings["data"], "val_data": settings["val_data"]}  # whole paths, so that the file can be used from another folder
+    if network.weights is not None:
+        values["weights"] = str(Path(network.weights).resolve())
     if output.write_config is not None:
         return _write_config(output, values)
     machine = pick(Machine, values)
@@ -62,10 +66,14 @@ def run(args: argparse.Namespace) -> int:
 
     train, held_out = _data(settings)
     manual_seed(recipe.seed)
-    model = _network(network, train).to(machine.device)
+    model = _network(network, train)
+    loaded = _weights(model, network.weights, resumed=output.resume is not None)
+    model = model.to(machine.device)
     out = output.resume or output.out or _free_folder(network.model, settings["data"])
     if not output.quiet:
         _introduce(model, train, held_out, network, settings["data"], out)
+        if loaded:
+            print(f"weights  {loaded}", flush=True)
     file = config.write(values, OPTIONS, leave_out=("out", "overwrite", "quiet"))
     history = training.fit(
         model,
@@ -141,13 +149,24 @@ def _write_config(output: Output, values: dict[str, Any]) -> int:
 def _network(network: Network, train: Any) -> Any:
     from .. import models
 
-    head = {"aux": True} if network.aux else {}
+    options = network.option | ({"aux": True} if network.aux else {})
     try:
-        return models.create(network.model, train.in_channels, len(train.classes), width=network.width, **head)
+        return models.create(network.model, train.in_channels, len(train.classes), width=network.width, **options)
     except TypeError as error:
+        if network.option:
+            raise ValueError(f"--option: the network {network.model} does not take {', '.join(network.option)} ({error})") from error
         if network.aux:
             raise ValueError(f"--aux: the network {network.model} has no auxiliary head ({error})") from error
         raise
+
+
+def _weights(model: Any, file: str | None, *, resumed: bool) -> str:
+    """Load the weights with which a new run begins; returns what was loaded, in words. A resumed run has its own weights."""
+    if file is None or resumed:
+        return ""
+    from ..exchange.weights import load_pretrained
+
+    return str(load_pretrained(model, file, new_head=True))
 
 
 def _free_folder(model: str, data: str) -> str:

@@ -1,14 +1,41 @@
 """The options of ``minisegnet train``: those of `Recipe`, of `Data` and `Machine`, and those that are declared here."""
 
+# ruff: noqa: RUF009  (an option is a `dataclasses.field`)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from ..options import FLAG, Option, number, option, options_of, text
+from ..options import FLAG, Kind, Option, number, option, options_of, text
 from ..training.recipe import Recipe
 from .common import Machine
 from .dataset import data_options
+
+
+def read_options(given: str) -> dict[str, Any]:
+    """Options of a network from ``NAME=VALUE,...``: numbers, true, false and none as such, any other value as text."""
+    found: dict[str, Any] = {}
+    for part in given.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not (name.isidentifier() and equals):
+            raise ValueError(part)
+        found[name] = _VALUES[value.lower()] if value.lower() in _VALUES else _number_or_text(value)
+    return found
+
+
+def _number_or_text(value: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+_VALUES: dict[str, Any] = {"true": True, "false": False, "none": None}
+OPTIONS = Kind("NAME=VALUE[,NAME=VALUE...], such as backbone=resnet34", read_options, lambda v: isinstance(v, dict), "NAME=VALUE[,...]")
 
 _network, _output = (partial(option, section=name) for name in ("network", "output"))
 
@@ -19,6 +46,14 @@ class Network:
 
     model: str = _network("unet", text("NAME"), "the network; minisegnet models lists them")
     width: float = _network(0.25, number("a number above 0", lambda x: x > 0), "multiplies the number of channels of every layer")
+    option: dict[str, Any] = _network({}, OPTIONS, "options of the network's class, such as backbone=resnet34")
+    weights: str | None = _network(
+        None,
+        text("FILE"),
+        "begin with these weights: of another run, or of another library (see docs/weights.md). With another number of classes, "
+        "the last layer begins anew",
+        unset="random weights",
+    )
     aux: float | None = _network(
         None,
         number("a number above 0", lambda x: x > 0, "WEIGHT"),

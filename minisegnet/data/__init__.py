@@ -11,6 +11,7 @@ from .formats import detect, open, parts
 from .images import read_image, to_channels
 from .instances import semantic
 from .loader import Loader
+from .preparation import prepared
 from .published.camvid import CamVid
 from .published.cityscapes import Cityscapes
 from .published.dsb import DSB2018
@@ -42,6 +43,7 @@ __all__ = [
     "open",
     "palette",
     "parts",
+    "prepared",
     "read_image",
     "semantic",
     "split",

@@ -174,6 +174,7 @@ class Subset:
             raise IndexError(f"Subset: no item {wrong[0]} in a dataset of {len(dataset)}")
         self.classes, self.palette = dataset.classes, dataset.palette
         self.in_channels, self.ignore_index = dataset.in_channels, dataset.ignore_index
+        self.standardise = getattr(dataset, "standardise", True)
         self.names = [dataset.names[k] for k in self.indices]
         groups: Sequence[str] = getattr(dataset, "groups", dataset.names)
         self.groups = [groups[k] for k in self.indices]

@@ -39,8 +39,8 @@ class Folder(Pairs):
         Names of the classes, or their number. By default what a file in the folder says (see `names`), else the classes that occur.
     ignore_index : int, optional
         The value in the masks that means "not labelled"; by default 255, except that ``masks="levels"`` then takes every value for a class.
-    standardise : bool
-        Whether to standardise each image; if not, its values lie in 0…1.
+    standardise : bool or str
+        Whether to standardise each image; if not, its values lie in 0…1. Or one of `preparation.WAYS`.
     in_channels : int, optional
         The number of channels: 1 or 3 to convert grey and colour into each other; by default that of most images.
     masks : {"auto", "classes", "binary", "levels", "soft", "instances", "palette", "colours"}
@@ -92,7 +92,7 @@ class Folder(Pairs):
         *,
         classes: Sequence[str] | int | None = None,
         ignore_index: int | None = None,
-        standardise: bool = True,
+        standardise: bool | str = True,
         in_channels: int | None = None,
         masks: str = "auto",
         levels: Sequence[int] | None = None,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from .base import DataError, check_labels
-from .base import standardise as _standardise
 from .images import open_upright, read_image
 from .listing import naming
+from .preparation import prepared, way_of
 
 
 class Pairs:
@@ -28,7 +28,7 @@ class Pairs:
     palette: np.ndarray
     in_channels: int
     ignore_index: int
-    standardise: bool
+    standardise: bool | str
     names: list[str]
     files: list[tuple[Path, Path]]
     frames: list[int | None] = []
@@ -44,7 +44,7 @@ class Pairs:
             )
         mask[np.isnan(image).any(axis=0)] = self.ignore_index  # nothing was measured there
         try:
-            return _standardise(image) if self.standardise else np.nan_to_num(image.astype(np.float32), copy=False), mask
+            return prepared(image, way_of(self)), mask
         except ValueError as error:
             raise DataError(naming(self.files[k][0], error)) from error
 

@@ -38,7 +38,7 @@ class About:
     in_channels : int
     ignore_index : int
     standardise : str
-        How images are prepared: ``"per image"`` is `data.standardise`.
+        How images are prepared, one of `data.preparation.WAYS`: ``"per image"`` is `data.standardise`.
     step : int
         Number of training steps.
     metrics : dict
@@ -126,6 +126,11 @@ def read(path: str | os.PathLike) -> Checkpoint:
     weights = {name: value for name, value in tensors.items() if not name.startswith((_STATE, _RAW))}
     state, raw = ({n.removeprefix(p): v for n, v in tensors.items() if n.startswith(p)} for p in (_STATE, _RAW))
     return Checkpoint(about, weights, state, path, raw or weights)
+
+
+def network_weights(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
+    """The weights of a network: in a checkpoint, the folder of a run, or any file that `tensors.load` reads. The state of an optimiser is left out."""
+    return {name: value for name, value in serialization.load(find(path), key).items() if not name.startswith((_STATE, _RAW))}
 
 
 def read_about(path: str | os.PathLike) -> About:

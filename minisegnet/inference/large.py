@@ -13,10 +13,11 @@ from ..data import palette, read_image, to_channels
 from ..data.imagefile import FramesError, ImageFile
 from ..data.images import missing_as_nan
 from ..data.png import png_writer
+from ..data.preparation import constants, full_scale
 from ..data.rows import RowReader, UnsupportedError
 from ..nn import Module
 from .tiling import Tiling, blend
-from .whole import MISSING, check_pixels, planes, scores
+from .whole import MISSING, check_pixels, planes, scores, way_of
 
 _BAND = 256  # rows that are read at once for the statistics
 
@@ -35,6 +36,8 @@ class LargeImage:
         The number of channels to convert to.
     frame : int, optional
         The number of the image, from 0, in a file that holds several.
+    way : str
+        How the values are shifted and scaled, one of `data.preparation.WAYS`.
 
     Attributes
     ----------
@@ -49,8 +52,10 @@ class LargeImage:
         If the array is not an image, or the file holds several images and `frame` is not given.
     """
 
-    def __init__(self, source: str | os.PathLike | np.ndarray, channels: int | None = None, frame: int | None = None):
-        self._channels, self._frame = channels, frame
+    def __init__(
+        self, source: str | os.PathLike | np.ndarray, channels: int | None = None, frame: int | None = None, way: str = "per image"
+    ):
+        self._channels, self._frame, self._way = channels, frame, way
         self._close: Callable[[], None] = lambda: None
         self._no_data: float | None = None
         self._samples: int | None = None
@@ -89,6 +94,7 @@ class LargeImage:
 
     def _planes(self, start: int, stop: int) -> np.ndarray:
         stored = self._read(start, stop)
+        self._full = full_scale(stored.dtype)
         if self._samples is None:  # an array does not say whether its last channel is alpha
             return planes(stored, self._channels)
         separate = np.moveaxis(stored, 2, 0).astype(np.result_type(stored.dtype, np.float32))
@@ -124,13 +130,18 @@ class LargeImage:
         return separate.astype(np.float32)
 
     def rows(self, start: int, stop: int, missing: bool = False) -> np.ndarray:
-        """Rows, standardised with the statistics of the whole image, float32 (C, stop − start, W).
+        """Rows, prepared with the statistics of the whole image if these are needed, float32 (C, stop − start, W).
 
         Pixels where nothing was measured are 0, or NaN if `missing`.
         """
-        mean, deviation = self.statistics
-        found = (self._planes(start, stop) - mean).astype(np.float32)
-        found /= deviation or np.inf
+        separate = self._planes(start, stop)
+        if self._way == "per image":
+            mean, deviation = self.statistics
+            found = (separate - mean).astype(np.float32)
+            found /= deviation or np.inf
+        else:
+            shift, scale = constants(self._way, len(separate))
+            found = ((separate / self._full - shift) / scale).astype(np.float32)
         return found if missing else np.nan_to_num(found, copy=False)
 
 
@@ -226,7 +237,7 @@ def segment_large(
     counts: Any = 0
     with ExitStack() as files:
         if not isinstance(image, LargeImage):
-            image = files.enter_context(LargeImage(image, getattr(model, "in_channels", None)))
+            image = files.enter_context(LargeImage(image, getattr(model, "in_channels", None), way=way_of(model)))
         height, width = image.size
         table = palette(256)
         if colours is not None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import functional as F
 from .. import models
-from ..data import standardise, to_channels
+from ..data import prepared, to_channels
+from ..data.preparation import full_scale
 from ..exchange import checkpoint
 from ..nn import Module
 from ..nn.modes import evaluating
@@ -187,7 +188,7 @@ def segment_image(model: Module, image: np.ndarray, confidence: bool = False) ->
         If the array is not an image, is empty, contains infinity, or contains nothing but NaN.
     """
     image = np.asarray(image)
-    found = segment_prepared(model, prepare(image, getattr(model, "in_channels", None)), confidence)
+    found = segment_prepared(model, prepare(image, getattr(model, "in_channels", None), way_of(model)), confidence)
     if image.dtype.kind == "f" and (missing := np.isnan(image if image.ndim == 2 else image.max(axis=2))).any():
         (found[0] if confidence else found)[missing] = MISSING
     return found
@@ -203,7 +204,12 @@ def segment_prepared(model: Module, image: np.ndarray, confidence: bool = False,
     return labels, probabilities.max(axis=0).astype(np.float32)
 
 
-def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
+def way_of(model: Module) -> str:
+    """How a network wants its images to be prepared: as its checkpoint says, else "per image"."""
+    return getattr(getattr(model, "about", None), "standardise", "per image")
+
+
+def prepare(image: np.ndarray, channels: int | None = None, way: str = "per image") -> np.ndarray:
     """An image as the network takes it: standardised, float32, (C, H, W).
 
     Parameters
@@ -212,6 +218,8 @@ def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
         As in `segment_image`.
     channels : int, optional
         The channels of the network; by default those of the image, without alpha.
+    way : str
+        One of `data.preparation.WAYS`.
 
     Raises
     ------
@@ -220,7 +228,8 @@ def prepare(image: np.ndarray, channels: int | None = None) -> np.ndarray:
     """
     image = np.asarray(image)
     check_pixels(image, channels)
-    return standardise(planes(image, channels))
+    separate = planes(image, channels)
+    return prepared(separate if way == "per image" else separate / np.float32(full_scale(image.dtype)), way)
 
 
 def check_pixels(image: np.ndarray, channels: int | None = None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from .. import functional as F
 from .. import losses, random
 from ..data import Dataset, Loader
+from ..data.preparation import way_of
 from ..exchange import checkpoint
 from ..files import write_atomically
 from ..inference import evaluating, predict
@@ -292,6 +293,7 @@ class Run:
             palette=np.asarray(self.train.palette).tolist(),
             in_channels=int(self.train.in_channels),
             ignore_index=int(self.train.ignore_index),
+            standardise=way_of(self.train),
             step=row["step"],
             metrics={k: v for k, v in row.items() if k.startswith("val_") and math.isfinite(v)},
             run=self._config(),

@@ -12,6 +12,7 @@ from PIL import Image
 from support.layouts import camvid_tutorial, dsb, voc
 
 import minisegnet
+from minisegnet import inference, models, save
 from minisegnet.cli import COMMANDS, main
 from minisegnet.exchange import checkpoint
 
@@ -46,6 +47,69 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     assert run("train", *TINY, "--out", out, "--quiet") == 0
     return out
+
+
+# --- weights of others ------------------------------------------------------------------
+
+
+def test_training_begins_with_the_weights_of_another_library(folder, tmp_path, capsys):
+    """An encoder alone, a network with another number of classes, and the run of a moment ago."""
+    for path in (folder / "images").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    theirs = models.create("unet_resnet", 3, 5, width=1 / 16, backbone="resnet18")
+    encoder = {name.removeprefix("encoder."): value for name, value in theirs.state_dict().items() if name.startswith("encoder.")}
+    save(encoder | {"fc.weight": np.zeros((10, 32), np.float32)}, tmp_path / "encoder.safetensors")
+    save(theirs, tmp_path / "whole.safetensors")
+    options = [
+        "train",
+        "--data",
+        folder,
+        "--model",
+        "unet_resnet",
+        "--option",
+        "backbone=resnet18",
+        *TINY,
+        "--width",
+        1 / 16,
+        "--lr",
+        "1e-30",
+    ]
+    for file, said in ("encoder.safetensors", "names as in torchvision resnet"), ("whole.safetensors", "2 new head"):
+        assert run(*options, "--weights", tmp_path / file, "--standardise", "imagenet", "--out", tmp_path / file[:5]) == 0
+        assert said in capsys.readouterr().out
+        found = checkpoint.read(tmp_path / file[:5])
+        name = "encoder.layer1.0.conv1.weight"
+        np.testing.assert_allclose(found.weights[name].array, theirs.state_dict()[name].array, atol=1e-6)
+        assert found.about.standardise == "imagenet"
+    assert run("train", "--config", tmp_path / "whole" / "run.toml", "--out", tmp_path / "again", "--quiet") == 0
+    assert run("train", "--resume", tmp_path / "again", "--steps", "5", "--quiet") == 0
+    assert run("train", *options[1:], "--weights", tmp_path / "whole", "--out", tmp_path / "third", "--quiet") == 0
+    assert run("train", *options[1:], "--option", "spine=resnet18", "--out", tmp_path / "no") == 2
+    assert "does not take spine" in capsys.readouterr().err
+
+
+def test_weights_of_another_library_become_a_checkpoint(tmp_path, capsys):
+    """adopt, then segment, evaluate and export; and images are prepared as in the training of the weights."""
+    theirs = models.create("unet_resnet", 3, 3, width=1 / 16, backbone="resnet18")
+    save({"model." + name: value for name, value in theirs.state_dict().items()}, tmp_path / "a.safetensors")
+    adopt = ["adopt", tmp_path / "a.safetensors", "--model", "unet_resnet", "--option", "backbone=resnet18", "--width", 1 / 16]
+    out = tmp_path / "b.safetensors"
+    assert run(*adopt, "--classes", "sky,road,car", "--standardise", "imagenet", "--out", out) == 0
+    assert run(*adopt, "--classes", "sky,road,car", "--standardise", "imagenet", "--out", out) == 2
+    assert "exists" in capsys.readouterr().err
+    photo = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "p.png")
+    np.save(tmp_path / "q.npy", photo)
+    assert run("segment", tmp_path / "p.png", tmp_path / "q.npy", "--checkpoint", out, "--out", tmp_path / "s") == 0
+    prepared = ((photo / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32).transpose(2, 0, 1)
+    expected = inference.predict(theirs, prepared)
+    for name in ("p", "q"):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "s" / f"{name}.png")), expected)
+    np.testing.assert_array_equal(inference.segment_image(inference.load_model(out), photo), expected)
+    assert run("export", out, "--out", tmp_path / "m.onnx", "--size", "64") == 0
+    assert run("explain", tmp_path / "p.png", "--checkpoint", out, "--out", tmp_path / "e") == 0
+    assert run(*adopt, "--classes", "2", "--standardise", "unit", "--out", tmp_path / "c.safetensors") == 2
+    assert "new_head=True" in capsys.readouterr().err
 
 
 # --- help and version ------------------------------------------------------------------

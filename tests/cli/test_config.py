@@ -26,7 +26,10 @@ def run(*argv):
 PARSER = argparse.ArgumentParser()
 config.add_options(PARSER, OPTIONS.values(), defaults=False)
 IN_FILES = {about.key: about for about in OPTIONS.values() if about.typed and about.in_file}
-VALUES = {  # a value for each option that takes one: not the default, written as on the command line
+VALUES = {
+    "option": "backbone=resnet18,aux=true,rate=0.5,k=none",
+    "weights": "theirs.pth",
+    "standardise": "imagenet",  # a value for each option that takes one: not the default, written as on the command line
     "data": "some/folder",
     "split": "trainval", "val-data": "other/folder", "images": "plates", "masks-dir": "drawn", "mask-suffix": "_gt",
     "colours": "road=#804080,sky=#4682b4", "classes": "sky,road,car", "masks": "binary", "levels": "0,85,170", "threshold": "0.3", "ignore-index": "7", "model": "unet_paper", "width": "0.1", "aux": "0.4",

@@ -91,7 +91,7 @@ class Cityscapes(Official):
         split: str = "train",
         *,
         annotation: str = "gtFine",
-        standardise: bool = True,
+        standardise: bool | str = True,
         in_channels: int = 3,
         strict: bool = True,
     ):

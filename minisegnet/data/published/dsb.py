@@ -46,7 +46,7 @@ class DSB2018(Official):
         split: str = "all",
         *,
         boundary: bool = False,
-        standardise: bool = True,
+        standardise: bool | str = True,
         in_channels: int = 3,
         strict: bool = True,
     ):

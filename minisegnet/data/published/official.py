@@ -32,8 +32,8 @@ class Official(Pairs):
         The folder in which the layout begins, or a folder above it.
     split : str
         One of the published splits.
-    standardise : bool
-        Whether to standardise each image; if not, its values lie in 0…1.
+    standardise : bool or str
+        Whether to standardise each image; if not, its values lie in 0…1. Or one of `preparation.WAYS`.
     in_channels : {1, 3}
         The number of channels to convert images to.
     strict : bool
@@ -59,7 +59,7 @@ class Official(Pairs):
     ignore_index = 255
 
     def __init__(
-        self, path: str | os.PathLike, split: str = "train", *, standardise: bool = True, in_channels: int = 3, strict: bool = True
+        self, path: str | os.PathLike, split: str = "train", *, standardise: bool | str = True, in_channels: int = 3, strict: bool = True
     ):
         if in_channels not in (1, 3):
             raise ValueError(f"{type(self).__name__}: in_channels is 1 or 3, not {in_channels}")

@@ -68,7 +68,7 @@ class PascalVOC(Official):
         split: str = "train",
         *,
         sbd: str | os.PathLike | None = None,
-        standardise: bool = True,
+        standardise: bool | str = True,
         in_channels: int = 3,
         strict: bool = True,
     ):

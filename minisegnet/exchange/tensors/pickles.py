@@ -88,7 +88,7 @@ class Foreign:
     Attributes
     ----------
     name : str
-        Of the class or function, such as ``"argparse.Namespace"``.
+        The name of the class or function, such as ``"argparse.Namespace"``.
     attributes : dict
         What BUILD stored, if it was a dictionary.
     items : dict
@@ -301,7 +301,7 @@ _ARGUMENTS = (
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
 )
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
     **dict.fromkeys(_ARGUMENTS, lambda machine, argument: machine.push(argument)),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...nn import Module
 from ...tensor import Tensor
-from ..tensors import load
+from ..checkpoint import network_weights
 from . import layouts
 from .layouts import Layout
 
@@ -138,7 +138,7 @@ def load_pretrained(
     ----------
     model : Module
     source : path, or mapping of names to tensors or arrays
-        A file that `ms.load` reads: ``.safetensors``, ``.npz``, PyTorch's ``.pt`` and ``.pth``.
+        A file that `ms.load` reads: ``.safetensors``, ``.npz``, PyTorch's ``.pt`` and ``.pth``; or the folder of a run.
     layout : str, optional
         The library whose names the tensors have, one of `weights.LAYOUTS`. By default it is recognised by the names.
     key : str, optional
@@ -171,7 +171,7 @@ def load_pretrained(
     >>> model = ms.models.create("deeplabv3", num_classes=21)              # doctest: +SKIP
     >>> print(ms.load_pretrained(model, "deeplabv3_resnet50_coco.pth"))    # doctest: +SKIP
     """
-    given = source if isinstance(source, Mapping) else load(source, key)
+    given = source if isinstance(source, Mapping) else network_weights(source, key)
     file = "the given tensors" if isinstance(source, Mapping) else str(source)
     own = model.state_dict()
     short = layouts.without_prefix(given, own, layout)
