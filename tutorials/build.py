@@ -21,16 +21,20 @@ from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
+RECORD = HERE.parent / "minisegnet" / "learn" / "recorded.json"  # what the emulator shows, for readers without a C++ compiler
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 SETUP = """\
-# Set-up: on your machine there is nothing to do. In Colab, first clone the repository of this notebook: !git clone ADDRESS
-import importlib.util, subprocess, sys
+# Set-up: on your own machine there is nothing to do. In Colab, upload the repository as a ZIP file first (folder symbol on the left).
+import importlib.util, os, shutil, subprocess, sys
 from pathlib import Path
 
 if importlib.util.find_spec("minisegnet") is None:
-    clone = next((d for d in (Path(".."), *Path().glob("*")) if (d / "minisegnet").is_dir()), None)
-    assert clone, "clone the repository of this notebook first, and run this cell again"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(clone)], check=True)"""
+    for packed in Path().glob("*minisegnet*.zip"):
+        shutil.unpack_archive(packed)
+    clone = next((d.resolve() for d in (Path(".."), *Path().glob("*")) if (d / "kernels" / "minisegnet_kernels").is_dir()), None)
+    assert clone, "the repository is not here: upload it as minisegnet.zip, and run this cell again"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(clone), "numba-cuda>=0.30,<0.31"], check=True)
+    os.chdir(clone / "tutorials")"""
 
 
 def notebook_from(source: Path) -> nbformat.NotebookNode:
@@ -49,11 +53,11 @@ def notebook_from(source: Path) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
 
 
-def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Execute all cells; the first that raises stops the build with its traceback."""
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # Jupyter's own shows the pictures
+def run(notebook: nbformat.NotebookNode, **environment: str) -> nbformat.NotebookNode:
+    """Execute all cells; the first that raises stops the build with its traceback. `environment` replaces variables of this process's own."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # Jupyter's own shows the pictures
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(HERE)}})
-    client.execute(env=environment)
+    client.execute(env={**inherited, **environment})
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook["cells"]:
         cell["metadata"] = {"tags": cell["metadata"]["tags"]} if cell["metadata"].get("tags") else {}
@@ -77,6 +81,8 @@ def target_of(source: Path) -> Path:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        RECORD.unlink(missing_ok=True)  # runs that no notebook shows any more are left out
     for source in [Path(name) for name in sys.argv[1:]] or sorted((HERE / "src").glob("*.py")):
-        nbformat.write(run(notebook_from(source)), target_of(source))
+        nbformat.write(run(notebook_from(source), MINISEGNET_RECORD=str(RECORD)), target_of(source))
         print(f"{target_of(source)}: {target_of(source).stat().st_size // 1024} KB")

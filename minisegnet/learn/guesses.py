@@ -28,7 +28,7 @@ class Guess:
 
     def __str__(self) -> str:
         if not self.made:
-            return f"? {self.question}  Put your guess in the place of the three dots."
+            return f"? {self.question}  Replace the three dots by your guess."
         near = f" (within a factor of {1 + self.within:g} counts)" if self.within and not self.right else ""
         return f"{'✓' if self.right else '✗'} {self.question}  Your guess: {_shown(self.mine)}. " + (
             "Right." if self.right else f"It is {_shown(self.truth)}{near}."
@@ -41,7 +41,7 @@ class Guess:
             ink = "#1a7f37" if self.right else "#b2182b"
             return f'<div style="border-left:4px solid {ink};padding:2px 10px">{escape(str(self))}</div>'
         return (
-            f'<div style="border-left:4px solid #666;padding:2px 10px"><b>?</b> {escape(self.question)} Put your guess in the place of the three dots.'
+            f'<div style="border-left:4px solid #666;padding:2px 10px"><b>?</b> {escape(self.question)} Replace the three dots by your guess.'
             f"<details><summary>Show the answer</summary>{escape(_shown(self.truth))}</details></div>"
         )
 
@@ -67,7 +67,7 @@ def guess(question: str, mine: Any, truth: Any, within: float = 0.0) -> Guess:
     Examples
     --------
     >>> guess("The shape of y?", ..., (3, 3))
-    ? The shape of y?  Put your guess in the place of the three dots.
+    ? The shape of y?  Replace the three dots by your guess.
     >>> guess("The shape of y?", (5, 5), (3, 3))
     ✗ The shape of y?  Your guess: (5, 5). It is (3, 3).
     >>> guess("How many weights?", 1000, 1200, within=0.5)

@@ -6,11 +6,15 @@ import importlib.util
 import io
 import json
 import re
+import subprocess
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from minisegnet.learn.recorded import NOTE
 
 nbformat = pytest.importorskip("nbformat", reason='the notebooks need the extra "test"')
 pytest.importorskip("nbclient", reason='the notebooks need the extra "test"')
@@ -21,7 +25,7 @@ _spec.loader.exec_module(build)
 SOURCES = sorted((ROOT / "src").glob("*.py"))
 QUICK = "03_the_window_that_chooses"  # the notebook of the quick profile
 each_source = pytest.mark.parametrize("source", [pytest.param(s, marks=pytest.mark.quick if s.stem == QUICK else ()) for s in SOURCES], ids=lambda p: p.stem)  # fmt: skip
-CHECKS = ("ms.check(", "ms.check_grads(", "check_kernel(")
+CHECKS = ("ms.check(", "ms.check_grads(", "check_kernel(", "check_count(")
 
 
 def committed(source):
@@ -49,7 +53,9 @@ def test_the_notebook_is_made_from_its_source(source):
     text = "".join("".join(c["source"]) for c in cells)
     for promise in ("## What you have learnt", "**To explain to a friend:**", "minutes."):
         assert promise in text
-    exercises = [c for c in code if re.search(r"^(ms\.check|ms\.check_grads|check_kernel)\(.*\bmy_|// yours", "".join(c["source"]), re.M)]
+    exercises = [
+        c for c in code if re.search(r"^(ms\.check|ms\.check_grads|check_kernel|check_count)\(.*\bmy_|// yours", "".join(c["source"]), re.M)
+    ]
     assert len(exercises) <= text.count("<summary>Solution</summary>")
     for cell in exercises:
         assert any("not yet" in "".join(o.get("data", {}).get("text/plain", "")) for o in cell["outputs"]), "an exercise begins as a stub"
@@ -116,6 +122,50 @@ def test_every_cell_runs_and_shows_what_is_committed(source):
     for cell, expected in zip(made, committed(source), strict=True):
         if cell["cell_type"] == "code" and "timing" not in cell["metadata"].get("tags", []):
             assert_alike(outputs(cell), outputs(expected))
+
+
+NEED_COMPILER = ("07_a_threads_eye_view", "08_climbing_the_ladder")
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("source", [s for s in SOURCES if s.stem in NEED_COMPILER], ids=lambda p: p.stem)
+def test_without_a_compiler_the_recorded_runs_are_shown(source):
+    """What is shown differs only by a line that says so; and by the first cell of notebook 7, which says that nothing can run."""
+    run = build.run(build.notebook_from(source), PATH="", CXX="")
+    noted = 0
+    for cell, expected in zip(run["cells"], committed(source), strict=True):
+        if cell["cell_type"] != "code" or "timing" in cell["metadata"].get("tags", []):
+            continue
+        made = [(kind, without_note(value)) for kind, value in outputs(cell)]
+        noted += made != outputs(cell)
+        if "can_run()" in cell["source"]:
+            assert made[0][1].endswith("False\n")
+        else:
+            assert_alike(made, outputs(expected))
+    assert noted >= 2, "stale: run python tutorials/build.py"
+
+
+def without_note(text):
+    return re.sub(rf"(<div>|\n  )?\({re.escape(NOTE)}\)(</div>|\n)?", lambda m: "\n" if m[1] == "\n  " and m[2] else "", text)
+
+
+def test_the_set_up_cell_installs_from_a_zip_file(tmp_path, monkeypatch):
+    """In Colab: an empty folder with the ZIP file of the repository, and no minisegnet."""
+    packed = tmp_path / "minisegnet-main.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("minisegnet-main/kernels/minisegnet_kernels/__init__.py", "minisegnet-main/tutorials/README.md"):
+            archive.writestr(name, "")
+    asked = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: asked.append(command))
+    monkeypatch.chdir(tmp_path)
+    exec(build.SETUP, {})
+    assert asked[0][1:5] == ["-m", "pip", "install", "-q"] and asked[0][5] == str(tmp_path / "minisegnet-main")
+    assert Path.cwd() == tmp_path / "minisegnet-main" / "tutorials"
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(AssertionError, match="the repository is not here: upload it as"):
+        exec(build.SETUP, {})
 
 
 def test_a_changed_output_is_noticed():

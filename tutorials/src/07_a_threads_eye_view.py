@@ -7,7 +7,8 @@
 # You need no GPU. The programs run here on the CPU, in an emulator that **sees every access of every thread**. So it can show you what a thread does, and name
 # the line where two threads get in each other's way. On a real GPU you would only see a wrong number now and then.
 #
-# *40 minutes. You need NumPy; a little C helps but is not required. The emulator needs a C++ compiler (g++ or clang++).*
+# *40 minutes. You need NumPy; a little C helps but is not required. With a C++ compiler (g++ or clang++) your kernels run;
+# without one, you see the recorded runs of the examples, and your own kernels cannot be checked.*
 
 # %% [setup]
 
@@ -15,10 +16,12 @@
 import numpy as np
 
 import minisegnet as ms
-from minisegnet.learn.kernels import Kernel, check_kernel, draw
+from minisegnet.learn.kernel_exercises import check_kernel
+from minisegnet.learn.kernels import Kernel, draw, trace_forward
+from minisegnet.learn.recorded import can_run
 from minisegnet_kernels.cuda.jit import cuda
 
-print("CUDA C++ can run here:", ms.backend.available()["cuda"].ok)
+print("CUDA C++ can run here:", can_run())
 
 # %% [markdown]
 # ## One function, many threads
@@ -56,7 +59,7 @@ ms.guess("Without the line `if i < x.size`, which index would the last thread wr
 #
 # ### Exercise 1: square
 #
-# Fill in the body. `x.shape[0]` is the number of elements. The check tries several sizes, with the threads in several orders.
+# Fill in the body. `x.shape[0]` is the number of elements. The check tries several sizes, with the threads in several orders. Of a right kernel it also tells the score: how often it has read and written memory.
 
 # %%
 SQUARE = """
@@ -204,22 +207,49 @@ check_kernel("turned", STUCK)
 #
 # Back to the sum of three. With shared memory, each element comes from far away once, and the two at the edge of the block are fetched by the first two threads. These
 # extra elements are called the *halo*.
+#
+# ### Exercise 4: fewer reads
+#
+# Write the sum of three so that a block of 8 threads reads `x` at most 10 times. The check counts the reads. The number of elements fits the blocks, so you need no guard.
 
 # %%
-TILED = """
+FLAT = """
 __global__ void sum_of_three(Array<const float, 1> x, Array<float, 1> y) {
     SHARED(float, tile, [10]);
-    int i = thread_number(), t = threadIdx.x;
-    tile[t] = x(i);
-    if (t < 2) tile[t + 8] = x(i + 8);
-    __syncthreads();
-    y(i) = tile[t] + tile[t + 1] + tile[t + 2];
+    // yours
 }
 """
+check_kernel("sum_of_three", FLAT)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# FLAT = """
+# __global__ void sum_of_three(Array<const float, 1> x, Array<float, 1> y) {
+#     SHARED(float, tile, [10]);
+#     int i = thread_number(), t = threadIdx.x;
+#     tile[t] = x(i);
+#     if (t < 2) tile[t + 8] = x(i + 8);
+#     __syncthreads();
+#     y(i) = tile[t] + tile[t + 1] + tile[t + 2];
+# }
+# """
+# assert check_kernel("sum_of_three", FLAT)
+# ```
+#
+# All threads pass the barrier, also those that have no halo to fetch. The score says *turns of shared memory*; notebook 8 is about them.
+# </details>
+#
+# This is what such a kernel touches:
+
+# %%
+TILED = SUM.replace("if (i", "if (t < 2) tile[t + 8] = x(i + 8);\n    __syncthreads();\n    if (i")
+TILED = TILED.replace("x(i) + x(i + 1) + x(i + 2)", "tile[t] + tile[t + 1] + tile[t + 2]")
+TILED = TILED.replace("int i = thread_number();", "SHARED(float, tile, [10]);\n    int i = thread_number(), t = threadIdx.x;\n    tile[t] = x(i);")
 tiled, y_tiled = Kernel(TILED), np.zeros(16, "float32")
 traced = tiled(2, 8, x, y_tiled)
-far = sum(not access.write and access.array == "x" for access in traced.accesses)
-print("the same result:", np.array_equal(y, y_tiled), "  reads of x:", far)
+print("the same result:", np.array_equal(y, y_tiled), "  reads of x:", tiled.counters["global_reads"])
 draw(traced, "x", 18, "with shared memory: who reads which element of x")
 
 # %%
@@ -232,20 +262,17 @@ ms.guess("For windows of 9 × 9 and tiles of 32 × 32, how many times fewer read
 #
 # ## The real one
 #
-# `ms.backend.use("cuda")` runs the library's own kernels in the same emulator. Here is its plain convolution on the 5 × 5 image of notebook 2. Which thread computes the
+# `ms.backend.use("cuda")` runs the library's own kernels in the same emulator, and `trace_forward` records one. Here is the plain convolution on the 5 × 5 image of notebook 2. Which thread computes the
 # output in the middle, and what does it read?
 
 # %%
-from minisegnet_kernels import conv2d, emulator
-
 image = np.zeros((1, 1, 5, 5), "float32")
 image[0, 0, 1:4, 1:4] = [[1, 1, 1], [1, 2, 1], [1, 1, 1]]
 kernel = np.array([[[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]]], "float32")
 options = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
-with ms.backend.use("cuda"), ms.backend.use_rung("direct"), emulator.tracing() as launches:
-    y = conv2d.forward(image, kernel, np.zeros(1, "float32"), **options)
-mine = [a for a in launches[0].accesses if a.write and a.array == "y" and a.offset == 4 * 4][0]
-of_mine = [a for a in launches[0].accesses if (a.block, a.thread) == (mine.block, mine.thread)]
+y, traced = trace_forward("direct", image, kernel, np.zeros(1, "float32"), **options)
+mine = [a for a in traced.accesses if a.write and a.array == "y" and a.offset == 4 * 4][0]
+of_mine = [a for a in traced.accesses if (a.block, a.thread) == (mine.block, mine.thread)]
 reads = [a.offset // 4 for a in of_mine if a.array == "x"]
 print(f"y[1, 1] = {y[0, 0, 1, 1]:g} is written by thread {mine.thread} of block {mine.block}")
 print("it reads the pixels", [(k // 5, k % 5) for k in reads])
@@ -261,4 +288,4 @@ print("it reads the pixels", [(k // 5, k % 5) for k in reads])
 #
 # **To explain to a friend:** why is a program that gave the right answer a thousand times not proved to be right?
 #
-# Next: the [puzzles](puzzles.ipynb)
+# Next: [8. Climbing the ladder](08_climbing_the_ladder.ipynb)

@@ -15,6 +15,8 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,9 +109,31 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
     ImportError
         If NVRTC is not installed.
     """
+    names = [kernel.expression(i) for kernel in source.kernels.values() for i in kernel.instances()]
+    with _compiling(source, names, architecture) as (nvrtc, program, log):
+        return [_read_log(log, name, nvrtc.nvrtcGetLoweredName(program, name.encode())[1].decode(), architecture) for name in names]
+
+
+def machine_code(source: Source, kernel: str, architecture: str) -> bytes:
+    """One instance of a file as a cubin, which ``nvdisasm`` can show. Parameters and errors are those of `compile_file`.
+
+    Parameters
+    ----------
+    kernel : str
+        The instance, as C++ writes it, such as ``"conv2d_forward__tile<float>"``.
+    """
+    with _compiling(source, [kernel], architecture) as (nvrtc, program, _):
+        _, size = nvrtc.nvrtcGetCUBINSize(program)
+        cubin = b" " * size
+        nvrtc.nvrtcGetCUBIN(program, cubin)
+        return cubin
+
+
+@contextmanager
+def _compiling(source: Source, names: list[str], architecture: str) -> Iterator[tuple[Any, Any, str]]:
+    """NVRTC, a program with these instances, and the compiler's log. The program is destroyed at the end."""
     from cuda.bindings import nvrtc
 
-    names = [kernel.expression(i) for kernel in source.kernels.values() for i in kernel.instances()]
     _, program = nvrtc.nvrtcCreateProgram(source.whole().encode(), source.path.name.encode(), 0, [], [])
     try:
         for name in names:
@@ -122,7 +146,7 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
         log = text.decode().rstrip("\0")
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise CompileError(f"{source.path.name} for {architecture}:\n{log}")
-        return [_read_log(log, name, nvrtc.nvrtcGetLoweredName(program, name.encode())[1].decode(), architecture) for name in names]
+        yield nvrtc, program, log
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 
