@@ -144,7 +144,7 @@ def roofline(found: Sequence[Counted], machine: Roof = H100, title: str = "") ->
     Parameters
     ----------
     found : sequence of Counted
-        Of one layer and one equation, in the order of the ladder.
+        The counts of one layer and one equation, in the order of the ladder.
     machine : Roof
     title : str
 
