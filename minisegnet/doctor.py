@@ -189,7 +189,10 @@ def _numba() -> list[tuple[str, str]]:
     except ImportError as error:
         return [("numba", f"cannot be imported: {error}. To fix it: pip install --force-reinstall numba")]
     import minisegnet_kernels
-    from minisegnet_kernels import jit  # noqa: F401  it sets OMP_WAIT_POLICY unless the user has
+    from minisegnet_kernels import (
+        jit,  # noqa: F401  it sets OMP_WAIT_POLICY unless the user has
+        process,
+    )
 
     config: Any = numba.config
     rows = [("threads", f"{config.NUMBA_NUM_THREADS} (set NUMBA_NUM_THREADS for another number)")]
@@ -197,6 +200,10 @@ def _numba() -> list[tuple[str, str]]:
         rows.append(("waiting threads", "sleep (with OMP_WAIT_POLICY=active, set before Python starts, they spin)"))
     else:
         rows.append(("waiting threads", f"spin (OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}), which takes cores from other programs"))
+    if process.keep_freed_memory():
+        rows.append(
+            ("freed memory", f"up to {process.KEPT >> 30} GiB stays for the next arrays (MALLOC_TRIM_THRESHOLD_ sets another amount)")
+        )
     rows.append(("cache", _cache_folder(Path(minisegnet_kernels.__file__).parent, config.CACHE_DIR)))
     return rows
 

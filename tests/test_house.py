@@ -19,7 +19,8 @@ PACKAGES = {"minisegnet_kernels": ROOT / "kernels/minisegnet_kernels", "minisegn
 #: The plan, from the ground up: a room imports from lines above its own, and from nothing on its own line.
 #: ``operations`` are all folders with a ``formula.py``; they may use each other. The last but one is each package's front door.
 KERNELS = """
-registry modes checks jit layout threads
+registry modes checks layout process threads
+jit
 arrays cost simd components
 cuda
 emulator

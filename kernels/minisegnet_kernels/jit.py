@@ -1,26 +1,15 @@
 """How the CPU kernels are compiled: the one place where Numba's options are chosen."""
 
-import contextlib
-import os
-import sys
 from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
 
-# Threads that wait for work sleep. If they spin, they take the cores from whatever else runs: beside two busy processes a
-# training step takes 0.7 s with sleeping threads and 4.3 s with spinning ones; on an idle machine it takes 0.37 s either way.
-# OpenMP's library reads the variable when it is loaded, which happens here, with Numba's pool. If PyTorch was imported
-# before, its own copy is loaded already and would serve Numba's pool too; RTLD_DEEPBIND gives the pool the copy that it is
-# linked with.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if hasattr(os, "RTLD_DEEPBIND"):
-    _flags = sys.getdlopenflags()
-    sys.setdlopenflags(_flags | os.RTLD_DEEPBIND)
-    with contextlib.suppress(ImportError):  # Numba uses another pool here
-        import numba.np.ufunc.omppool
-    sys.setdlopenflags(_flags)
+from . import process
+
+process.let_waiting_threads_sleep()
+process.keep_freed_memory()
 
 # "nnan" and "ninf" are left out: tests for NaN, infinite values and the anomaly mode must keep their meaning.
 # "reassoc" is left out: it lets the compiler choose the order of a sum. The process that compiles a kernel would then

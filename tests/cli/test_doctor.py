@@ -83,3 +83,10 @@ def test_a_second_cupy_is_found(monkeypatch, installed, expected):
 def test_it_says_what_threads_do_that_wait(monkeypatch, policy, said):
     monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     assert dict(doctor._numba())["waiting threads"].startswith(said)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_says_how_much_freed_memory_is_kept(monkeypatch, kept):
+    monkeypatch.setattr("minisegnet_kernels.process.keep_freed_memory", lambda: kept)
+    assert dict(doctor._numba()).get("freed memory", "").startswith("up to 1 GiB" if kept else "")
+    assert ("freed memory" in dict(doctor._numba())) is kept

@@ -14,7 +14,7 @@ from minisegnet_kernels.emulator import build
 
 PATH = COMMON.parent / "planted.cu"
 TEXT = """#include "common.cuh"
-constexpr int FOUR = 4;
+constexpr int FOUR = 4; template <int SIZE> constexpr int RESIDENT = SIZE > 64 && min(SIZE, FOUR) < 5 ? 2 : 4;
 
 __device__ bool inside(int i, int size) { return i >= 0 && i < size; }
 

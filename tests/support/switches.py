@@ -11,7 +11,8 @@ the bound of a ``for`` or ``while``              it is moved by one: < and <= go
 ``min(a, b)``, ``max(a, b)``                     a; and, as another fault, b
 ==============================================  ==============================================================
 
-Comparisons stand alone or in a chain of && and ||. Left out: ``if constexpr``, and what only the emulator or only NVRTC reads.
+Comparisons stand alone or in a chain of && and ||. Left out: what the compiler computes (``constexpr``), and what only the
+emulator or only NVRTC reads.
 """
 
 from __future__ import annotations
@@ -102,8 +103,9 @@ def _told_apart(found: list[Mutant]) -> list[Mutant]:
 
 
 def _bare(text: str) -> str:
-    """The text with everything that is not kernel code (comments, directives, assertions) replaced by blanks."""
+    """The text with everything that is not run (comments, directives, assertions, constants of the compiler) replaced by blanks."""
     patterns = (r"//[^\n]*", r"^#ifndef EMULATOR\n.*?^#endif", r"^#[^\n]*(?<!\\)$", r"^#(?:[^\n]*\\\n)+[^\n]*", r"static_assert\([^;]*;")
+    patterns += (r"\bconstexpr [^;={(]*=[^;]*;",)
     for pattern in patterns:
         text = re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.M | re.S)
     return text
