@@ -16,6 +16,8 @@ EXAMPLES = """\
       the weights of torchvision, as deeplabv3_resnet50_coco.safetensors; then: minisegnet segment photo.jpg --checkpoint ...
   minisegnet adopt epoch9.ckpt --model unet_resnet --classes road,car,sky --standardise imagenet --out streets.safetensors
       a checkpoint of Lightning with a Unet of segmentation_models.pytorch
+  minisegnet adopt unet.pth --model unet_resnet --one-logit --classes background,crack --standardise imagenet
+      a network with one output, as segmentation_models.pytorch makes it for classes=1
 """
 
 
@@ -60,6 +62,7 @@ def add(subparsers: Any) -> None:
     command.add_argument(
         "--option", type=typed(OPTIONS), action="append", default=[], metavar="NAME=VALUE[,...]", help="options of the network's class"
     )
+    command.add_argument("--one-logit", action="store_true", help="the network has one output, the logit of the second of two classes")
     command.add_argument("--width", type=float, default=1.0, help="multiplies the number of channels of every layer (default: 1)")
     command.add_argument("--in-channels", type=typed(whole(1)), default=3, metavar="N", help="channels of the image (default: 3)")
     command.add_argument(
@@ -80,9 +83,11 @@ def run(args: argparse.Namespace) -> int:
     way = args.standardise.replace("-", " ")
     if way != "per image":
         data.preparation.constants(way, args.in_channels)
+    if args.one_logit and len(args.classes) != 2:
+        raise ValueError(f"--one-logit: one output tells two classes apart; --classes names {len(args.classes)}")
     options = {name: value for given in args.option for name, value in given.items()}
     try:
-        model: Any = models.create(args.model, args.in_channels, len(args.classes), width=args.width, **options)
+        model: Any = models.create(args.model, args.in_channels, 1 if args.one_logit else len(args.classes), width=args.width, **options)
     except TypeError as error:
         raise ValueError(f"--option: {error}") from error
     report = load_pretrained(model, args.file, key=args.key)

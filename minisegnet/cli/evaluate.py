@@ -70,10 +70,11 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     use_backend(args)
     from ..files import check_writable, write_atomically, write_text
-    from ..inference import load_model, predict
+    from ..inference import load_model, predict_within
     from ..metrics import BoundaryErrors, BoundaryF1, BoundaryIoU, PerImage
     from ..progress import compiling
     from ..training import evaluate
+    from ..training.evaluation import MOST
     from ..viz import confusion as confusion_picture
     from ..viz import predictions
 
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if args.pictures:
         shown = _worst(images)
         items = [dataset[k] for k in shown]
-        labels = [predict(model, image) for image, _ in items]
+        labels = [predict_within(model, image, MOST) for image, _ in items]
         images, truths = zip(*items, strict=True)
         predictions(
             images,

@@ -18,7 +18,8 @@ EXAMPLES = """\
   minisegnet explain cell.png --checkpoint runs/mine --layer up4.conv --class nucleus
       feature maps of a layer, and Seg-Grad-CAM of a class at that layer; minisegnet models NAME lists the layers
 """
-_MOST = 1 << 22  # pixels, because the output of every layer is kept in memory
+_MOST = 1 << 22  # pixels of an image whose maps are drawn
+_WINDOW = 384  # rows and columns around the pixel for which the output of every layer is kept in memory
 
 
 def add(subparsers: Any) -> None:
@@ -44,6 +45,14 @@ def add(subparsers: Any) -> None:
     command.add_argument(
         "--passes", type=typed(whole(1)), metavar="N", help="Monte Carlo dropout: N passes, and a map of their disagreement"
     )
+    command.add_argument(
+        "--window",
+        type=typed(whole(0)),
+        default=_WINDOW,
+        metavar="N",
+        help=f"Seg-Grad-CAM, features and the pixel's path are of N × N pixels around the pixel, because every layer is kept in memory; "
+        f"0 for the whole image (default: {_WINDOW})",
+    )
     add_backend(command)
 
 
@@ -52,10 +61,9 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import diagnostics, viz
-    from .. import functional as F
     from ..data import prepared, read_image
     from ..files import check_writable
-    from ..inference import confidence, entropy, load_model, margin, monte_carlo_dropout, scores
+    from ..inference import confidence, entropy, load_model, margin
     from ..progress import compiling
 
     out, stem = Path(args.out), Path(args.image).stem
@@ -72,14 +80,16 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.target is None else _class(args.target, about.classes, "--target")
 
     with compiling():
-        probabilities = F.softmax(scores(model, given[None]), dim=1).cpu().array[0]
+        probabilities = _probabilities(model, given)
         measures = {"confidence": confidence(probabilities), "entropy": entropy(probabilities), "margin": margin(probabilities)}
         if args.passes is not None:
-            measures["information"] = monte_carlo_dropout(model, given[None], args.passes).information[0]
+            measures["information"] = _information(model, given, args.passes)
         row, column = args.pixel if args.pixel is not None else divmod(int(measures["margin"].argmin()), image.shape[2])
-        path = diagnostics.follow_pixel(model, given, (row, column), target)
-        cam = diagnostics.seg_grad_cam(model, given, explained, layer=args.layer)
-        features = diagnostics.activations(model, given, [cam.layer])[cam.layer]
+        rows, columns = _around(row, image.shape[1], args.window), _around(column, image.shape[2], args.window)
+        part, shown = given[:, rows, columns], image[:, rows, columns]
+        path = diagnostics.follow_pixel(model, part, (row - rows.start, column - columns.start), target)
+        cam = diagnostics.seg_grad_cam(model, part, explained, layer=args.layer)
+        features = diagnostics.activations(model, part, [cam.layer])[cam.layer]
 
     background = viz.background_of(about.classes)
     name = about.classes[explained]
@@ -93,16 +103,58 @@ def run(args: argparse.Namespace) -> int:
             background=background,
             classes=about.classes,
         ),
-        cam.draw(image, name, out / f"{stem}_cam.png"),
+        cam.draw(shown, name, out / f"{stem}_cam.png"),
         viz.features(features, out / f"{stem}_features.png", title=f"Feature maps of {cam.layer}"),
-        path.draw(given, out / f"{stem}_pixel.png", classes=about.classes),
+        path.draw(part, out / f"{stem}_pixel.png", classes=about.classes),
     ]
     if (first := _first_filters(model)) is not None:
         written.append(viz.filters(first[1], out / f"{stem}_filters.png", title=f"Filters of {first[0]}"))
+    if part.shape != given.shape:
+        print(
+            f"window of {part.shape[1]} × {part.shape[2]} pixels around row {row}, column {column} (--window); below, "
+            f"row 0 and column 0 are row {rows.start} and column {columns.start} of the image"
+        )
     print(path)
     print("\nclasses: " + ", ".join(f"{k} {name}" for k, name in enumerate(about.classes)))
     print("\n".join(f"  {picture}" for picture in written))
     return 0
+
+
+def _around(centre: int, length: int, window: int) -> slice:
+    """A window around a row or column, moved where it would leave the image; everything if `window` is 0."""
+    if not 0 <= centre < length or not 0 < window < length:  # a pixel outside of the image is refused by `follow_pixel`
+        return slice(0, length)
+    start = min(max(centre - window // 2, 0), length - window)
+    return slice(start, start + window)
+
+
+def _probabilities(model: Any, image: Any) -> Any:
+    """The probabilities of the classes, (K, H, W); in tiles for a large image."""
+    from .. import functional as F
+    from ..inference import scores, tiled_scores, tiling_for
+    from ..tensor import Tensor
+    from ..training.evaluation import MOST
+
+    tiling = tiling_for(image.shape[1:], MOST // 4)
+    found = scores(model, image[None]).cpu() if tiling is None else Tensor(tiled_scores(model, image, tiling)[None])
+    return F.softmax(found, dim=1).array[0]
+
+
+def _information(model: Any, image: Any, passes: int) -> Any:
+    """The disagreement of passes with dropout, (H, W); in tiles for a large image."""
+    import numpy as np
+
+    from ..inference import blend, monte_carlo_dropout, tiling_for
+    from ..training.evaluation import MOST
+
+    def found(part: Any) -> Any:
+        return monte_carlo_dropout(model, part[None], passes).information
+
+    size = image.shape[1:]
+    tiling = tiling_for(size, MOST // 4)
+    if tiling is None:
+        return found(image)[0]
+    return np.concatenate([strip[0] for _, strip in blend(found, lambda a, b: image[:, a:b], size, tiling)])
 
 
 def _first_filters(model: Any) -> tuple[str, Any] | None:

@@ -149,9 +149,14 @@ def _write_config(output: Output, values: dict[str, Any]) -> int:
 def _network(network: Network, train: Any) -> Any:
     from .. import models
 
+    if network.one_logit and len(train.classes) != 2:
+        raise ValueError(
+            f"--one-logit: one output tells two classes apart, and the data have {len(train.classes)}: {', '.join(train.classes)}"
+        )
+    outputs = 1 if network.one_logit else len(train.classes)
     options = network.option | ({"aux": True} if network.aux else {})
     try:
-        return models.create(network.model, train.in_channels, len(train.classes), width=network.width, **options)
+        return models.create(network.model, train.in_channels, outputs, width=network.width, **options)
     except TypeError as error:
         if network.option:
             raise ValueError(f"--option: the network {network.model} does not take {', '.join(network.option)} ({error})") from error

@@ -46,6 +46,7 @@ class Network:
 
     model: str = _network("unet", text("NAME"), "the network; minisegnet models lists them")
     width: float = _network(0.25, number("a number above 0", lambda x: x > 0), "multiplies the number of channels of every layer")
+    one_logit: bool = _network(False, FLAG, "with two classes: one output for each pixel, the logit of class 1, in place of two scores")
     option: dict[str, Any] = _network({}, OPTIONS, "options of the network's class, such as backbone=resnet34")
     weights: str | None = _network(
         None,

@@ -37,7 +37,7 @@ from .normalisation import batch_norm, batch_norm_relu, dropout, dropout2d, loca
 from .pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .reduction import amax, amin, argmax, argmin, cumsum, max, mean, min, norm, prod, std, sum, var
 from .resize import interpolate, pad
-from .segmentation import ArgmaxRegions, Intervals, Prototypes, binary_cross_entropy_with_logits, cross_entropy, label
+from .segmentation import ArgmaxRegions, Intervals, Prototypes, binary_cross_entropy_with_logits, class_scores, cross_entropy, label
 from .shape import cat, chunk, clone, expand, flatten, permute, repeat, reshape, split, squeeze, stack, transpose, unsqueeze
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "bitwise_xor",
     "cat",
     "chunk",
+    "class_scores",
     "clip",
     "clone",
     "conv2d",

@@ -16,6 +16,7 @@ from minisegnet_kernels.arrays import alike
 
 from ..tensor import Tensor, differentiable, is_grad_enabled
 from .arithmetic import floating
+from .shape import cat
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,27 @@ def label(scores: Any, regions: Any = None, labels: Any = None, default: int | N
         points = regions.points.array if isinstance(regions.points, Tensor) else regions.points
         return Tensor(label_kernels.prototypes(x, points, labels, default=default))
     checks.fail("label", "unknown regions", expected="ArgmaxRegions(), Intervals(bounds) or Prototypes(points)", actual=repr(regions))
+
+
+def class_scores(scores: Tensor) -> Tensor:
+    r"""The scores of two classes from one logit: :math:`z \mapsto (-z/2,\ z/2)`. More than one channel is returned as it is.
+
+    A network with one output z per pixel says that class 1 is there with the probability σ(z). The softmax of the two scores is
+    (1 − σ(z), σ(z)), so their cross-entropy is the binary cross-entropy of z, their argmax is 1 where z > 0, and everything that
+    takes the scores of several classes takes them.
+
+    Parameters
+    ----------
+    scores : Tensor, (N, C, H, W)
+
+    Returns
+    -------
+    Tensor, (N, max(C, 2), H, W)
+    """
+    if scores.shape[1] != 1:
+        return scores
+    half = scores * 0.5
+    return cat([-half, half], dim=1)
 
 
 def cross_entropy(

@@ -13,10 +13,10 @@
 
 from ..nn.modes import evaluating
 from .augmented import augmented_scores
-from .large import LargeImage, segment_large, tiled_scores
+from .large import LargeImage, predict_within, segment_large, tiled_scores
 from .objects import Object, find_objects, measure_objects
 from .speed import Speed, frames_per_second
-from .tiling import Tiling, blend
+from .tiling import Tiling, blend, tiling_for
 from .uncertainty import Dropouts, confidence, entropy, margin, monte_carlo_dropout
 from .whole import MISSING, load_model, predict, prepare, scores, segment_image, segment_prepared
 
@@ -39,10 +39,12 @@ __all__ = [
     "measure_objects",
     "monte_carlo_dropout",
     "predict",
+    "predict_within",
     "prepare",
     "scores",
     "segment_image",
     "segment_large",
     "segment_prepared",
     "tiled_scores",
+    "tiling_for",
 ]

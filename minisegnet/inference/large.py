@@ -16,8 +16,8 @@ from ..data.png import png_writer
 from ..data.preparation import constants, full_scale
 from ..data.rows import RowReader, UnsupportedError
 from ..nn import Module
-from .tiling import Tiling, blend
-from .whole import MISSING, check_pixels, planes, scores, way_of
+from .tiling import Tiling, blend, tiling_for
+from .whole import MISSING, check_pixels, planes, predict, scores, way_of
 
 _BAND = 256  # rows that are read at once for the statistics
 
@@ -191,6 +191,12 @@ def tiled_scores(
     size = (image.shape[1], image.shape[2])
     strips = blend(lambda tile: scorer(model, tile[None]).cpu().array[0], lambda a, b: image[:, a:b], size, tiling or Tiling())
     return np.concatenate([strip for _, strip in strips], axis=1)
+
+
+def predict_within(model: Module, image: np.ndarray, most: int) -> np.ndarray:
+    """The labels of a prepared image (C, H, W), int64 (H, W), computed in tiles if it has more than `most` pixels."""
+    tiling = tiling_for((image.shape[1], image.shape[2]), most)
+    return predict(model, image) if tiling is None else tiled_scores(model, image, tiling).argmax(axis=0)
 
 
 def segment_large(

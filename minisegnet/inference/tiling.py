@@ -98,6 +98,18 @@ class Tiling:
         return len(self.along(height)) * len(self.along(width))
 
 
+def tiling_for(size: tuple[int, int], most: int) -> Tiling | None:
+    """How to cut an image of this size so that no tile has more than about `most` pixels; None if it need not be cut.
+
+    The tiles are the smallest that need no larger number of tiles, so that little is computed twice.
+    """
+    if size[0] * size[1] <= most:
+        return None
+    largest = max(int(most**0.5) // 16 * 16, 128)
+    number = Tiling(largest).count(*size)
+    return next(t for tile in range(128, largest + 1, 16) if (t := Tiling(tile)).count(*size) <= number)
+
+
 def blend(
     predict: Callable[[np.ndarray], np.ndarray], rows: Callable[[int, int], np.ndarray], size: tuple[int, int], tiling: Tiling
 ) -> Iterator[tuple[int, np.ndarray]]:

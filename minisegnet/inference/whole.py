@@ -63,7 +63,7 @@ def load_model(path: str | os.PathLike, model: Module | None = None) -> Module:
 
 
 def scores(model: Module, images: Any) -> Tensor:
-    """The class scores (logits) of images of any size.
+    """The class scores (logits) of images of any size; two for a network with one logit (see `functional.class_scores`).
 
     If the network takes only some sizes, or its output is smaller than its input, the images are padded by
     reflection and the scores of the padding are cut off.
@@ -102,11 +102,14 @@ class Pass:
         Row and column of `input` where the images begin.
     scores : Tensor, (N, K, H, W)
         Cut to the size of the images.
+    one_logit : bool
+        Whether the network has one output z per pixel, of which the two scores were made: ``z = 2 · scores[:, 1]``.
     """
 
     input: Tensor
     offset: tuple[int, int]
     scores: Tensor
+    one_logit: bool = False
 
 
 def run(model: Module, images: Any, record: bool = False) -> Pass:
@@ -137,7 +140,7 @@ def run(model: Module, images: Any, record: bool = False) -> Pass:
             )
         if result.shape[2:] != tuple(size):
             result = result[:, :, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
-    return Pass(given, (before[0], before[1]), result)
+        return Pass(given, (before[0], before[1]), F.class_scores(result), one_logit=result.shape[1] == 1)
 
 
 def predict(model: Module, images: Any) -> np.ndarray:

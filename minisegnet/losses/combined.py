@@ -46,23 +46,25 @@ class AuxiliaryLoss(Module):
         ``loss(scores, labels)``, for every output.
     weight : float
         The weight of each output after the first, which has weight 1. PSPNet uses 0.4, torchvision 0.5.
+    by_class : bool
+        Whether the loss takes scores of classes, so that a network with one logit is compared by two (see `functional.class_scores`).
 
     References
     ----------
     Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017, section 3.3
     """
 
-    def __init__(self, loss: Callable[[Tensor, Any], Tensor], weight: float = 0.4):
+    def __init__(self, loss: Callable[[Tensor, Any], Tensor], weight: float = 0.4, by_class: bool = False):
         if not weight >= 0:
             raise ValueError(f"AuxiliaryLoss: the weight must not be negative, got {weight}")
-        self.loss, self.weight = loss, weight
+        self.loss, self.weight, self.by_class = loss, weight, by_class
 
     def forward(self, outputs: Any, target: Any) -> Tensor:
         """The loss of one output (N, C, H, W), or of a sequence or mapping of outputs, the main one first.
 
         An auxiliary output with another size than the main one is resized first (bilinear).
         """
-        main, *others = all_outputs(outputs)
+        main, *others = (F.class_scores(output) if self.by_class else output for output in all_outputs(outputs))
         loss = self.loss(main, target)
         for other in others if self.weight else ():
             if other.shape[2:] != main.shape[2:]:

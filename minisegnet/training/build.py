@@ -65,7 +65,7 @@ def make_loss(recipe: Recipe, weights: list[float] | None, ignore_index: int, dt
         return losses.AuxiliaryLoss(recipe.loss, recipe.aux_weight)
     weight = None if weights is None else np.array(weights, dtype)
     made = losses.create(recipe.loss, weight=weight, ignore_index=ignore_index, label_smoothing=recipe.label_smoothing)
-    return losses.AuxiliaryLoss(made.to(device=device), recipe.aux_weight)
+    return losses.AuxiliaryLoss(made.to(device=device), recipe.aux_weight, by_class=True)
 
 
 def make_transform(recipe: Recipe, ignore_index: int) -> Transform:

@@ -18,7 +18,7 @@ from ..data import Dataset, Loader
 from ..data.preparation import way_of
 from ..exchange import checkpoint
 from ..files import write_atomically
-from ..inference import evaluating, predict
+from ..inference import evaluating, predict_within
 from ..losses.combined import all_outputs
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
@@ -26,7 +26,7 @@ from ..tensor import Tensor, no_grad
 from ..version import __version__
 from . import build
 from .average import ExponentialMovingAverage
-from .evaluation import SCORES, figures, headline, measure
+from .evaluation import MOST, SCORES, figures, headline, measure
 from .folder import BEST, RunFolder, read_log
 from .gpu import GPUSteps, Unread
 from .history import DivergedError, History
@@ -72,6 +72,7 @@ class Run:
     def _check_sizes(self) -> None:
         """Compare the network's channels and classes with those of the data, and listed class weights with the classes."""
         channels, classes = getattr(self.model, "in_channels", None), getattr(self.model, "num_classes", None)
+        classes = 2 if classes == 1 else classes  # one logit
         for data in (self.train, self.validation):
             if data is not None and (channels or data.in_channels, classes or len(data.classes)) != (data.in_channels, len(data.classes)):
                 raise ValueError(
@@ -242,7 +243,7 @@ class Run:
         """Evaluate on the validation images, add the figures to the row, and return a line about them; "" if there are none."""
         if self.validation is None:
             return ""
-        found = measure(self.kept, self.validation, self.recipe.batch_size, self.loss, go_on)
+        found = measure(self.kept, self.validation, self.recipe.batch_size, self.loss, go_on, most=self.most_pixels)
         if found is None:
             return ""
         confusion, loss = found
@@ -257,6 +258,12 @@ class Run:
         return f"{said}  {name} {iou:.4f}" + (
             "" if history.score_name in (name, "validation loss") else f"  {history.score_name} {value:.4f}"
         )
+
+    @property
+    def most_pixels(self) -> int:
+        """Most pixels that an evaluation computes at once: without gradients, it keeps less than a third of what a step keeps of a pixel."""
+        rows = self.recipe.crop
+        return MOST if rows is None else min(max(3 * self.recipe.batch_size * rows**2, 1 << 16), MOST)
 
     def out_of_patience(self) -> bool:
         """Whether the last `patience` evaluations brought nothing better."""
@@ -330,7 +337,7 @@ class Run:
         viz.predictions(
             images,
             truths,
-            [predict(self.model, image) for image in images],
+            [predict_within(self.model, image, self.most_pixels) for image in images],
             data.classes,
             data.palette,
             self.folder / "predictions.png",

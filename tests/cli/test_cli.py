@@ -491,7 +491,7 @@ def test_damaged_checkpoint(trained, tmp_path, capsys):
 
 
 def test_results_that_cannot_be_written_are_known_before_anything_is_computed(trained, tmp_path, capsys, monkeypatch):
-    for computing in ("minisegnet.inference.whole.scores", "minisegnet.training.evaluation.scores"):
+    for computing in ("minisegnet.inference.whole.scores", "minisegnet.training.evaluation.run"):
         monkeypatch.setattr(computing, lambda *a: pytest.fail("computed first"))
     (tmp_path / "file").write_text("precious")
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")

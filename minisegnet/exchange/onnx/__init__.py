@@ -96,7 +96,8 @@ def export_onnx(
         step, which is determined automatically: 1 for many networks, 16 for "unet", which halves images four times.
         If the size has to be fixed, the result says why.
     output : {"scores", "probabilities", "labels"}
-        "probabilities" adds a softmax, "labels" the index of the largest score (int64, (N, H, W)).
+        "probabilities" adds a softmax, "labels" the index of the largest score (int64, (N, H, W)). For a network with one logit
+        these are the probabilities and labels of two classes.
 
     Returns
     -------
@@ -179,12 +180,16 @@ def _together(model: Module, first: Program, shapes: list[Shape]) -> Program | s
 def _finish(graph: Graph, name: str, value: Value, output: str) -> str:
     """Add the last node of an output; returns its name in the file."""
     name = name.replace("scores", output)
+    given = graph.name(value)
     if output == "scores":
-        graph.add("Identity", [graph.name(value)], [name])
-    elif output == "probabilities":
-        graph.add("Softmax", [graph.name(value)], [name], axis=1)
+        graph.add("Identity", [given], [name])
+        return name
+    if graph.shape(value)[1] == 1:  # as `functional.class_scores`
+        given = graph.add("Concat", [graph.add("Mul", [given, graph.constant(half, np.float32)]) for half in (-0.5, 0.5)], axis=1)
+    if output == "probabilities":
+        graph.add("Softmax", [given], [name], axis=1)
     else:
-        graph.add("ArgMax", [graph.name(value)], [name], axis=1, keepdims=0)  # the first at a tie, as in label.argmax
+        graph.add("ArgMax", [given], [name], axis=1, keepdims=0)  # the first at a tie, as in label.argmax
     return name
 
 
@@ -193,6 +198,8 @@ def _declared(name: str, program: Program, free: dict[int, str], output: str) ->
     for axis, size in enumerate(program.dims[name]):
         same = isinstance(size, Size) and (size.factor, size.offset) == (1, 0)
         dims.append(size if isinstance(size, int) else free[size.axis] if same else f"{name}_{axis}")  # type: ignore[union-attr]
+    if output != "scores" and dims[1] == 1:  # one logit tells two classes apart
+        dims[1] = 2
     return tuple(dims[:1] + dims[2:] if output == "labels" else dims)
 
 
