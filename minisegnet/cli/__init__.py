@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from signal import SIGINT
 
 from ..version import __version__
 
@@ -44,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    The code is 0 for success, 2 for an error that the user can mend, which is printed as one message, and 130 for Ctrl-C.
+    The code is 0 for success, 2 for an error that the user can mend, which is printed as one message, 130 for Ctrl-C, and 143 for a
+    SIGTERM after which a training was saved.
     With ``MINISEGNET_DEBUG=1`` errors have a traceback.
     """
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show "─" or "→" gets "?"
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt as error:
         print(f"\nminisegnet: {str(error) or 'stopped'}", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "signal", SIGINT)
     except Exception as error:
         if os.environ.get("MINISEGNET_DEBUG") or not _mendable(error):
             raise

@@ -32,7 +32,7 @@ EXAMPLES = """\
 """
 OPTIONS = train_options()
 # The options that go with --resume; all others are those of the run.
-RESUMED = ("resume", *(name for name, about in OPTIONS.items() if about.mutable), "quiet", "backend", "device")
+RESUMED = ("resume", *(name for name, about in OPTIONS.items() if about.mutable), "accept_changes", "quiet", "backend", "device")
 
 
 def add(subparsers: Any) -> None:
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         out=out,
         overwrite=output.overwrite,
         resume=output.resume,
+        accept_changes=output.accept_changes,
         progress=not output.quiet,
         settings={**settings, "run.toml": file},
         files={"run.toml": file},

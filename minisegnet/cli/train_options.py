@@ -72,6 +72,9 @@ class Output:
     resume: str | None = _output(
         None, text("RUN"), "continue the run in this folder, under the options with which it was started", in_file=False
     )
+    accept_changes: bool = _output(
+        False, FLAG, "with --resume: go on although the images or best.safetensors are no longer those of the run", in_file=False
+    )
     quiet: bool = _output(False, FLAG, "print the result only, no progress")
     config: str | None = _output(None, text("FILE"), "read options from a TOML file; the command line wins over the file", in_file=False)
     write_config: str | None = _output(None, text("FILE"), "write the options to a TOML file, and do not train", in_file=False)

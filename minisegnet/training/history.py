@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from ..metrics import ConfusionMatrix
@@ -66,17 +67,18 @@ class History:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C between two steps, after everything was saved.
+    """Ctrl-C or SIGTERM between two steps, after everything was saved.
 
     Attributes
     ----------
     history : History
+    signal : signal.Signals
     """
 
-    def __init__(self, history: History):
+    def __init__(self, history: History, signal: Signals = Signals.SIGINT):
         where = f" The checkpoint is {history.out / 'last.safetensors'}." if history.out and history.rows else ""
         super().__init__(f"stopped after step {history.step}.{where}")
-        self.history = history
+        self.history, self.signal = history, signal
 
 
 class DivergedError(FloatingPointError):

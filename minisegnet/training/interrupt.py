@@ -1,4 +1,4 @@
-"""Ctrl-C stops a training between two steps."""
+"""Ctrl-C and SIGTERM stop a training between two steps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+#: Both stop a run in the same way. A scheduler of batch jobs sends SIGTERM some time before it kills.
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Request:
-    """Whether the user has asked to stop."""
+    """Whether the run was asked to stop, and by which signal."""
 
     made = False
+    signal = signal.SIGINT
 
 
 @contextmanager
 def stop_between_steps() -> Iterator[Request]:
-    """Inside the block, the first Ctrl-C only makes a request; the second one interrupts at once.
+    """Inside the block, the first Ctrl-C or SIGTERM only makes a request; a second one acts at once.
 
     A step that is interrupted halfway has updated some weights and not others. Such a state must not be saved, because a
     run could not be resumed from it exactly.
@@ -26,15 +31,19 @@ def stop_between_steps() -> Iterator[Request]:
     if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
         yield request
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    at_once: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
     def ask(number: int, frame: object) -> None:
-        request.made = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nCtrl-C: stopping after this step (press again to stop at once)", file=sys.stderr, flush=True)
+        request.made, request.signal = True, signal.Signals(number)
+        for each, handler in at_once.items():
+            signal.signal(each, handler)
+        print(f"\n{_SIGNALS[request.signal]}: stopping after this step (a second signal stops at once)", file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGINT, ask)
+    for number in _SIGNALS:
+        signal.signal(number, ask)
     try:
         yield request
     finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else at_once[number])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import islice
 from typing import Any, Literal
 
 from ..data import Dataset, Loader
 from ..nn import Module
 from ..progress import Bar, compiling
-from . import build
+from . import build, state
 from .history import History, Interrupted
 from .interrupt import Request, stop_between_steps
 from .recipe import Recipe, from_fields, with_fields
@@ -30,6 +31,7 @@ def fit(
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
     resume: str | os.PathLike | None = None,
+    accept_changes: bool = False,
     progress: bool = True,
     callback: Callable[[dict[str, Any]], Any] | None = None,
     settings: dict[str, Any] | None = None,
@@ -59,7 +61,11 @@ def fit(
         Whether the files of an earlier run in `out` may be replaced.
     resume : path, optional
         The folder of a run, or its ``last.safetensors``: continue it exactly where it stopped, up to `steps` in total. The
-        run continues in its folder, or in `out`, to which its best checkpoint is copied.
+        run continues in its folder, or in `out`, to which its best checkpoint is copied. A run that has done its steps but was
+        killed before all of its files were written is completed.
+    accept_changes : bool
+        Resume a run although its data, its transform or its ``best.safetensors`` are no longer those with which it stopped. Without
+        it such a change is an error.
     progress : bool
         Whether to show a progress bar, and a line after each evaluation.
     callback : callable, optional
@@ -81,12 +87,12 @@ def fit(
     Raises
     ------
     ValueError, OSError
-        If options contradict each other, the network or the data, or the folder cannot be written to. All of this is
-        checked before an image is read and before a folder is made.
+        If options contradict each other, the network or the data, or the folder cannot be written to, or another process trains in
+        it. All of this is checked before an image is read and before a folder is made.
     DivergedError
         If the loss is no longer a finite number; the last good checkpoint remains.
     Interrupted
-        On Ctrl-C, after checkpoint and pictures were written. It is a KeyboardInterrupt.
+        On Ctrl-C or SIGTERM, after checkpoint and pictures were written. It is a KeyboardInterrupt.
     """
     recipe = from_fields(recipe, fields).for_data(len(train))
     if transform == "recipe":
@@ -95,25 +101,25 @@ def fit(
         raise ValueError("give either a transform of your own or the recipe's flip, scale, rotate, jitter, blur and noise, not both")
     loader = Loader(train, recipe.batch_size, transform, seed=recipe.seed, steps=recipe.steps * recipe.accumulate)
     run = Run(model, recipe, loader, train, validation, settings or {})
-    run.choose_folder(out, overwrite, resume, files or {})
-    if resume is not None:
-        run.restore(resume)
-    try:
+    with closing(run):
+        run.choose_folder(out, overwrite, resume, files or {})
+        if resume is not None:
+            state.restore(run, resume, accept_changes)
         with stop_between_steps() as stop, ExitStack() as until_first_step:
             until_first_step.enter_context(compiling(progress))
             run.read_data()
+            if (line := state.mend(run, lambda: not stop.made)) and progress:
+                print(line, file=sys.stderr)
             _steps(run, stop, progress, callback, until_first_step)
         run.use_average()
         run.draw()
-    finally:
-        run.close()
     if stop.made:
-        raise Interrupted(run.history)
+        raise Interrupted(run.history, stop.signal)
     return run.history
 
 
 def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str, Any]], Any] | None, until_first_step: ExitStack) -> None:
-    """Train up to the last step or Ctrl-C; `until_first_step` is closed after the first step."""
+    """Train up to the last step, Ctrl-C or SIGTERM; `until_first_step` is closed after the first step."""
     recipe, history = run.recipe, run.history
     before, start = history.seconds, time.perf_counter()
     batches = iter(run.loader)
@@ -127,7 +133,7 @@ def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str
                 until_first_step.close()
                 bar = Bar(recipe.steps, history.step, progress)
                 said = run.steps_on_gpu.said if run.steps_on_gpu is not None else []
-            due = row["step"] % recipe.eval_every == 0 or row["step"] == recipe.steps
+            due = run.due(row)
             if due or stop.made or callback is not None or bar.shows:
                 run.read()
             if due and (line := run.evaluate(row, lambda: not stop.made)):
@@ -144,7 +150,7 @@ def _steps(run: Run, stop: Request, progress: bool, callback: Callable[[dict[str
             except KeyboardInterrupt:
                 stop.made = True
             if due or stop.made:
-                run.save(row)
+                state.save(run, row)
             if due and run.out_of_patience():
                 history.stopped_early = True
                 bar.say(f"no better {history.score_name} in {history.stale} evaluations: training stops early")

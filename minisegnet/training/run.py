@@ -15,9 +15,6 @@ import numpy as np
 from .. import functional as F
 from .. import losses, random
 from ..data import Dataset, Loader
-from ..data.preparation import way_of
-from ..exchange import checkpoint
-from ..files import write_atomically
 from ..inference import evaluating, predict_within
 from ..losses.combined import all_outputs
 from ..nn import Module
@@ -27,9 +24,10 @@ from ..version import __version__
 from . import build
 from .average import ExponentialMovingAverage
 from .evaluation import MOST, SCORES, figures, headline, measure
-from .folder import BEST, RunFolder, read_log
+from .folder import LAST, RunFolder
 from .gpu import GPUSteps, Unread
 from .history import DivergedError, History
+from .identity import ACCEPT, changes, identity, in_words
 from .recipe import Recipe
 
 _PICTURES = 4  # rows of predictions.png
@@ -60,8 +58,11 @@ class Run:
         self.average = None if recipe.ema is None else ExponentialMovingAverage(model, recipe.ema)
         self.history = History()
         self.folder: RunFolder | None = None
-        self.earlier: Path | None = None  # the folder of a resumed run, if it continues in another folder
-        self._recorded: dict[str, Any] = {}  # the recipe of a resumed run
+        self.earlier: Path | None = None  # the folder of a resumed run
+        self.recorded: dict[str, Any] = {}  # the settings of a resumed run
+        self.accept_changes = False
+        self.owed = False  # whether the evaluation of the last step was interrupted
+        self._data: dict[str, Any] = {}  # the identity of the data
         self.steps_on_gpu: GPUSteps | None = None  # made by the first step, if the network is on a GPU
         self._unread = Unread()
         self._unlogged: list[dict[str, Any]] = []
@@ -92,10 +93,9 @@ class Run:
         path = earlier if out is None else Path(out)
         if path is None:
             return
-        same = earlier is not None and path.resolve() == earlier.resolve()
-        self.folder = RunFolder(path, overwrite, same, files)
+        self.folder = RunFolder(path, overwrite, earlier is not None and path.resolve() == earlier.resolve(), files)
         self.history.out = path
-        self.earlier = None if same else earlier
+        self.earlier = earlier
 
     def read_data(self) -> None:
         """Read what training has to know about the data: one image, and the frequencies of the classes if they become weights.
@@ -103,11 +103,15 @@ class Run:
         Raises
         ------
         ValueError
-            If the network cannot be trained on such an image, or the weights are not those of the run to resume.
+            If the network cannot be trained on such an image, or data or weights are not those of the run to resume.
         """
         weights = build.make_class_weights(self.recipe, self.train)
         self.recipe = replace(self.recipe, class_weights=weights)
-        self.recipe.check_same_run(self._recorded)
+        self._data = {"train": identity(self.train), "validation": identity(self.validation)}
+        if self.recorded and not self.accept_changes:
+            self.recipe.check_same_run(self.recorded["options"])
+            if differences := changes(self.recorded["data"], self._data):
+                raise ValueError(f"{'; '.join(differences)}. {ACCEPT}")
         self.loss = build.make_loss(self.recipe, weights, self.train.ignore_index, self.dtype, self.device)
         image, mask = self.train[0]
         if self.loader.transform is not None:
@@ -122,38 +126,6 @@ class Run:
             raise ValueError(
                 f"the network makes {size[0]} × {size[1]} scores of {mask.shape[0]} × {mask.shape[1]} pixels: "
                 "they cannot be compared with the mask pixel by pixel"
-            )
-
-    def restore(self, path: str | os.PathLike) -> None:
-        """Continue from the state that a run left in its ``last.safetensors``."""
-        found = checkpoint.read(checkpoint.find(path, ("last",)))
-        about = found.about
-        if not about.resume:
-            raise ValueError(f"{found.path}: this checkpoint holds weights only; resume the run from its last.safetensors")
-        self._recorded = about.run["options"]
-        by_method = isinstance(self.recipe.class_weights, str)  # the record has numbers, which are compared when they are computed
-        self.recipe.check_same_run(self._recorded, but=("class_weights",) if by_method else ())
-        if about.step >= self.recipe.steps:
-            raise ValueError(f"the run in {found.path.parent} has done {about.step} steps already; to continue it, ask for more (--steps)")
-        try:
-            self.model.load_state_dict(found.training_weights)
-        except RuntimeError as error:
-            raise ValueError(f"{found.path}: {error}") from error
-        if self.average is not None:
-            self.average.model.load_state_dict(found.weights)
-        self.optimizer.load_state_dict(checkpoint.unpack_optimizer(found.state, about.resume["optimizer"]))
-        if self.schedule is not None:
-            self.schedule.load_state_dict({"last_epoch": about.step})
-        # The whole run is one epoch of the loader.
-        self.loader.load_state({"epoch": 0, "batch": about.step * self.recipe.accumulate})
-        random.generator().bit_generator.state = about.resume["random"]
-        rows = read_log(found.path.parent / "log.csv", about.step)
-        out = self.folder.path if self.folder is not None else None
-        self.history = History(rows, None, about.resume["score_name"], about.resume["best_score"], about.resume["best_step"], out=out)
-        if self.out_of_patience():
-            raise ValueError(
-                f"the run in {found.path.parent} stopped early after step {about.step}: {self.history.stale} evaluations brought "
-                f"nothing better than step {about.resume['best_step']}; to continue it, allow more patience (--patience)"
             )
 
     # --- the steps ---------------------------------------------------------------------
@@ -182,23 +154,30 @@ class Run:
 
     def _step(self, row: dict[str, Any], batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         self.optimizer.zero_grad()
-        step, count, total = row["step"], self.recipe.accumulate, 0.0
+        step, count, total, taken = row["step"], self.recipe.accumulate, 0.0, 0
         for images, masks in batches:
+            taken += 1
             outputs = all_outputs(self.model(self._tensor(images)))
             target = Tensor(_middle(masks, outputs[0].shape[2:])).to(self.device)
             loss = self.loss(outputs, target) / count
             total += (value := loss.item())
             if not math.isfinite(value):
-                raise self._diverged(f"the loss became {value} at step {step}")
+                raise self.diverged(f"the loss became {value} at step {step}")
             loss.backward()
+        self._check_count(step, taken)
         row["loss"] = total
         if self.recipe.clip_norm is not None:
             row["grad_norm"] = clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             if not math.isfinite(row["grad_norm"]):
-                raise self._diverged(f"the norm of the gradients became {row['grad_norm']} at step {step}")
+                raise self.diverged(f"the norm of the gradients became {row['grad_norm']} at step {step}")
         self.optimizer.step()
 
+    def _check_count(self, step: int, taken: int) -> None:
+        if taken != self.recipe.accumulate:  # the loss of a step without batches would be 0
+            raise RuntimeError(f"step {step} needs {self.recipe.accumulate} batches, and the loader gave {taken}")
+
     def _step_on_gpu(self, row: dict[str, Any], batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self._check_count(row["step"], len(batches))
         if self.steps_on_gpu is None:
             self.steps_on_gpu = GPUSteps(self.model, self.loss, self.optimizer, self.recipe, _middle)
         if len(self._unread) == Unread.ROOM:
@@ -218,7 +197,7 @@ class Run:
                 if not math.isfinite(row.get(name, 0.0)):
                     self._unlogged = [r for r in self._unlogged if r["step"] < row["step"]]
                     self._log()
-                    raise self._diverged(f"the {what} became {row[name]} at step {row['step']}")
+                    raise self.diverged(f"the {what} became {row[name]} at step {row['step']}")
         self._log()
 
     def record(self, row: dict[str, Any]) -> None:
@@ -234,9 +213,7 @@ class Run:
             return
         for row in rows:
             if not self.folder.begun:
-                self.folder.begin(self._config(), self._columns(), [r for r in self.history.rows if r["step"] < row["step"]])
-                if self.earlier is not None and (best := self.earlier / BEST).exists():
-                    write_atomically(self.folder / BEST, lambda stream: stream.write(best.read_bytes()))
+                self.folder.begin(self.config(), self.columns(), [r for r in self.history.rows if r["step"] < row["step"]])
             self.folder.log(row)
 
     def evaluate(self, row: dict[str, Any], go_on: Callable[[], bool] = lambda: True) -> str:
@@ -279,44 +256,9 @@ class Run:
         confusion = self.history.confusion
         return {} if confusion is None else {"IoU": f"{headline(confusion)[1]:.3f}"}
 
-    def save(self, row: dict[str, Any]) -> None:
-        """Write ``last``, and ``best`` if this evaluation is the best so far.
-
-        Raises
-        ------
-        DivergedError
-            If a weight is not finite. The earlier files are kept.
-        """
-        bad = [
-            name for name, value in self.model.state_dict().items() if value.dtype.kind == "f" and not np.isfinite(value.cpu().array).all()
-        ]
-        if bad:
-            raise self._diverged(f"{bad[0]} and {len(bad) - 1} other tensors of the network are no longer finite after step {row['step']}")
-        if self.folder is None:
-            return
-        about = checkpoint.About(
-            recipe=getattr(self.model, "recipe", None),
-            classes=tuple(self.train.classes),
-            palette=np.asarray(self.train.palette).tolist(),
-            in_channels=int(self.train.in_channels),
-            ignore_index=int(self.train.ignore_index),
-            standardise=way_of(self.train),
-            step=row["step"],
-            metrics={k: v for k, v in row.items() if k.startswith("val_") and math.isfinite(v)},
-            run=self._config(),
-        )
-        state, rest = checkpoint.pack_optimizer(self.optimizer.state_dict())
-        resume = {
-            "optimizer": rest,
-            "random": random.generator().bit_generator.state,
-            "score_name": self.history.score_name,
-            "best_score": self.history.best_score,
-            "best_step": self.history.best_step,
-        }
-        own = None if self.average is None else self.model.state_dict()
-        checkpoint.write(self.folder / "last.safetensors", self.kept, replace(about, resume=resume), state, own)
-        if self.history.best_step == row["step"]:
-            checkpoint.write(self.folder / BEST, self.kept, about)
+    def due(self, row: dict[str, Any]) -> bool:
+        """Whether this step is evaluated."""
+        return row["step"] % self.recipe.eval_every == 0 or row["step"] == self.recipe.steps
 
     def use_average(self) -> None:
         """Give the network its averaged weights for good."""
@@ -356,31 +298,26 @@ class Run:
         layout = "channels_last" if self.device == "cuda" else None
         return Tensor(images.astype(self.dtype, copy=False)).to(self.device, memory_format=layout)
 
-    def _columns(self) -> list[str]:
+    def columns(self) -> list[str]:
         names = ["step", "loss", "lr", "seconds", *(["grad_norm"] if self.recipe.clip_norm is not None else [])]
         if self.validation is None:
             return names
         classes = self.validation.classes
         return [*names, "val_loss", "val_iou", "val_dice", *([f"val_iou_{c}" for c in classes] if len(classes) <= 20 else [])]
 
-    def _config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         versions = {"minisegnet": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        data = {
-            "classes": list(self.train.classes),
-            "train_items": len(self.train),
-            "validation_items": 0 if self.validation is None else len(self.validation),
-        }
         return {
             "options": self.recipe.record(),
             "model": getattr(self.model, "recipe", None) or type(self.model).__name__,
-            "data": data,
-            "transform": repr(self.loader.transform),
+            "data": {"classes": list(self.train.classes), **self._data},
+            "transform": in_words(self.loader.transform),
             "settings": self.settings,
             "versions": versions,
         }
 
-    def _diverged(self, what: str) -> DivergedError:
-        last = self.folder / "last.safetensors" if self.folder is not None and self.folder.begun else None
+    def diverged(self, what: str) -> DivergedError:
+        last = self.folder / LAST if self.folder is not None and self.folder.begun else None
         where = f"The last good checkpoint is {last}. " if last and last.exists() else "No checkpoint had been written yet. "
         rate = self.recipe.learning_rate
         return DivergedError(

@@ -149,6 +149,20 @@ def test_a_resumed_run_goes_on_with_its_own_split(copy, capsys):
     assert "note: 4 images are new since the run began" in capsys.readouterr().err
 
 
+def test_a_run_whose_images_have_changed_goes_on_when_it_is_asked_to(copy, capsys):
+    folder, source = copy
+    name = sorted(recorded(folder)["train"])[0]
+    pair(source, name, 99)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert run("train", "--resume", folder, "--steps", 3, "--quiet") == 2
+    said = capsys.readouterr().err
+    assert f"1 image is changed since the run began: the file of the image or of the mask has other content ({name})" in said
+    assert "the train data have other content. To go on nevertheless, accept the changes (--accept-changes" in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert run("train", "--resume", folder, "--steps", 3, "--quiet", "--accept-changes") == 0
+    assert checkpoint.read_about(folder / "last.safetensors").step == 3
+
+
 def test_a_run_that_did_not_record_its_images_is_not_guessed(copy, tmp_path, capsys):
     folder, source = copy
     for name in ("best", "last"):

@@ -438,8 +438,8 @@ def test_options_that_the_data_cannot_use_are_refused(tmp_path, capsys, options,
 
 def test_evaluate_refuses_options_without_data_and_runs_that_record_no_data(trained, tmp_path, capsys):
     assert "--classes: this goes with --data" in refused(capsys, tmp_path, "evaluate", trained, "--classes", 2)
-    found = checkpoint.read(trained)
-    about = dataclasses.replace(found.about, run={**found.about.run, "settings": {"data": "mine"}}, resume={"any": 1})
+    found = checkpoint.read(trained / "last.safetensors").about
+    about = dataclasses.replace(found, run={**found.run, "settings": {"data": "mine"}}, resume={**found.resume, "best_step": 0})
     model = minisegnet.inference.load_model(trained)
     checkpoint.write(tmp_path / "last.safetensors", model, about)
     assert "name the data (--data)" in refused(capsys, tmp_path, "evaluate", tmp_path)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from support.training import read_log
 
 import minisegnet as ms
 from minisegnet import nn, training
@@ -10,7 +11,6 @@ from minisegnet.cli import main
 from minisegnet.data import Arrays
 from minisegnet.training import CaptureError
 from minisegnet.training import gpu as steps_on_gpu
-from minisegnet.training.folder import read_log
 
 
 def squares(count, seed):
@@ -102,7 +102,7 @@ def test_a_loss_that_diverges_is_noticed_when_it_is_read(gpu, tmp_path):
     with pytest.raises(training.DivergedError, match=r"loss became nan at step [23]"):
         fit(steps=6, out=tmp_path / "run", optimizer="sgd", learning_rate=1e30, eval_every=3)
     assert not (tmp_path / "run" / "last.safetensors").exists()
-    rows = read_log(tmp_path / "run" / "log.csv", 9)
+    rows = read_log(tmp_path / "run" / "log.csv")
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1)) and rows
 
 
@@ -116,4 +116,4 @@ def test_the_command_trains_on_the_gpu(gpu, tmp_path, capsys):
     options = ["--width", "0.02", "--steps", "3", "--crop", "16", "--batch-size", "2", "--device", "cuda", "--out", str(tmp_path / "run")]
     assert main(["train", "--data", str(tmp_path), *options]) == 0, capsys.readouterr().err
     assert len([call for call in gpu.log if call.kind == "replay"]) == 2
-    assert len(read_log(tmp_path / "run" / "log.csv", 9)) == 3
+    assert len(read_log(tmp_path / "run" / "log.csv")) == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,3 +37,10 @@ def steps(model, optimizer, data, device: str, loss=ms.functional.cross_entropy,
         value.backward()
         optimizer.step()
         yield value.detach()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log; figures that were not measured are left out."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
+    return [{**row, "step": int(row["step"])} for row in rows]

@@ -14,13 +14,12 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from ...files import replaced
+from ...files import write_atomically
 from ...tensor import Tensor
 from .legacy import load_legacy
 from .npz import load_npz
@@ -31,6 +30,10 @@ _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # the beginning of a pickle of protocol 2 to 5
 _SHORT = bytes(6)  # follows these bytes if they are instead the length of a short safetensors header (640, 896, ...)
 
+_NAMES_OF_DTYPES = {
+    **{f"{kind}{size}": f"{letter}{8 * size}" for kind, letter in ("iI", "uU") for size in (1, 2, 4, 8)},
+    **{"f2": "F16", "f4": "F32", "f8": "F64", "b1": "BOOL"},
+}
 _SAFETENSORS_DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 # The exceptions that a damaged file causes in zipfile; a MemoryError comes from an impossible size.
 _DAMAGED = (
@@ -73,11 +76,33 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"save: metadata maps strings to strings, but {key!r} is {text!r}: use str() or json.dumps()")
 
-    with replaced(path) as temporary:
-        try:
-            save_file(arrays, temporary, dict(metadata or {}))
-        except SafetensorError as error:  # for example a full disk
-            raise OSError(f"cannot write {path}: {error}") from error
+    try:
+        write_atomically(path, lambda stream: _write(stream, arrays, dict(metadata or {})))
+    except OSError as error:
+        if str(path) in str(error):
+            raise
+        raise OSError(f"cannot write {path}: {error}") from error  # for example a full disk
+
+
+def _write(stream: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a file of safetensors, array by array.
+
+    The library's own writer makes a second copy of all arrays in memory, or a temporary file that a killed process leaves under a
+    name that cannot be found again.
+    """
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # the widest first, so that all of them are aligned
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for name in names:
+        begin, end = end, end + arrays[name].nbytes
+        dtype = _NAMES_OF_DTYPES[arrays[name].dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    stream.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        little = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
+        stream.write(little.reshape(-1).view(np.uint8).data if little.size else b"")
 
 
 def load(path: str | os.PathLike, key: str | None = None) -> dict[str, Tensor]:
@@ -182,7 +207,7 @@ def _as_array(name: Any, value: Any) -> np.ndarray:
         raise TypeError(f"save: names are strings, got {name!r}")
     if isinstance(value, Tensor):
         value = value.detach().cpu().array
-    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.str[1:] not in _NAMES_OF_DTYPES:
         what = f"of dtype {value.dtype}" if hasattr(value, "dtype") else f"of type {type(value).__name__}"
         raise TypeError(
             f"save: {name!r} is {what}; expected a tensor or array of numbers. Put text into metadata and flatten a nested dict"
@@ -200,7 +225,10 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(text)
         behind = _data_size(header)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        entries = header.get("__metadata__", {})
+        if not all(isinstance(text, str) for text in entries.values()):
+            raise TypeError("__metadata__ maps strings to strings")
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a safetensors file (or cut off in its header); it has {size} bytes") from error
     expected = 8 + length + behind
     if size != expected:
