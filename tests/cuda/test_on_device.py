@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.targets import need_gpu
-from support.training import batches, network, steps
+from support.training import batches, network, read_log, steps
 
 import minisegnet as ms
 from minisegnet import nn, training
@@ -15,7 +15,6 @@ from minisegnet.cli import main
 from minisegnet.data import Arrays
 from minisegnet.training import CapturedStep, CaptureError
 from minisegnet.training import gpu as steps_on_gpu
-from minisegnet.training.folder import read_log
 
 pytestmark = pytest.mark.gpu
 #: Rows and columns of the images of networks that do not take 64.
@@ -157,7 +156,7 @@ def test_the_commands_train_and_evaluate_and_segment(tmp_path, capsys):
     run, data_folder = str(tmp_path / "run"), str(tmp_path / "data")
     options = ["--width", "0.125", "--steps", "60", "--crop", "32", "--batch-size", "4", "--device", "cuda", "--out", run]
     assert main(["train", "--data", data_folder, *options]) == 0, capsys.readouterr().err
-    log = read_log(tmp_path / "run" / "log.csv", 99)
+    log = read_log(tmp_path / "run" / "log.csv")
     assert len(log) == 60 and log[-1]["loss"] < 0.5 * log[0]["loss"]
     assert main(["evaluate", run, "--device", "cuda"]) == 0, capsys.readouterr().err
     out = tmp_path / "segmented"
