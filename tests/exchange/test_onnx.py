@@ -62,14 +62,14 @@ ARCHITECTURES = {
     "deconvnet": ({"bottleneck": 2}, 64, 1),
     "deeplabv2": ({"backbone": "resnet50"}, 33, 1),
     "deeplabv3": ({}, 33, 1),
-    "deeplabv3plus": ({"backbone": "resnet18"}, 33, 1),
+    "deeplabv3plus": ({"backbone": "resnet18"}, 33, 16),
     "dilated": ({}, 64, 8),
     "fcn32s": ({}, 32, 1),
     "fcn16s": ({}, 32, 1),
     "fcn8s": ({}, 32, 1),
     "fcn_resnet": ({}, 33, 1),
-    "pspnet": ({}, 49, 1),
-    "pspnet_smp": ({"backbone": "resnet18"}, 49, 1),
+    "pspnet": ({}, 49, 32),
+    "pspnet_smp": ({"backbone": "resnet18"}, 49, 32),
     "segnet": ({}, 37, 1),
     "segnet_basic": ({}, 37, 1),
     "unet": ({}, 32, 16),
@@ -92,6 +92,37 @@ def test_onnxruntime_computes_what_the_network_computes(tmp_path, name):
     for shape in [(1, 3, size, size), (2, 3, size + step, size + 2 * step)]:
         x = image(*shape)
         close(run(told.path, x)["scores"], ours(model, x))
+
+
+SLOW = [name for name in ARCHITECTURES if name not in ("fcn8s", "unet_resnet")]
+
+
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in SLOW), "fcn8s", "unet_resnet"])
+@pytest.mark.parametrize("start", ["smallest", 256])
+def test_sizes_far_apart_and_not_square(tmp_path, name, start):
+    """A file says which sizes it takes, and all of these give what the network gives: up to seven times as high as wide, larger and smaller."""
+    runtime()
+    options, smallest, step = ARCHITECTURES[name]
+    model = lively(models.create(name, 3, 4, width=1 / 32, **options))
+    start = smallest if start == "smallest" else 252 if name == "unet_paper" else start
+    told = export_onnx(model, tmp_path / "model.onnx", (1, 3, start, start))
+    assert told.step == (step if start == smallest or name in ("article2", "dilated", "unet", "unet_paper") else 1)
+    least = -(-(smallest - start % told.step) // told.step)  # the first multiple of the step, plus the remainder, that the network takes
+    for rows, columns in ((0, 0), (1, 2), (3, 40), (57, 5), (11, 23), (90, 1), (2, 131), (36, 64)):
+        shape = [start % told.step + told.step * (least + n) for n in (rows, columns)]
+        if shape[0] * shape[1] <= 100_000:
+            x = image(1, 3, *shape)
+            close(run(told.path, x)["scores"], ours(model, x))
+
+
+@pytest.mark.parametrize(("size", "to"), [((26, 30), (64, 64)), ((52, 21), (64, 63)), ((7, 100), (19, 33))])
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_nearest_picks_the_same_pixels(tmp_path, size, to, dynamic):
+    """i·n/m in float32 falls below a whole number for some sizes, such as 26 → 64: the file computes in whole numbers."""
+    runtime()
+    told = export_onnx(nn.Upsample(size=to), tmp_path / "m.onnx", (1, 1, *size), dynamic=dynamic)
+    x = np.arange(size[0] * size[1], dtype=np.float32).reshape(1, 1, *size)
+    np.testing.assert_array_equal(run(told.path, x)["scores"], ours(nn.Upsample(size=to), x))
 
 
 @pytest.mark.parametrize("name", ["unet", "segnet", "pspnet_smp"])

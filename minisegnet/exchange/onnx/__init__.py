@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,10 @@ def export_onnx(
     program, free, step, why = _for_sizes(model, first, shape) if dynamic else (first, {}, None, "as asked for")
     weights = dict([*model.named_parameters(), *model.named_buffers()])
     try:
-        graph = _translated(program, weights)
+        graph = _translated(program, weights, fixed=step is None)
     except SizeError as error:
         program, free, step, why = first, {}, None, str(error)
-        graph = _translated(program, weights)
+        graph = _translated(program, weights, fixed=True)
     image = tuple(free.get(axis, n) for axis, n in enumerate(shape))
     outputs = {_finish(graph, name, value, output): _declared(name, program, free, output) for name, value in program.outputs.items()}
     content = protobuf.encode("ModelProto", _model(graph, model, image, outputs, output, _sizes(shape, step)))
@@ -144,8 +145,8 @@ def export_onnx(
     return Exported(path, image, outputs, step, _sizes(shape, step), why, dict(graph.counts))
 
 
-def _translated(program: Program, weights: dict[str, Tensor]) -> Graph:
-    graph = Graph(weights, program.shapes)
+def _translated(program: Program, weights: dict[str, Tensor], fixed: bool) -> Graph:
+    graph = Graph(weights, program.shapes, fixed)
     Translator(graph, program.instructions).run()
     return graph
 
@@ -155,14 +156,23 @@ def _for_sizes(model: Module, first: Program, shape: Shape) -> tuple[Program, di
     n, c, h, w = shape
     why = ""
     for step in STEPS:
-        found = _together(
-            model, first, [(n + k, c, h + a * step, w + b * step) for k, a, b in ((0, 1, 2), (1, 3, 1), (0, 6, 11), (2, 7, 4))]
-        )
+        found = _together(model, first, [(n + k, c, h + a * step, w + b * step) for k, a, b in _probes(h // step, w // step)])
         if isinstance(found, Program):
             return found, {0: "batch", 2: "height", 3: "width"}, step, ""
         why = why or found
     found = _together(model, first, [(n + 1, c, h, w), (n + 2, c, h, w)])
     return (found, {0: "batch"}, None, why) if isinstance(found, Program) else (first, {}, None, why)
+
+
+def _probes(h: int, w: int) -> Iterator[tuple[int, int, int]]:
+    """By how much the probes differ from the first shape (N, H, W), in steps.
+
+    Two numbers of a program that are equal for all probes count as one. A network rounds sizes when it halves images, so that
+    neighbouring images have maps of equal size, and square images cannot tell rows from columns. The probes are therefore close
+    together and far apart, larger and smaller, wide and high.
+    """
+    yield from ((0, 1, 2), (1, 3, 1), (0, 6, 11), (2, 7, 4), (0, 29, 101), (1, 151, 13), (0, 64, 37), (0, 17, 250))
+    yield from ((k, -a, -b) for k, a, b in ((0, h // 2, w // 5), (1, h // 6, w // 2), (0, 3 * h // 4, 4 * w // 5)) if a or b)
 
 
 def _together(model: Module, first: Program, shapes: list[Shape]) -> Program | str:
@@ -171,6 +181,8 @@ def _together(model: Module, first: Program, shapes: list[Shape]) -> Program | s
         try:
             programs.append(program_of(model, shape))
         except ValueError as error:
+            if shape[2] < first.shapes[0][2] or shape[3] < first.shapes[0][3]:  # smaller than any image that the network takes
+                continue
             return str(error).splitlines()[0]
         if len(programs[-1].instructions) != len(first.instructions):
             break  # no need for the others

@@ -22,10 +22,12 @@ class Graph:
         Parameters and buffers. Those that are used are written to the file.
     shapes : list of shapes
         The shape of each value, for the size of image for which the network was run.
+    fixed : bool
+        Whether the file takes only images of that size.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], shapes: Sequence[Shape]):
-        self.weights, self.shapes = weights, shapes
+    def __init__(self, weights: Mapping[str, Tensor], shapes: Sequence[Shape], fixed: bool = False):
+        self.weights, self.shapes, self.fixed = weights, shapes, fixed
         self.nodes: list[dict[str, Any]] = []
         self.constants: dict[str, np.ndarray] = {}
         self.names: dict[int, str] = {0: "image"}

@@ -197,6 +197,29 @@ def _averaging(graph: Graph, length: Size, count: int) -> str:
     return graph.add("Div", [graph.add("Cast", [inside], to=1), share])
 
 
+def _nearest(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
+    """Pixel ⌊i·n/m⌋ for each i < m. By a whole factor as Resize; else in whole numbers, because programs that run ONNX round the quotient."""
+    given = t.graph.dims(a["input"])[2:]
+    shape = t.graph.shape(a["input"])[2:]
+    if all(_whole_factor(t.graph, size, before, n) for size, before, n in zip(a["size"], given, shape, strict=True)):
+        return _resize("nearest")(t, a, step)
+    found = t.of(a["input"])
+    for axis, size in enumerate(a["size"], start=2):
+        n, m = (t.graph.whole_numbers([number]) for number in (given[axis - 2], size))
+        scalar = t.graph.add("Squeeze", [m, t.graph.constant([0], np.int64)])
+        place = t.graph.add("Range", [t.graph.constant(0, np.int64), scalar, t.graph.constant(1, np.int64)])
+        place = t.graph.add("Div", [t.graph.add("Mul", [place, n]), m])
+        found = t.graph.add("Gather", [found, place], axis=axis)
+    return found
+
+
+def _whole_factor(graph: Graph, size: Any, before: Any, n: int) -> bool:
+    """Whether a size is a whole multiple of the size before, for every image that the file takes."""
+    if isinstance(size, Size):
+        return (size.value, size.axis, size.offset) == (before.value, before.axis, 0)
+    return graph.fixed and size % n == 0
+
+
 def _resize(mode: str) -> Callable:
     def resize(t: Translator, a: Mapping[str, Any], step: Instruction) -> str:
         how = "asymmetric" if mode == "nearest" else "align_corners" if a["align_corners"] else "half_pixel"
@@ -286,7 +309,7 @@ OPERATORS: dict[str, Callable[[Translator, Mapping[str, Any], Instruction], str]
     "_average": _avg_pool2d,
     "_adaptive_average": _adaptive_avg_pool2d,
     "_bilinear": _resize("linear"),
-    "_nearest": _resize("nearest"),
+    "_nearest": _nearest,
     "local_response_norm": _lrn,
     "_constant_pad": _pad,
     "_mirrored_pad": _pad,
