@@ -138,8 +138,8 @@ def device_of(*arrays: Any) -> str:
     ValueError
         If some of the arrays are on a GPU and others are not.
     """
-    flat = [a for item in arrays for a in (item if isinstance(item, list) else [item])]
-    devices = {"cuda" if hasattr(a, "__cuda_array_interface__") else "cpu" for a in flat if hasattr(a, "dtype")}
+    kinds = {type(a) for item in arrays for a in (item if isinstance(item, list) else [item])}
+    devices = {"cuda" if hasattr(kind, "__cuda_array_interface__") else "cpu" for kind in kinds if hasattr(kind, "dtype")}
     if len(devices) > 1:
         raise ValueError("the arrays lie on different devices (cpu and cuda); move them to one with .to(device)")
     return devices.pop() if devices else "cpu"

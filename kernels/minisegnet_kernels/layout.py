@@ -20,7 +20,8 @@ def is_channels_last(a: Any) -> bool:
     if a.ndim != 4 or 0 in a.shape:
         return False
     _, c, h, w = a.shape
-    if a.strides != tuple(a.itemsize * s for s in (h * w * c, 1, w * c, c)):
+    pixel = c * a.itemsize
+    if a.strides != (h * w * pixel, a.itemsize, w * pixel, pixel):
         return False
     return h * w > 1 if c == 1 else not a.flags.c_contiguous
 
@@ -84,10 +85,10 @@ def uninitialised(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     last = len(shape) == 4 and _has_channels_side_by_side(like)
     lying = (shape[0], *shape[2:], shape[1]) if last else shape
-    made = np.empty_like(like, shape=lying or 1, dtype=dtype, order="C")  # CuPy reads shape=() as "no shape given"
-    if last:
-        return made.transpose(0, 3, 1, 2)
-    return made if shape else made.reshape(())
+    made = (
+        np.empty(lying, dtype) if isinstance(like, np.ndarray) else type(like)(lying, dtype)
+    )  # CuPy's empty_like takes longer than a launch
+    return made.transpose(0, 3, 1, 2) if last else made
 
 
 def full(like: Any, shape: tuple[int, ...], value: float, dtype: Any = None) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from minisegnet_kernels import optimiser as kernels
 from minisegnet_kernels.layout import full, in_memory_order, lying_like
+from minisegnet_kernels.optimiser.rates import only_rates
 
 from .. import backend
 from ..tensor import Tensor
@@ -125,7 +126,7 @@ class Optimizer:
                 if parameter.grad is not None:
                     alike.setdefault(self._batch_key(parameter), []).append(parameter)
             for age, params in alike.items():
-                gradients = [in_memory_order(lying_like(p.array, p.grad.array)) for p in params]  # type: ignore[union-attr]
+                gradients = _flat([p.array if only_rates() else lying_like(p.array, p.grad.array) for p in params])  # type: ignore[union-attr]
                 self._update(group, age, params, gradients)
                 for parameter in params:
                     state = self.state.get(parameter, {}).values()
@@ -146,13 +147,13 @@ class Optimizer:
 
     def _remembered(self, name: str, params: list[Tensor]) -> list:
         """The arrays of this name in the state, one for each parameter, in its layout. Before the first step they are created as zeros."""
-        for p in params:
+        for p in () if only_rates() else params:
             state = self.state.setdefault(p, {})
             if name not in state:  # not setdefault, which would make and fill new arrays in every step
                 state[name] = Tensor(full(p.array, p.shape, 0))
             elif (lying := lying_like(p.array, state[name].array)) is not state[name].array:  # the module was given another layout
                 state[name] = Tensor(lying)
-        return [in_memory_order(self.state[p][name].array) for p in params]
+        return _flat([self.state[p][name].array for p in params])
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: {name: value}}, "param_groups": [...]}``; parameters are numbers, as in PyTorch."""
@@ -185,6 +186,11 @@ class Optimizer:
     def __repr__(self) -> str:
         groups = [", ".join(f"{k}={v}" for k, v in g.items() if k != "params") + f", {len(g['params'])} tensors" for g in self.param_groups]
         return f"{type(self).__name__}({'; '.join(groups)})"
+
+
+def _flat(arrays: list) -> list:
+    """The arrays in the order of memory, C-contiguous; unchanged before the replay of a captured step, which needs only their dtypes."""
+    return arrays if only_rates() else [in_memory_order(a) for a in arrays]
 
 
 def _restored(name: str, value: Any, parameter: Tensor) -> Any:
@@ -240,7 +246,7 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any], age: bool, params: list[Tensor], gradients: list) -> None:
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.sgd([in_memory_order(p.array) for p in params], gradients, velocities, **options, first=age)
+        kernels.sgd(_flat([p.array for p in params]), gradients, velocities, **options, first=age)
 
 
 class Adam(Optimizer):
@@ -282,7 +288,7 @@ class Adam(Optimizer):
         first, second = (self._remembered(name, params) for name in ("exp_avg", "exp_avg_sq"))
         (beta1, beta2), options = group["betas"], {name: group[name] for name in ("lr", "eps", "weight_decay")}
         kernels.adam(
-            [in_memory_order(p.array) for p in params],
+            _flat([p.array for p in params]),
             gradients,
             first,
             second,
@@ -368,6 +374,6 @@ class RMSprop(Optimizer):
         means = self._remembered("grad_avg", params) if group["centered"] else None
         velocities = self._remembered("momentum_buffer", params) if group["momentum"] else None
         options = {name: group[name] for name in self.defaults}
-        kernels.rmsprop([in_memory_order(p.array) for p in params], gradients, squares, means, velocities, **options)
+        kernels.rmsprop(_flat([p.array for p in params]), gradients, squares, means, velocities, **options)
         for parameter in params:
             self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1

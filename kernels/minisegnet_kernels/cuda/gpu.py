@@ -16,14 +16,14 @@ def function(source: Source, expression: str) -> Any:
     """A template instance, ready to launch on the current device."""
     import cupy
 
-    return _compiled(source, expression, cupy.cuda.Device().id)
+    return _compiled(source, expression, cupy.cuda.runtime.getDevice())
 
 
 def capability() -> tuple[int, int]:
     """Compute capability of the current device, (9, 0) for an H100."""
     import cupy
 
-    return _capability(cupy.cuda.Device().id)
+    return _capability(cupy.cuda.runtime.getDevice())
 
 
 def check_device(kernel: str, arrays: Sequence[Any]) -> None:
@@ -36,9 +36,9 @@ def check_device(kernel: str, arrays: Sequence[Any]) -> None:
     """
     import cupy
 
-    current = cupy.cuda.Device().id
+    current = cupy.cuda.runtime.getDevice()
     for array in arrays:
-        if array.data.device_id != current:
+        if array.data.device_id != current and array.size:
             raise ValueError(
                 f"{kernel}: an array of shape {array.shape} is on GPU {array.data.device_id} and the current GPU is {current}: "
                 f"move it, or compute inside cupy.cuda.Device({array.data.device_id})"

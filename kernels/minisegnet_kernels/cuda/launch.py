@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,7 +81,7 @@ class Module:
 
     def __init__(self, beside: str | Path):
         self.path = Path(beside).with_suffix(".cu")
-        self._instances: dict[tuple, tuple[Kernel, dict[str, str]]] = {}
+        self._instances: dict[tuple, _Instance] = {}
 
     @cached_property
     def source(self) -> Source:
@@ -143,23 +143,43 @@ class Module:
         if len(arguments) != len(declared.parameters):
             raise TypeError(f"{kernel} takes {', '.join(p.name for p in declared.parameters)}; got {len(arguments)} arguments")
         instance = self._instance(declared, arguments, template)
-        arrays = [a for p, a in zip(declared.parameters, arguments, strict=True) if p.rank is not None]
-        packed = [_packed(declared, p, a, instance, self.source) for p, a in zip(declared.parameters, arguments, strict=True)]
-        if any(_is_on_gpu(a) for a in (*arrays, *touches)):
-            gpu.check_device(kernel, [a for a in (*arrays, *touches) if a.size])
-            program = gpu.function(self.source, declared.expression(instance))
+        packed = [pack(a) for pack, a in zip(instance.packers, arguments, strict=True)]
+        arrays = [*(arguments[k] for k in instance.arrays), *touches]
+        if any(map(_is_on_gpu, arrays)):
+            gpu.check_device(kernel, arrays)
+            program = gpu.function(self.source, instance.expression)
             program(tuple(grid), tuple(block), tuple(packed), shared_mem=shared)
         else:
-            memory = [*arrays, *touches]
-            _emulator().launch(self.source, declared, instance, grid, block, shared, [np.asarray(p) for p in packed], memory)
+            _emulator().launch(self.source, declared, instance.template, grid, block, shared, [np.asarray(p) for p in packed], arrays)
 
-    def _instance(self, kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:
-        """As `_instance`, and remembered: a step launches the same few instances again and again."""
+    def _instance(self, kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> _Instance:
+        """The instance for these arguments; remembered, because a step launches the same few again and again."""
         key = (kernel.name, tuple([getattr(a, "dtype", None) for a in arguments]), tuple(given.items()))
         known = self._instances.get(key)
-        if known is None or known[0] is not kernel:  # tests change the source
-            known = self._instances[key] = (kernel, _instance(kernel, arguments, given))
-        return known[1]
+        if known is None or known.kernel is not kernel:  # tests change the source
+            known = self._instances[key] = _Instance(kernel, _instance(kernel, arguments, given), self.source)
+        return known
+
+
+class _Instance:
+    """An instance of a kernel, with what every launch of it needs.
+
+    Attributes
+    ----------
+    template : dict
+        The values of the template parameters.
+    expression : str
+        As C++ writes the instance.
+    packers : list of callable
+        For each parameter the function that gives the bytes which the kernel gets for an argument.
+    arrays : list of int
+        Which parameters are arrays.
+    """
+
+    def __init__(self, kernel: Kernel, template: dict[str, str], source: Source):
+        self.kernel, self.template, self.expression = kernel, template, kernel.expression(template)
+        self.packers = [_packer(kernel, p, template.get(p.element, p.element), source) for p in kernel.parameters]
+        self.arrays = [k for k, p in enumerate(kernel.parameters) if p.rank is not None]
 
 
 def _instance(kernel: Kernel, arguments: Sequence, given: dict[str, Any]) -> dict[str, str]:
@@ -180,52 +200,56 @@ def _literal(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
 
 
-def _packed(kernel: Kernel, parameter: Parameter, argument: Any, instance: dict[str, str], source: Source) -> Any:
-    """The bytes that the kernel gets for one parameter: a NumPy scalar, or an array of one struct."""
-    element = instance.get(parameter.element, parameter.element)
-    if parameter.rank is None:
-        if element in DTYPES:
-            return DTYPES[element].type(argument)
-        if isinstance(argument, np.ndarray):  # packed already
-            return argument
-        return np.array([tuple(argument)], source.structs[element])
-    if np.dtype(argument.dtype) != DTYPES[element]:
-        raise TypeError(f"{kernel.name}: {parameter.name} must be {DTYPES[element]}, as {parameter.type} says; it is {argument.dtype}")
-    reach = _reach(argument)
-    if reach > _LIMIT:
-        raise ValueError(
-            f"{kernel.name}: {parameter.name}, of shape {argument.shape}, spans {reach} elements of memory; kernels count up to {_LIMIT}. "
-            "Use smaller batches"
-        )
-    if not parameter.constant and not getattr(argument.flags, "writeable", True):
-        raise ValueError(f"{kernel.name}: {parameter.name} is written to, and the array is read-only")
-    address = argument.data.ptr if hasattr(argument, "__cuda_array_interface__") else argument.ctypes.data
-    if parameter.rank == 0:
-        if not argument.flags.c_contiguous:
-            raise TypeError(f"{kernel.name}: {parameter.name} is a pointer, so the array must be C-contiguous")
-        return np.uint64(address)
-    if argument.ndim != parameter.rank:
-        raise TypeError(f"{kernel.name}: {parameter.name} has {parameter.rank} axes; got the shape {argument.shape}")
-    itemsize = argument.itemsize
-    data = _struct(parameter.rank).pack(address, *argument.shape, *[stride // itemsize for stride in argument.strides])
-    return np.frombuffer(data, f"V{len(data)}")  # CuPy asks an array with fields for their description, which takes long
+def _packer(kernel: Kernel, parameter: Parameter, element: str, source: Source) -> Callable[[Any], Any]:
+    """The function that packs an argument for a parameter: into a NumPy scalar, or an array of one struct."""
+    if parameter.rank is not None:
+        return _array_packer(kernel, parameter, DTYPES[element])
+    if element in DTYPES:
+        return DTYPES[element].type
+    layout = source.structs.get(element)  # None: whoever launches the kernel packs the struct
+    return lambda argument: _as_bytes(argument if isinstance(argument, np.ndarray) else np.array([tuple(argument)], layout))
 
 
-def _reach(array: Any) -> int:
-    """How many elements of memory lie between the first and the last one that the array addresses, both included.
-
-    A slice of a large array has few elements but large offsets, and kernels compute offsets in 32 bits.
-    """
-    if array.size == 0:
-        return 0
-    steps = (abs(stride) * (length - 1) for length, stride in zip(array.shape, array.strides, strict=True))
-    return sum(steps) // array.itemsize + 1
+def _as_bytes(packed: np.ndarray) -> np.ndarray:
+    """A struct without the names of its fields: CuPy asks an array with fields for their description, which takes long."""
+    return packed.view(np.dtype(f"V{packed.itemsize}")) if packed.dtype.fields else packed
 
 
-@cache
-def _struct(rank: int) -> struct.Struct:
-    """The layout of `array_struct`."""
-    return struct.Struct(f"=Q{rank}i{rank}i")
+def _array_packer(kernel: Kernel, parameter: Parameter, dtype: np.dtype) -> Callable[[Any], Any]:
+    """The function that packs an array as ``Array<T, rank>``, or as a pointer. It runs for every argument of every launch."""
+    said, rank, written = f"{kernel.name}: {parameter.name}", parameter.rank, not parameter.constant
+    layout = struct.Struct(f"=Q{rank}i{rank}i")  # that of `array_struct`
+    as_bytes = np.dtype(f"V{layout.size}")
+
+    def pack(array: Any) -> Any:
+        if array.dtype != dtype:
+            raise TypeError(f"{said} must be {dtype}, as {parameter.type} says; it is {array.dtype}")
+        shape, itemsize = array.shape, array.itemsize
+        strides = [stride // itemsize for stride in array.strides]
+        # Elements of memory from the first to the last one that the array addresses. A slice of a large array has few
+        # elements but large offsets, and kernels compute offsets in 32 bits.
+        reach = 1
+        for length, stride in zip(shape, strides, strict=True):
+            reach += abs(stride) * (length - 1)
+        if reach > _LIMIT and array.size:
+            raise ValueError(
+                f"{said}, of shape {shape}, spans {reach} elements of memory; kernels count up to {_LIMIT}. Use smaller batches"
+            )
+        if isinstance(array, np.ndarray):
+            if written and not array.flags.writeable:
+                raise ValueError(f"{said} is written to, and the array is read-only")
+            address = array.ctypes.data
+        else:
+            address = array.data.ptr
+        if rank == 0:
+            if not array.flags.c_contiguous:
+                raise TypeError(f"{said} is a pointer, so the array must be C-contiguous")
+            return np.uint64(address)
+        if len(shape) != rank:
+            raise TypeError(f"{said} has {rank} axes; got the shape {shape}")
+        return np.frombuffer(layout.pack(address, *shape, *strides), as_bytes)
+
+    return pack
 
 
 @cache
