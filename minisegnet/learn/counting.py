@@ -45,6 +45,19 @@ def limit(operations: float, moved: float, peak: float, bandwidth: float) -> flo
     return min(peak, operations / moved * bandwidth)
 
 
+def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
+    """Pixels in a row on which one output of a chain of layers depends; `layers` holds (kernel size, stride), the first layer first."""
+    reads = 1
+    for kernel, stride in reversed(layers):
+        reads = (reads - 1) * stride + kernel
+    return reads
+
+
+def weighted_mean(surprise: np.ndarray, w: np.ndarray) -> float:
+    """The mean of `surprise`, in which each value counts as often as its weight says."""
+    return float((surprise * w).sum() / w.sum())
+
+
 @dataclass(frozen=True)
 class _Count:
     """An exercise: the right function, what it is tried on, how an input is described, and wrong functions with what they forget."""
@@ -101,7 +114,63 @@ _TURNS: tuple[tuple, ...] = (
 _TILES = ((8, 1, 1, 8, 8, 1), (4, 2, 3, 2, 2, 1), (16, 3, 8, 8, 16, 4), (16, 16, 64, 8, 32, 4), (20, 5, 10, 8, 32, 4), (13, 2, 5, 4, 8, 4))
 _LIMITS = ((1e9, 1e9, 67e12, 3.35e12), (4.7e6, 119040.0, 67e12, 3.35e12), (4.7e6, 1.7e7, 67e12, 3.35e12), (2e9, 1e8, 8e12, 3e11))
 
+_LAYERS = (
+    ([(3, 1)],),
+    ([(3, 1), (3, 1)],),
+    ([(2, 2), (3, 1)],),
+    ([(3, 1), (3, 1), (2, 2), (3, 1), (3, 1)],),
+    ([(5, 1), (2, 2), (3, 2), (7, 1)],),
+    ([(1, 1), (3, 2), (3, 2), (3, 2), (1, 1)],),
+)
+_WEIGHTED = tuple((np.array(a, float), np.array(b, float)) for a, b in (
+    ([1, 2, 3], [1, 1, 4]),
+    ([[0.5, 2], [0.25, 1]], [[1, 3], [0, 2]]),
+    ([4, 0, 0.5, 1], [0.5, 0.25, 0, 2]),
+))  # fmt: skip
+
+
+def _field(layers: Sequence[tuple[int, int]], *, reach: int = 1, late: bool = False, jump: bool = True) -> int:
+    """`receptive_field` from the first layer on, with slips."""
+    field, step = 1, 1
+    for kernel, stride in layers:
+        step *= stride if late else 1
+        field += (kernel - reach) * (step if jump else 1)
+        step *= 1 if late else stride
+    return field
+
+
 _COUNTS = {
+    "receptive_field": _Count(
+        receptive_field,
+        _LAYERS,
+        lambda layers: f"the layers {', '.join(f'{k} × {k} with stride {s}' for k, s in layers)}",
+        (
+            ("strides are not used", lambda layers: _field(layers, jump=False)),
+            ("a kernel of size k adds k, and not k − 1", lambda layers: _field(layers, reach=0)),
+            (
+                "the stride of a layer counts for the layer itself already, and not only for those after it",
+                lambda layers: _field(layers, late=True),
+            ),
+            ("the layers are taken in the reverse order", lambda layers: _field(layers[::-1])),
+            ("the sizes are multiplied", lambda layers: int(np.prod([k for k, _ in layers]))),
+            ("the sizes are added", lambda layers: sum(k for k, _ in layers)),
+            ("the first pixel is missing: the sum begins at 1", lambda layers: _field(layers) - 1),
+            ("only the last layer is looked at", lambda layers: layers[-1][0]),
+        ),
+    ),
+    "weighted_mean": _Count(
+        weighted_mean,
+        _WEIGHTED,
+        lambda surprise, w: f"surprise {surprise.tolist()} and w {w.tolist()}",
+        (
+            ("the weights are not used", lambda a, w: a.mean()),
+            ("the sum is divided by the number of pixels, and not by the sum of the weights", lambda a, w: (a * w).mean()),
+            ("the division is missing", lambda a, w: (a * w).sum()),
+            ("the weights are multiplied by their own sum", lambda a, w: (a * w).sum() * w.sum()),
+            ("the mean of the losses is multiplied by the mean of the weights", lambda a, w: a.mean() * w.mean()),
+            ("pixels are divided by their weights", lambda a, w: (a / np.where(w, w, 1)).sum() / w.sum()),
+        ),
+    ),
     "turns": _Count(
         turns,
         _TURNS,
@@ -156,7 +225,7 @@ def check_count(exercise: str, function: Callable[..., Any]) -> Verdict:
 
     Parameters
     ----------
-    exercise : {"turns", "tile_bytes", "limit"}
+    exercise : {"turns", "tile_bytes", "limit", "receptive_field", "weighted_mean"}
         The functions of this module that have these names say what is to be computed.
     function : callable
         It takes the same arguments, by position, and returns a number.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minisegnet.bench import ladder
-from minisegnet.learn.counting import _COUNTS, _tile, check_count, limit, tile_bytes, turns
+from minisegnet.learn.counting import _COUNTS, _field, _tile, check_count, limit, receptive_field, tile_bytes, turns, weighted_mean
 from minisegnet_kernels.conv2d.ladder import RUNGS
 
 BANKS = lambda words: np.bincount(np.asarray(words) % 32, minlength=32)
@@ -50,6 +50,33 @@ WRONG = {
         (lambda o, m, p, b: o / (o / p + m / b), ""),
         (lambda o, m, p, b: p / b, ""),
     ],
+    "receptive_field": [
+        (lambda layers: _field(layers, jump=False), "strides are not used"),  # strides of 1
+        (lambda layers: _field(layers, reach=0), "adds k"),
+        (lambda layers: _field(layers, late=True), "already"),  # strides of 1
+        (lambda layers: _field(layers[::-1]), "reverse order"),  # symmetric chains
+        (lambda layers: int(np.prod([k for k, _ in layers])), "multiplied"),  # one layer
+        (lambda layers: sum(k for k, _ in layers), "added"),  # one layer
+        (lambda layers: _field(layers) - 1, "the first pixel"),
+        (lambda layers: layers[-1][0], "only the last"),  # one layer
+        (lambda layers: layers[0][0], ""),  # one layer
+        (lambda layers: 1 + 2 * len(layers), ""),  # 3 × 3 without strides
+        (lambda layers: _field(layers) ** 2, ""),
+        (lambda layers: _field(layers) * int(np.prod([s for _, s in layers])), ""),  # strides of 1
+    ],
+    "weighted_mean": [
+        (lambda a, w: a.mean(), "not used"),  # equal weights
+        (lambda a, w: (a * w).mean(), "number of pixels"),  # weights with mean 1
+        (lambda a, w: (a * w).sum(), "the division"),  # weights with sum 1
+        (lambda a, w: (a * w).sum() * w.sum(), "their own sum"),  # weights with sum 1
+        (lambda a, w: a.mean() * w.mean(), "multiplied by the mean"),
+        (lambda a, w: (a / np.where(w, w, 1)).sum() / w.sum(), "divided by their weights"),
+        (lambda a, w: np.median(a), ""),
+        (lambda a, w: a[w > 0].mean(), ""),  # weights of 0 and 1
+        (lambda a, w: a.flat[w.argmax()], ""),  # one weight that is not 0
+        (lambda a, w: (a * w**2).sum() / (w**2).sum(), ""),  # weights of 0 and 1
+        (lambda a, w: (a * w).sum() / np.count_nonzero(w), ""),  # weights of 0 and 1
+    ],
 }  # fmt: skip
 
 
@@ -62,7 +89,16 @@ def test_ten_wrong_counts_are_refused(exercise):
         assert word in verdict.mistake, f"answer {number}: {verdict}"
 
 
-@pytest.mark.parametrize(("exercise", "right"), [("turns", turns), ("tile_bytes", tile_bytes), ("limit", limit)])
+@pytest.mark.parametrize(
+    ("exercise", "right"),
+    [
+        ("turns", turns),
+        ("tile_bytes", tile_bytes),
+        ("limit", limit),
+        ("receptive_field", receptive_field),
+        ("weighted_mean", weighted_mean),
+    ],
+)
 def test_right_counts_pass(exercise, right):
     assert str(check_count(exercise, right)).startswith(f"✓ {exercise}: right for")
     assert check_count(exercise, lambda *a: None).state == "not yet"
@@ -83,5 +119,5 @@ def test_what_a_count_is_not():
     assert "it is called with (words)" in str(check_count("turns", lambda: 1))
     assert "return one number" in str(check_count("turns", lambda words: [1]))
     assert check_count("turns", lambda words: (_ for _ in ()).throw(NotImplementedError)).state == "not yet"
-    with pytest.raises(ValueError, match="no exercise 'banks'; there are turns, tile_bytes, limit"):
+    with pytest.raises(ValueError, match="no exercise 'banks'; there are receptive_field, weighted_mean, turns, tile_bytes, limit"):
         check_count("banks", turns)

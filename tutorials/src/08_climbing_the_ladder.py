@@ -319,4 +319,4 @@ print(times or "No times of a GPU have been recorded yet: every number of this n
 #
 # **To explain to a friend:** why can a machine for 67 trillion operations a second be stuck below one trillion, although nothing is wrong with the program's result?
 #
-# Next: the [puzzles](puzzles.ipynb)
+# Next: [9. Train, look, mend](09_train_look_mend.ipynb)
