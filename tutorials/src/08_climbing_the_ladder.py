@@ -144,15 +144,15 @@ check_count("tile_bytes", my_tile_bytes)
 # `-(-a // b)` is a / b rounded up. The cells are read once for every 4 output channels, and not once for each of the 64: that is the saving.
 # </details>
 #
-# Now count.
+# Now count, and compare with `my_tile_bytes(16, 16, 64, 8, 32, 4)`.
 
 # %%
 (tile,) = lesson.counted(["tile"], RECORDS / "ladder.json")
-print("your prediction:", my_tile_bytes(SIDE, C, O, 8, 32, 4), "  counted:", tile.bytes)
+print(f"counted: {tile.bytes:,} bytes")
 ms.guess("How many times fewer bytes than rung 1 does rung 2 request?", ..., direct.bytes / tile.bytes, within=0.2)
 
 # %% [markdown]
-# A prediction from three numbers of the source, and it is right to the byte. The intensity is now 9.4, and memory would allow 32 TFLOP/s. But the reads are not gone. They have moved to shared memory, and
+# Three numbers of the source, 8, 32 and 4, predict it to the byte. The intensity is now 9.4, and memory would allow 32 TFLOP/s. But the reads are not gone. They have moved to shared memory, and
 # shared memory has a limit too.
 #
 # ## Turns and banks
@@ -218,7 +218,8 @@ check_kernel("transposed", TRANSPOSED)
 # <details><summary>Solution</summary>
 #
 # ```python
-# assert check_kernel("transposed", TRANSPOSED.replace("[32][32]", "[32][33]"))
+# TRANSPOSED = TRANSPOSED.replace("[32][32]", "[32][33]")
+# assert check_kernel("transposed", TRANSPOSED)
 # ```
 #
 # With 33 words in a row, the cells of a column lie in 32 different banks. The last word of each row is never used. Rung 3 of the ladder does the same with `[TILE][TILE + 1]`.

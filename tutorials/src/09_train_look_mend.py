@@ -96,7 +96,7 @@ check_count("receptive_field", my_field)
 # %%
 chain = nn.Sequential(double(1, 4), nn.MaxPool2d(2), double(4, 4), nn.MaxPool2d(2), double(4, 4))
 found = ms.models.receptive_field(chain, (1, 1, 64, 64)).size[0]
-print("the way down, by your formula:", my_field([(3, 1), (3, 1), (2, 2)] * 2 + [(3, 1), (3, 1)]), "  by the rules of the layers:", found)
+print("the way down:", found, "pixels; compare with my_field([(3, 1), (3, 1), (2, 2)] * 2 + [(3, 1), (3, 1)])")
 print("the whole U-Net:", ms.models.receptive_field(UNet(), (1, 1, 128, 128)).size)
 grids(("influence on the middle", ms.models.measured_receptive_field(UNet(), (1, 1, 64, 64)) ** 0.25))
 
