@@ -71,7 +71,8 @@ class Folder(Pairs):
     splits : dict, name → list of int
         The items of each split that the folder has; see `part`.
     groups : list of str
-        For each item the file that it comes from: `data.split` does not divide the frames of a stack.
+        For each item what it belongs to: the stack that it is a frame of, or its folder inside the folder of images. `data.split` does
+        not divide a group.
     frames : list of int or None
         For each item its number in a file that holds several.
     notes : tuple of str
@@ -160,13 +161,13 @@ class Folder(Pairs):
     # --- opening -----------------------------------------------------------------------
 
     def _pair(self, layout: Layout, suffix: str | None, report: Report) -> None:
-        """List the items and their splits. An item of a folder of a split is named SPLIT/NAME."""
-        self.names, self.files, self.splits = [], [], {}
+        """List the items and their splits. An item of a folder of a split is named SPLIT/NAME, one of a group GROUP/NAME."""
+        self.names, self.files, self.groups, self.splits = [], [], [], {}
         for place in layout.places:
             found = paired(place, suffix, report, self._notes)
             if found.how and found.how not in self._notes:
                 self._notes.append(found.how)
-            before = f"{place.split}/" if place.split else ""
+            before = "".join(f"{part}/" for part in (place.split, place.group) if part)
             for stem in sorted(found.images.keys() - found.masks.keys()):
                 report.add("no mask", short(found.images[stem]), similar(stem, found.masks))
             for stem in sorted(found.masks.keys() - found.images.keys()):
@@ -174,7 +175,10 @@ class Folder(Pairs):
             both = sorted(found.images.keys() & found.masks.keys())
             self.names += [before + stem for stem in both]
             self.files += [(found.images[stem], found.masks[stem]) for stem in both]
-        self.groups, self.frames = list(self.names), [None] * len(self.names)
+            self.groups += [before + ("" if place.group else stem) for stem in both]
+        self.frames = [None] * len(self.names)
+        if films := {place.group for place in layout.places if place.group}:
+            self._notes.append(f"{len(films)} folders inside the folder of images are groups, whose images stay together")
         if layout.lists:
             self._divide(layout, report)
         else:
@@ -238,7 +242,8 @@ class Folder(Pairs):
             if counts[0] != counts[1]:
                 report.add("frames", f"{short(pair[0])} holds {counts[0]}, its mask {short(pair[1])} holds {counts[1]}", file=pair[1])
             places[k] = list(range(len(rows), len(rows) + len(each)))
-            rows += [(name if n is None else f"{name}[{n:0{len(str(counts[0] - 1))}}]", pair, name, n, found, opened) for n in each]
+            of = self.groups[k]
+            rows += [(name if n is None else f"{name}[{n:0{len(str(counts[0] - 1))}}]", pair, of, n, found, opened) for n in each]
         self.names, self.files, self.groups, self.frames, images[:], masks[:] = (list(column) for column in zip(*rows, strict=True))
         self.splits = {split: [n for k in items for n in places[k]] for split, items in self.splits.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,37 @@ from .orientation import orientation
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 _GREY = {"1", "L", "LA", "La", "I", "F"}
+
+
+LIMIT = "MINISEGNET_MAX_PIXELS"
+"""The environment variable that raises the limit on the pixels of an image, which Pillow sets to 178,956,970."""
+
+
+def allow_pixels() -> None:
+    """Let Pillow decode images of as many pixels as the environment variable `LIMIT` says.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number above 0.
+    """
+    given = os.environ.get(LIMIT)
+    if given is None:
+        return
+    if not given.isdigit() or int(given) < 1:
+        raise ValueError(f"{LIMIT}={given}: expected the number of pixels that an image may have")
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = int(given) / 2  # type: ignore[assignment]  # Pillow refuses images of more than twice this number
+
+
+def too_many_pixels(error: Exception) -> str:
+    """What Pillow's error about the size of an image means, and what to do."""
+    size, limit = [int(word) for word in re.findall(r"\d+", str(error))][:2]
+    return (
+        f"the image has {size:,} pixels by its header, more than the {limit:,} that are decoded, because a file of a few bytes can claim any "
+        f"size and take all memory. If the size is right, allow it: {LIMIT}={size}"
+    )
 
 
 def is_grey(mode: str) -> bool:
@@ -54,6 +86,7 @@ class ImageFile:
     def __init__(self, path: str | os.PathLike):
         from PIL import Image
 
+        allow_pixels()
         self.path = Path(path)
         self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
         if self._pages:

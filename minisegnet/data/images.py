@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .imagefile import FramesError, ImageFile, is_grey
+from .imagefile import FramesError, ImageFile, is_grey, too_many_pixels
 from .orientation import upright
 from .rows import RowReader, UnsupportedError
 
@@ -73,7 +73,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file") from error
     except Image.DecompressionBombError as error:  # the size in the header, which may be damaged
-        raise OSError(f"{path}: {error}; cut the image into tiles, or set PIL.Image.MAX_IMAGE_PIXELS if the size is right") from error
+        raise OSError(f"{path}: {too_many_pixels(error)}") from error
     except (FramesError, UnreadableError):
         raise
     except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:

@@ -6,6 +6,7 @@
 ``images/a.jpg`` and ``masks/a.png``                   two folders; see `IMAGES` and `MASKS` for their names
 ``train/images/a.jpg`` and ``train/masks/a.png``       such folders in folders of splits
 ``images/train/a.jpg`` and ``masks/train/a.png``       folders of splits in such folders
+``images/film7/a.jpg`` and ``masks/film7/a.png``       folders of other names: films, patients or sites; also in splits
 ``a.jpg`` and ``a_mask.png``, or ``a.jpg`` and ``a.png``   image and mask side by side; also in folders of splits
 ``train.txt``, ``ImageSets/Segmentation/train.txt``    lists of names, beside the two folders
 =====================================================  ===========================================================
@@ -56,11 +57,14 @@ class Place:
     ----------
     split : str
         The name of the split that they are; "" if they are not one.
+    group : str
+        The name of the film, patient or site that they show, whose images are not divided between training and validation; "" if none.
     """
 
     images: Path
     masks: Path
     split: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def find(root: Path, images: str | None = None, masks: str | None = None) -> Lay
     """
     if (place := _place(root, images, masks)) is not None:
         inner = _inner(place)
-        return Layout(inner) if inner else Layout((place,), _lists(root))
+        return Layout(inner, {} if any(p.split for p in inner) else _lists(root)) if inner else Layout((place,), _lists(root))
     divided = [(sub, _place(sub, images, masks) or _side_by_side(sub)) for sub in folders_in(root) if role(sub.name)]
     if found := tuple(Place(p.images, p.masks, sub.name) for sub, p in divided if p is not None):
         return Layout(found)
@@ -147,11 +151,15 @@ def _named(root: Path, name: str) -> Path | None:
 
 
 def _inner(place: Place) -> tuple[Place, ...]:
-    """The splits inside the two folders, if the folder of images holds folders only."""
+    """The splits inside the two folders, if the folder of images holds folders only; or the groups, if none has the name of a split."""
     if _has_images(place.images, deep=False):
         return ()
     masks = {p.name: p for p in folders_in(place.masks)}
-    return tuple(Place(sub, masks[sub.name], sub.name) for sub in folders_in(place.images) if sub.name in masks)
+    pairs = [(sub, masks[sub.name]) for sub in folders_in(place.images) if sub.name in masks]
+    if place.split or not any(role(images.name) for images, _ in pairs):
+        return tuple(Place(a, b, place.split, a.name) for a, b in pairs)
+    splits = [Place(a, b, a.name) for a, b in pairs]
+    return tuple(part for split in splits for part in _inner(split) or (split,))
 
 
 def _side_by_side(folder: Path) -> Place | None:

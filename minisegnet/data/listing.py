@@ -27,6 +27,11 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not is_litter(p) and p.is_dir())
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files in the subfolders of a folder, at any depth, sorted, without litter."""
+    return [file for inner in folders_in(folder) for file in (*files_in(inner), *files_below(inner))]
+
+
 def similar(stem: str, masks: Mapping[str, Path]) -> str:
     """A hint if a mask has the name of its image with something added."""
     near = next((m for m in masks if stem != m and (m.startswith(stem) or m.endswith(stem))), None)
@@ -42,6 +47,10 @@ def explained(error: Exception) -> str:
     """Why a file could not be read, in few words."""
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image of a known format"
+    if type(error).__name__ == "DecompressionBombError":
+        from .imagefile import too_many_pixels
+
+        return too_many_pixels(error)
     return str(error) or type(error).__name__
 
 

@@ -84,5 +84,15 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
 def test_an_image_that_is_too_large_is_named(tmp_path, monkeypatch):
     Image.fromarray(grey(64, 64)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(OSError, match=r"a\.png: .*4096 pixels.*cut the image into tiles"):
+    with pytest.raises(
+        OSError, match=r"a\.png: the image has 4,096 pixels by its header, more than the 2,000.*MINISEGNET_MAX_PIXELS=4096$"
+    ):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setenv("MINISEGNET_MAX_PIXELS", "4095")
+    with pytest.raises(OSError, match="4,096 pixels"):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setenv("MINISEGNET_MAX_PIXELS", "4096")
+    assert read_image(tmp_path / "a.png").shape == (1, 64, 64)
+    monkeypatch.setenv("MINISEGNET_MAX_PIXELS", "many")
+    with pytest.raises(OSError, match="MINISEGNET_MAX_PIXELS=many: expected the number of pixels"):
         read_image(tmp_path / "a.png")

@@ -516,3 +516,44 @@ def test_an_image_and_its_mask_may_come_from_a_phone(tmp_path):
         (tmp_path / "images" / f"{k}.jpg").write_bytes(stream.getvalue())
         put(tmp_path / "masks" / f"{k}.png", binary(k))
     assert len(data.Folder(tmp_path)) == 3
+
+
+# --- films, patients and sites ----------------------------------------------------------------
+
+
+def pair(images, masks, name, seed=0):
+    put(images / f"{name}.png", grey(seed))
+    put(masks / f"{name}.png", binary(seed))
+
+
+def test_folders_inside_the_folder_of_images_are_groups(tmp_path):
+    """Frames of one film look alike: if some of them are trained on and others held out, the validation is too good."""
+    for film in ("film1", "film2", "film3", "film4"):
+        for k in range(5):
+            pair(tmp_path / "images" / film, tmp_path / "masks" / film, f"{k:03}", seed=k)
+    found = data.Folder(tmp_path)
+    assert len(found) == 20 and found.splits == {} and found.names[7] == "film2/002"
+    train, held_out = data.split(found, 0.25, seed=0)
+    films = [{name.partition("/")[0] for name in part.names} for part in (train, held_out)]
+    assert len(films[0]) == 3 and len(films[1]) == 1 and not films[0] & films[1]
+    assert "4 folders inside the folder of images are groups" in str(found)
+
+
+def test_groups_in_splits(tmp_path):
+    for split, film in (("train", "a"), ("train", "b"), ("val", "c")):
+        pair(tmp_path / "images" / split / film, tmp_path / "masks" / split / film, "000")
+    found = data.Folder(tmp_path)
+    assert found.splits == {"train": [0, 1], "val": [2]}
+    assert found.names == ["train/a/000", "train/b/000", "val/c/000"]
+
+
+def test_lists_of_voc_name_files_in_folders(tmp_path):
+    root = tmp_path / "VOC2012"
+    for name in ("bear/2007_000001", "camel/2007_000001"):
+        put(root / "JPEGImages" / f"{name}.jpg", colour(0, SIZE))
+        put(root / "SegmentationClass" / f"{name}.png", labels(0, [0, 1, 255], SIZE))
+    lists = root / "ImageSets" / "Segmentation"
+    put_text(lists / "train.txt", "bear/2007_000001\n")
+    put_text(lists / "val.txt", "camel/2007_000001\n")
+    found = data.PascalVOC(root, "train")
+    assert found.names == ["bear/2007_000001"] and found.files[0][1].parent.name == "bear"

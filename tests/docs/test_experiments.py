@@ -8,6 +8,7 @@ import architectures
 import frames
 import lineup
 import losses
+import memory
 import numpy as np
 import pytest
 import tiles
@@ -184,3 +185,22 @@ def test_tiling_is_measured_in_processes_of_their_own():
     assert runs["tiles, blended"]["differs"] <= 0.001 and runs["whole"]["differs"] is None
     assert "80 × 80" in tiles.table(found)
     assert "out of memory?" in tiles.table({"runs": [{"size": 80, "how": "whole", "failed": "exit code -9; out of memory?"}]})
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_memory_of_a_job_is_that_of_its_own_process(tmp_path, capsys):
+    assert memory.main(["--only", "cells", "--json", str(tmp_path / "m.json")]) == 0
+    rows = json.loads((tmp_path / "m.json").read_text())["rows"]
+    assert [row["library"] for row in rows] == list(memory.LIBRARIES)[: len(rows)]
+    assert all(100 < row["peak_mib"] < 2000 and row["processor_s"] > 1 for row in rows)
+    assert "| cells 256 × 256 | " in capsys.readouterr().out
+
+
+def test_the_table_of_memory_is_that_of_the_record():
+    record = json.loads((ROOT / "docs" / "benchmarks" / "memory.json").read_text())
+    page = (ROOT / "docs" / "training.md").read_text()
+    for line in memory.table(record["rows"]).splitlines()[2:]:
+        assert line.partition(" ")[2].partition(" ")[2] in page, line

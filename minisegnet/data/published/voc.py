@@ -16,7 +16,7 @@ from ..base import DataError
 from ..colours import palette
 from ..imagefile import SUFFIXES
 from ..layout import listed_names
-from ..listing import files_in
+from ..listing import files_below, files_in
 from ..names import names_of
 from ..pairs import read_indices
 from .matlab import check_scipy, read_field
@@ -112,7 +112,9 @@ class PascalVOC(Official):
         file = self.path / _LISTS / f"{split}.txt"
         if not file.is_file():
             raise DataError(f"{file}: there is no such list of the images of the split {split!r}")
-        return names_in(file)
+        folder = self.path / "JPEGImages"
+        inner = files_below(folder) if folder.is_dir() else []
+        return listed_names(file, {p.relative_to(folder).with_suffix("").as_posix() for p in inner})
 
     def _more(self) -> Path | None:
         """The folder with the labels of SBD: ``SegmentationClassAug/`` with PNGs, or ``cls/`` with MATLAB files."""
