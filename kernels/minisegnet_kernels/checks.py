@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
+from operator import index
 from typing import Any, NoReturn
 
 import numpy as np
@@ -67,6 +68,13 @@ def floats(operation: str, **arrays: Any) -> np.dtype:
     return np.dtype(next(iter(found.values())))
 
 
+def whole(operation: str, name: str, value: Any) -> int:
+    """An int of 64 bits. A number such as 1.7, or a text, would otherwise be cut to another one."""
+    if hasattr(value, "__index__") and not isinstance(value, bool) and -(2**63) <= index(value) < 2**63:
+        return index(value)
+    fail(operation, f"{name} does not fit", expected=f"{name}: an int of 64 bits", actual=f"{name} = {value!r}")
+
+
 def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int]:
     """An int (also alone in a sequence) or a pair of ints, each at least ``least``, as a pair."""
     if type(value) is int and value >= least:  # the usual cases are fast: this runs several times before every launch
@@ -76,6 +84,10 @@ def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int
     values = (value, value) if np.isscalar(value) else tuple(value) if isinstance(value, Sequence) else None
     if values is not None and len(values) == 1:
         values *= 2
-    if values is None or len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, Real) or v % 1 != 0 or v < least for v in values):
+    if (
+        values is None
+        or len(values) != 2
+        or any(isinstance(v, bool) or not isinstance(v, Real) or v % 1 != 0 or v < least or v >= 2**31 for v in values)
+    ):
         fail(operation, f"{name} does not fit", expected=f"{name}: an int ≥ {least}, or two (rows, columns)", actual=f"{name} = {value!r}")
     return int(values[0]), int(values[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -103,17 +104,20 @@ class Loader:
 
     # --- the content of a batch -----------------------------------------------------------
 
-    def _order(self, epoch: int) -> np.ndarray:
-        """For each position of an epoch, the index of its item."""
+    def _lap(self, epoch: int, lap: int) -> np.ndarray:
+        """The indices of the items in a pass over the data; an epoch with `steps` has several."""
+        indices = np.tile(np.arange(len(self.dataset)), self.repeat)
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch, _ORDER, lap)).shuffle(indices)
+        return indices
+
+    def _order(self, epoch: int, first: int) -> Iterator[int]:
+        """The indices of the items of an epoch from a position on, drawn pass by pass: an epoch may have millions of steps."""
         count = len(self.dataset) * self.repeat
-        wanted = self.steps * self.batch_size if self.steps is not None else count
-        passes = []
-        for lap in range(-(-wanted // count)):
-            indices = np.tile(np.arange(len(self.dataset)), self.repeat)
-            if self.shuffle:
-                np.random.default_rng((self.seed, epoch, _ORDER, lap)).shuffle(indices)
-            passes.append(indices)
-        return np.concatenate(passes)[:wanted]
+        positions = self.steps * self.batch_size if self.steps is not None else count
+        for lap in range(first // count, -(-positions // count)):
+            begin, end = max(first - lap * count, 0), min(positions - lap * count, count)
+            yield from map(int, self._lap(epoch, lap)[begin:end])
 
     def _item(self, epoch: int, position: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -129,11 +133,11 @@ class Loader:
         return image, mask
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        order = self._order(epoch)
+        order = self._order(epoch, first * self.batch_size)
         for batch in range(first, len(self)):
-            positions = range(batch * self.batch_size, min((batch + 1) * self.batch_size, len(order)))
-            items = [self._item(epoch, p, int(order[p])) for p in positions]
-            shapes = {image.shape: int(order[p]) for p, (image, _) in zip(positions, items, strict=True)}
+            indices = list(islice(order, self.batch_size))
+            items = [self._item(epoch, p, k) for p, k in enumerate(indices, batch * self.batch_size)]
+            shapes = {image.shape: k for k, (image, _) in zip(indices, items, strict=True)}
             if len(shapes) > 1:
                 listed = ", ".join(f"{self.dataset.names[k]} {shape}" for shape, k in list(shapes.items())[:4])
                 raise DataError(

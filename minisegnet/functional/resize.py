@@ -171,7 +171,7 @@ def pad(input: Tensor, pad: tuple, mode: str = "constant", value: float | None =
     ValueError
         If the widths do not fit the input, or `value` is given for another mode than "constant".
     """
-    pad = tuple(int(p) for p in pad)
+    pad = tuple(checks.whole("pad", "a width", p) for p in pad)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         checks.fail(
             "pad",

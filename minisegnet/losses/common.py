@@ -23,7 +23,7 @@ class Loss(Module):
     """
 
     def __init__(self, ignore_index: int = -100):
-        self.ignore_index = ignore_index
+        self.ignore_index = checks.whole("loss", "ignore_index", ignore_index)
 
     def _named(self, **options: Any) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in {**options, "ignore_index": self.ignore_index}.items())
@@ -62,18 +62,41 @@ def one_hot(name: str, scores: Tensor, target: Any, ignore_index: int) -> tuple[
 
 
 def class_vector(weight: Any) -> Tensor | None:
-    """Class weights as a tensor, from a tensor, array or sequence."""
-    if weight is None or isinstance(weight, Tensor):
-        return weight
-    return Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
+    """Class weights as a tensor, from a tensor, array or sequence.
+
+    Raises
+    ------
+    ValueError
+        If they are not a list of finite numbers of 0 or more.
+    """
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
+        weight = Tensor(np.asarray(weight, getattr(weight, "dtype", np.float32)))
+    if weight.ndim != 1 or weight.dtype.kind != "f" or not ((weight.array >= 0) & (weight.array < np.inf)).all():
+        checks.fail(
+            "weight",
+            "these are not weights of classes",
+            expected="a finite number of 0 or more for each class, (C,)",
+            actual=f"shape {tuple(weight.shape)}, {weight.dtype}" + (f", {weight.numpy().tolist()}" if weight.array.size <= 20 else ""),
+        )
+    return weight
 
 
-def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any) -> Any:
-    """For each pixel the weight of its class, or 1 without weights; 0 for an ignored pixel: an array (N, H, W)."""
+def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any, classes: int = 0) -> Any:
+    """For each pixel the weight of its class, or 1 without weights; 0 for an ignored pixel: an array (N, H, W).
+
+    Raises
+    ------
+    ValueError
+        If there is another number of weights than `classes`.
+    """
     t = target.array if isinstance(target, Tensor) else target
     counts = t != ignore_index
     if weight is None:
         return counts.astype(dtype)
+    if len(weight.array) != classes:
+        checks.fail("weight", "weights and scores do not fit", expected=f"(C,) = ({classes},)", actual=f"{tuple(weight.shape)}")
     return weight.array.astype(dtype)[np.where(counts, t, 0)] * counts
 
 

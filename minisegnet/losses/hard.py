@@ -52,7 +52,7 @@ class FocalLoss(Loss):
     def forward(self, scores: Tensor, target: Any) -> Tensor:
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
         losses = focus(pixel_cross_entropy(scores, target, self.ignore_index), gamma=self.gamma)
-        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype)
+        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype, scores.shape[1])
         counted = int((pixel_weights(target, None, self.ignore_index, bool)).sum())
         return (losses * Tensor(weights)).sum() / max(counted, 1)
 
@@ -103,7 +103,7 @@ class OhemCrossEntropyLoss(Loss):
         hardness = pixel_cross_entropy(scores.detach(), target, self.ignore_index).array
         counts = pixel_weights(target, None, self.ignore_index, bool)
         kept = counts & ((np.exp(-hardness) < self.thresh) | (hardness >= self._least(hardness[counts])))
-        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype) * kept
+        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype, scores.shape[1]) * kept
         return weighted_mean(pixel_cross_entropy(scores, target, self.ignore_index, self.label_smoothing), weights)
 
     def _least(self, hardness: Any) -> float:

@@ -105,6 +105,8 @@ class LovaszSoftmaxLoss(Loss):
     def __init__(self, classes: str | Sequence[int] = "present", *, per_image: bool = False, ignore_index: int = -100):
         if isinstance(classes, str) and classes not in ("present", "all"):
             raise ValueError(f'LovaszSoftmaxLoss: classes={classes!r}: expected "present", "all" or a list of classes')
+        if not len(classes):
+            raise ValueError('LovaszSoftmaxLoss: classes=[]: a mean over no class; expected "present", "all" or a list of classes')
         super().__init__(ignore_index)
         self.classes, self.per_image = classes, per_image
 

@@ -33,6 +33,11 @@ class _Convolution(Module):
     def __init__(self, weight_shape: tuple, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode):
         if padding_mode != "zeros":
             raise ValueError(f'padding_mode={padding_mode!r}: expected "zeros"; put a ReflectionPad2d in front for another border')
+        if min(in_channels, out_channels, *kernel_size) < 1:
+            raise ValueError(
+                f"expected at least one channel and one cell of the kernel, got in_channels={in_channels}, "
+                f"out_channels={out_channels}, kernel_size={kernel_size}"
+            )
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from .optimizer import Optimizer
@@ -102,6 +103,12 @@ class LRScheduler:
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
+def _length(schedule: str, name: str, steps: Any) -> Any:
+    if not isinstance(steps, Real) or not 0 < float(steps) < math.inf:
+        raise ValueError(f"{schedule}: expected {name} steps, more than 0, got {steps!r}")
+    return steps
+
+
 def _state_of(value: Any) -> Any:
     if isinstance(value, LRScheduler):
         return value.state_dict()
@@ -117,7 +124,7 @@ class StepLR(LRScheduler):
     """Multiply the rate by `gamma` after every `step_size` steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = _length("StepLR", "step_size", step_size), gamma
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: int) -> float:
@@ -157,7 +164,7 @@ class CosineAnnealingLR(LRScheduler):
     """Follow half a cosine from the base rate to `eta_min` in `T_max` steps, then back (Loshchilov & Hutter, ICLR 2017)."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max, self.eta_min = _length("CosineAnnealingLR", "T_max", T_max), eta_min
         super().__init__(optimizer, last_epoch)
 
     floor = property(lambda self: self.eta_min)
@@ -170,7 +177,7 @@ class PolynomialLR(LRScheduler):
     """``base·(1 − t/total_iters)^power``, the "poly" rate of segmentation (0.9 in DeepLab and PSPNet)."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
-        self.total_iters, self.power = total_iters, power
+        self.total_iters, self.power = _length("PolynomialLR", "total_iters", total_iters), power
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: int) -> float:
@@ -185,7 +192,8 @@ class LinearLR(LRScheduler):
     ):
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: expected 0 < start_factor ≤ 1 and 0 ≤ end_factor ≤ 1, got {start_factor} and {end_factor}")
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        self.start_factor, self.end_factor = start_factor, end_factor
+        self.total_iters = _length("LinearLR", "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: int) -> float:
@@ -244,7 +252,9 @@ class LinearWarmup(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, total_iters: int, then: LRScheduler | None = None, start_factor: float = 0.01):
         _of_one_optimizer("LinearWarmup", optimizer, [] if then is None else [then])
-        self.total_iters, self.then, self.start_factor = total_iters, then, start_factor
+        if not 0 < start_factor <= 1:
+            raise ValueError(f"LinearWarmup: expected 0 < start_factor ≤ 1, got {start_factor!r}")
+        self.total_iters, self.then, self.start_factor = _length("LinearWarmup", "total_iters", total_iters), then, start_factor
         super().__init__(optimizer)
 
     @property

@@ -189,6 +189,8 @@ def options(equation: str, input_size, kernel_size, stride, padding, dilation, g
     ValueError
         If an option is malformed, or if the kernel is larger than the padded input.
     """
+    if min(kernel_size) < 1:
+        checks.fail(equation, "the kernel has no cells", expected="at least one row and one column", actual=f"{tuple(kernel_size)}")
     stride = checks.pair(equation, "stride", stride, least=1)
     dilation = checks.pair(equation, "dilation", dilation, least=1)
     reach = [d * (u - 1) + 1 for d, u in zip(dilation, kernel_size, strict=True)]

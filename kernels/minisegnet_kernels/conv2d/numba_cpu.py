@@ -51,6 +51,7 @@ def forward_statistics(x, w, b, *, stride, padding, dilation, groups):
 def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
     (N, O, _, _), (_, Cg, U, V), (H, W) = g.shape, w.shape, input_size
     xbar = np.empty((N, Cg * groups, H, W), g.dtype)
+    stride = _needed(stride, g.shape[2:])
     rows = _phases(U, dilation[0], stride[0], padding[0][0], H)
     columns = _phases(V, dilation[1], stride[1], padding[1][0], W)
     before = [max(0, *(-s for phase in axis for s in phase[3])) for axis in (rows, columns)]
@@ -67,6 +68,11 @@ def grad_input(g, w, *, input_size, stride, padding, dilation, groups):
                 weights = _tile_order(w, groups, us, vs, swap=True)
                 _sum_of_lines(lines, offsets, weights, nothing, xbar, pitch, P, Q, k, stride[0], l, stride[1], False)
     return xbar
+
+
+def _needed(stride, output):
+    """The stride, or 1 along an axis with a single window: phases for a larger one would be laid down for nothing."""
+    return tuple(s if n > 1 else 1 for s, n in zip(stride, output, strict=True))
 
 
 def _phases(kernel_size, dilation, stride, padding, size):
@@ -108,6 +114,7 @@ def _convolve(x, w, b, stride, padding, dilation, groups, relu):
 
 def _input_lines(x, output, kernel_size, stride, padding, dilation, groups):
     """The phase planes of x as lines, the offset of each tap t = (c, u, v), and the pitch."""
+    stride = _needed(stride, output)
     u, v = (np.arange(size) * d for size, d in zip(kernel_size, dilation, strict=True))
     rows, pitch = output[0] + u[-1] // stride[0], output[1] + v[-1] // stride[1]
     lines = _lay_down(x, groups, stride, (padding[0][0], padding[1][0]), (rows, pitch))

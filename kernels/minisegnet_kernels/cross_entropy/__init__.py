@@ -128,10 +128,13 @@ def _check(equation, x, t, w, ignore_index, label_smoothing, reduction):
         checks.fail(
             equation, "label_smoothing is out of range", expected="0 ≤ label_smoothing ≤ 1", actual=f"label_smoothing = {label_smoothing!r}"
         )
+    ignore_index = checks.whole(equation, "ignore_index", ignore_index)
+    if t.dtype.kind == "u" and t.itemsize == 8:  # in int64 a number from 2⁶³ on would become another label
+        _check_target(equation, t.astype("uint64"), x.shape[1], ignore_index)
     t = t if t.dtype in _LABELS else t.astype("int64")
     _check_target(equation, t, x.shape[1], ignore_index)
     w = np.ones_like(x, shape=x.shape[1]) if w is None else w
-    return x, t, w, {"ignore_index": int(ignore_index), "label_smoothing": float(label_smoothing), "reduction": reduction}
+    return x, t, w, {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing), "reduction": reduction}
 
 
 def _check_target(equation, t, classes, ignore_index):

@@ -67,7 +67,7 @@ def grad_input(g, x, *, size, alpha=1e-4, beta=0.75, k=1.0):
 
 
 def _options(equation, size, alpha, beta, k):
-    if isinstance(size, bool) or int(size) != size or size < 1:
+    if isinstance(size, bool) or not math.isfinite(size) or int(size) != size or size < 1:
         checks.fail(
             equation, "size does not fit", expected="size: an int ≥ 1, the number of channels in a neighbourhood", actual=f"size = {size!r}"
         )

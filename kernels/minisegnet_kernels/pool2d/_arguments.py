@@ -55,8 +55,14 @@ def options(equation, input_size, kernel_size, stride, padding, dilation, ceil_m
 
 
 def _every_window_meets_the_input(windows, size, kernel, stride, padding, dilation) -> bool:
-    cells = np.arange(windows)[:, None] * stride + np.arange(kernel) * dilation - padding[0]
-    return bool(((cells >= 0) & (cells < size)).any(axis=1).all())
+    reach = dilation * (kernel - 1) + 1
+    if (
+        padding[0] >= reach or (windows - 1) * stride - padding[0] >= size
+    ):  # the first window or the last one; then there are not many between
+        return False
+    starts = np.arange(windows) * stride - padding[0]
+    first = np.maximum(-(starts // dilation), 0)  # of each window, the first cell at 0 or behind
+    return bool(((first < kernel) & (starts + first * dilation < size)).all())
 
 
 def weights(equation, w, channels):

@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 
 from ..jit import kernel, prange
-from .formula import coordinate
 
 _BAND = 16  # target rows of one task
 
@@ -42,10 +41,18 @@ def _resample(x, rows, row_weights, columns, column_weights, y):
                     out[j] += weights[j] * line[index[j]]
 
 
+def _coordinates(size, target, align_corners):
+    """`coordinate` of every position, in its own arithmetic."""
+    i = np.arange(target)
+    if align_corners:
+        return i * (size - 1) / (target - 1) if target > 1 else np.zeros(1)
+    return np.clip((i + 0.5) * size / target - 0.5, 0.0, size - 1.0)
+
+
 @lru_cache(maxsize=256)
 def _tents(size, target, align_corners, dtype):
     """Input positions and weights for each output position."""
-    h = np.array([coordinate(i, size, target, align_corners) for i in range(target)])  #: w
+    h = _coordinates(size, target, align_corners)  #: w
     low = h.astype(np.int64)
     part = h - low
     return np.stack([low, np.minimum(low + 1, size - 1)]), np.stack([1 - part, part]).astype(dtype)
@@ -54,7 +61,7 @@ def _tents(size, target, align_corners, dtype):
 @lru_cache(maxsize=256)
 def _tents_turned(size, target, align_corners, dtype):
     """Output positions and weights for each input position: those nearer than 1."""
-    h, k = np.array([coordinate(i, size, target, align_corners) for i in range(target)]), np.arange(size)  #: w
+    h, k = _coordinates(size, target, align_corners), np.arange(size)  #: w
     index, taken = _between(np.searchsorted(h, k - 1, "right"), np.searchsorted(h, k + 1, "left"))
     return index, np.where(taken, 1 - np.abs(h[index] - k), 0).astype(dtype)
 
@@ -79,27 +86,27 @@ def _between(low, high):
 
 
 def _run(x, output_size, tables):
-    (rows, row_weights), (columns, column_weights) = tables
-    y = np.empty_like(x, shape=(*x.shape[:2], *output_size))
+    y = np.empty_like(x, shape=(*x.shape[:2], *output_size))  # first: a size that memory cannot hold is refused before tables are made
+    (rows, row_weights), (columns, column_weights) = tables()
     _resample(x.reshape(-1, *x.shape[2:]), rows, row_weights, columns, column_weights, y.reshape(-1, *output_size))
     return y
 
 
 def bilinear(x, *, output_size, align_corners):
     axes = zip(x.shape[2:], output_size, strict=True)
-    return _run(x, output_size, [_tents(*axis, align_corners, x.dtype) for axis in axes])
+    return _run(x, output_size, lambda: [_tents(*axis, align_corners, x.dtype) for axis in axes])
 
 
 def grad_bilinear(g, *, input_size, align_corners):
     axes = zip(input_size, g.shape[2:], strict=True)
-    return _run(g, input_size, [_tents_turned(*axis, align_corners, g.dtype) for axis in axes])
+    return _run(g, input_size, lambda: [_tents_turned(*axis, align_corners, g.dtype) for axis in axes])
 
 
 def nearest(x, *, output_size):
     axes = zip(x.shape[2:], output_size, strict=True)
-    return _run(x, output_size, [_picks(*axis, x.dtype) for axis in axes])
+    return _run(x, output_size, lambda: [_picks(*axis, x.dtype) for axis in axes])
 
 
 def grad_nearest(g, *, input_size):
     axes = zip(input_size, g.shape[2:], strict=True)
-    return _run(g, input_size, [_picks_turned(*axis, g.dtype) for axis in axes])
+    return _run(g, input_size, lambda: [_picks_turned(*axis, g.dtype) for axis in axes])

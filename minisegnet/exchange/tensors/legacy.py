@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from . import pickles
+from .archive import brief
 from .torch_file import Storage, Storages, known, named_tensors
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -74,7 +75,7 @@ def load_legacy(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
     version, machine = (pickles.run(stream, {}, storages.storage) for _ in range(2))
     if version != _VERSION or type(machine) is not dict or machine.get("little_endian") is not True:
         raise ValueError(
-            f"expected version {_VERSION} of a machine with the least significant byte first, got {version!r:.40}, {machine!r:.80}"
+            f"expected version {_VERSION} of a machine with the least significant byte first, got {brief(version)}, {brief(machine)}"
         )
     found = pickles.run(stream, known(), storages.reference)
     keys = pickles.run(stream, {}, storages.storage)
