@@ -87,7 +87,7 @@ def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int
     if (
         values is None
         or len(values) != 2
-        or any(isinstance(v, bool) or not isinstance(v, Real) or v % 1 != 0 or v < least or v >= 2**31 for v in values)
+        or any(isinstance(v, bool) or not isinstance(v, Real) or v % 1 != 0 or v < least or not v < 2**31 for v in values)
     ):
         fail(operation, f"{name} does not fit", expected=f"{name}: an int ≥ {least}, or two (rows, columns)", actual=f"{name} = {value!r}")
     return int(values[0]), int(values[1])

@@ -47,6 +47,7 @@ FUNCTIONS = """
     cat([x, z], 0)
     chunk(x, 2, 1)
     chunk(x, 2, 0)
+    class_scores(x)
     clip(x, 0, 1)
     clone(x)
     conv2d(x, w, b)
