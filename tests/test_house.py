@@ -52,6 +52,7 @@ MIRROR = {
     "nullgpu": "kernels/minisegnet_kernels/cuda",
     "engine": "minisegnet/tensor.py",
     "docs": "docs",
+    "trust": "SECURITY.md",
 }
 HELPERS = {"operations", "support"}
 

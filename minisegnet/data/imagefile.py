@@ -88,6 +88,8 @@ class ImageFile:
 
         allow_pixels()
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_file():  # to read a pipe could take for ever
+            raise OSError(f"{path}: this is a folder, a pipe or a device; expected a file")
         self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
         if self._pages:
             self.frames = tiff.images(path, self._pages)

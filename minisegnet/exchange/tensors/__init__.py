@@ -194,6 +194,8 @@ def _data_size(header: Mapping[str, Any]) -> int:
 def _start(path: Path) -> bytes:
     if not path.exists():
         raise FileNotFoundError(f"no file {path}")
+    if not path.is_file():  # to read a pipe could take for ever
+        raise ValueError(f"{path}: this is a folder, a pipe or a device; expected a file")
     with path.open("rb") as file:
         return file.read(8)
 
