@@ -3,6 +3,9 @@
 One direction only: a notebook is made from its source, never the other way round. Built twice on one machine, a notebook is the same
 byte for byte, except for the outputs of cells with the tag ``timing``: cell ids are their numbers, and no time is recorded.
 
+The Chinese notebooks in ``zh/`` have the code and the outputs of the English ones. Their sources in ``src/zh/`` hold the text alone, and
+begin with a fingerprint of the English source, so that a test notices when that has changed: ``python tutorials/build.py zh``.
+
 A source is a Python script whose cells begin with ``# %%``. ``# %% [markdown]`` begins text, ``# %% [setup]`` stands for the cell that
 makes the library importable, and ``# %% [timing]`` is a cell whose output differs from run to run.
 """
@@ -10,6 +13,7 @@ makes the library importable, and ``# %% [timing]`` is a cell whose output diffe
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 import re
@@ -37,6 +41,9 @@ if importlib.util.find_spec("minisegnet") is None:
     os.chdir(clone / "tutorials")"""
 
 
+DEEPER = [('Path("..")', 'Path("../..")'), ('"../docs', '"../../docs'), ('clone / "tutorials")', 'clone / "tutorials" / "zh")')]
+
+
 def notebook_from(source: Path) -> nbformat.NotebookNode:
     """The cells of a ``# %%`` script, without outputs."""
     cells = []
@@ -51,6 +58,25 @@ def notebook_from(source: Path) -> nbformat.NotebookNode:
         cell["id"] = f"cell-{number:02}"
         cells.append(cell)
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
+
+
+def translated(source: Path) -> nbformat.NotebookNode:
+    """The English notebook of a source in ``src/zh``, with its outputs and the translated text."""
+    notebook = nbformat.read(HERE / f"{source.stem}.ipynb", 4)
+    texts = [cell["source"] for cell in notebook_from(source)["cells"]]
+    english = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    for cell, text in zip(english, texts, strict=True):
+        cell["source"] = text
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":  # the folder is one deeper
+            for shallow, deep in DEEPER:
+                cell["source"] = cell["source"].replace(shallow, deep)
+    return notebook
+
+
+def fingerprint(source: Path) -> str:
+    """Of the English source, for the first line of its translation."""
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:12]
 
 
 def run(notebook: nbformat.NotebookNode, **environment: str) -> nbformat.NotebookNode:
@@ -77,12 +103,15 @@ def small(png: str) -> str:
 
 
 def target_of(source: Path) -> Path:
-    return HERE / f"{source.stem}.ipynb"
+    return HERE / ("zh" if source.parent.name == "zh" else "") / f"{source.stem}.ipynb"
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         RECORD.unlink(missing_ok=True)  # runs that no notebook shows any more are left out
-    for source in [Path(name) for name in sys.argv[1:]] or sorted((HERE / "src").glob("*.py")):
+    asked = [Path(name) for name in sys.argv[1:] if name != "zh"]
+    for source in asked or (sorted((HERE / "src").glob("*.py")) if len(sys.argv) == 1 else []):
         nbformat.write(run(notebook_from(source), MINISEGNET_RECORD=str(RECORD)), target_of(source))
         print(f"{target_of(source)}: {target_of(source).stat().st_size // 1024} KB")
+    for source in sorted((HERE / "src" / "zh").glob("*.py")):
+        nbformat.write(translated(source), target_of(source))

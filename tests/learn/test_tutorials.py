@@ -23,6 +23,7 @@ _spec = importlib.util.spec_from_file_location("tutorials_build", ROOT / "build.
 build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
 SOURCES = sorted((ROOT / "src").glob("*.py"))
+TRANSLATIONS = sorted((ROOT / "src" / "zh").glob("*.py"))
 QUICK = "03_the_window_that_chooses"  # the notebook of the quick profile
 each_source = pytest.mark.parametrize("source", [pytest.param(s, marks=pytest.mark.quick if s.stem == QUICK else ()) for s in SOURCES], ids=lambda p: p.stem)  # fmt: skip
 CHECKS = ("ms.check(", "ms.check_grads(", "check_kernel(", "check_count(")
@@ -122,6 +123,33 @@ def test_every_cell_runs_and_shows_what_is_committed(source):
     for cell, expected in zip(made, committed(source), strict=True):
         if cell["cell_type"] == "code" and "timing" not in cell["metadata"].get("tags", []):
             assert_alike(outputs(cell), outputs(expected))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("source", TRANSLATIONS, ids=lambda p: p.stem)
+def test_a_translation_is_in_step_with_its_source(source):
+    """Its first line has the fingerprint of the English source; a changed source makes the test fail until the text has been looked at."""
+    first, _, text = source.read_text(encoding="utf-8").partition("\n")
+    name, digest = re.fullmatch(r"# translated from ([\w.]+), (\w+)", first).groups()
+    english = ROOT / "src" / name
+    assert digest == build.fingerprint(english), f"{name} has changed since it was translated"
+    plain = lambda cells: [(c["cell_type"], "".join(c["source"]), c["metadata"], c.get("outputs")) for c in cells]
+    assert plain(committed(source)) == plain(json.loads(nbformat.writes(build.translated(source)))["cells"]), (
+        "stale: run python tutorials/build.py zh"
+    )
+    original = build.notebook_from(english)["cells"]
+    for theirs, ours in zip([c for c in original if c["cell_type"] == "markdown"], build.notebook_from(source)["cells"], strict=True):
+        for piece in (r"^#+ ", r"<details>", r"```python\n.*?```", r"\$\$.*?\$\$", r"^\| "):
+            found = [re.findall(piece, cell["source"], re.M | re.S) for cell in (theirs, ours)]
+            assert len(found[0]) == len(found[1]), f"{piece}: {ours['source'][:60]}"
+        assert re.findall(r"```python\n.*?```", theirs["source"], re.S) == re.findall(r"```python\n.*?```", ours["source"], re.S)
+    for cell in committed(source):
+        if cell["cell_type"] == "markdown":
+            for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", without_code("".join(cell["source"]))):
+                assert target.startswith("http") or (ROOT / "zh" / target).exists(), target
+            for formula in re.findall(r"\$\$.*?\$\$|\$[^$]+\$", without_code("".join(cell["source"])), re.S):
+                assert formula.isascii(), formula
+    assert text.count("（[English](../") == 1
 
 
 NEED_COMPILER = ("07_a_threads_eye_view", "08_climbing_the_ladder")

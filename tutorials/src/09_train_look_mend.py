@@ -19,6 +19,7 @@ from PIL import Image
 import minisegnet as ms
 from minisegnet.learn.counting import check_count
 from minisegnet.learn.pictures import grids
+from minisegnet_kernels.components import connected_components
 
 F, nn = ms.functional, ms.nn
 pixels, instances = ms.data.embedded.nuclei_field()
@@ -149,9 +150,9 @@ print(f"loss {losses[0]:.2f} at the first step, {np.mean(losses[-10:]):.2f} at t
 
 
 def judge(name, predicted):
-    """IoU, and the number of connected pieces."""
+    """IoU, and the number of connected pieces of 20 pixels or more."""
     iou = (predicted & t_test).sum() / (predicted | t_test).sum()
-    found = ms.inference.find_objects(predicted, ("background", "nucleus"), smallest=20)[0].max()
+    found = (np.bincount(connected_components(predicted).ravel())[1:] >= 20).sum()
     print(f"{name:20} IoU {iou:.2f}   {found} pieces; a person drew {len(np.unique(instances[:, 384:])) - 1} nuclei")
 
 

@@ -132,8 +132,7 @@ def machine_code(source: Source, kernel: str, architecture: str) -> bytes:
 @contextmanager
 def _compiling(source: Source, names: list[str], architecture: str) -> Iterator[tuple[Any, Any, str]]:
     """NVRTC, a program with these instances, and the compiler's log. The program is destroyed at the end."""
-    from cuda.bindings import nvrtc
-
+    nvrtc = _library()
     _, program = nvrtc.nvrtcCreateProgram(source.whole().encode(), source.path.name.encode(), 0, [], [])
     try:
         for name in names:
@@ -205,10 +204,25 @@ def table(paths: list[Path], known: dict[str, Any] | None = None) -> dict[str, A
     return {"nvrtc": version, "kernels": found}
 
 
-def _version() -> str:
+def _library() -> Any:
+    """NVRTC's Python module.
+
+    Raises
+    ------
+    ImportError
+        If the module is not installed, or the library itself is not.
+    """
     from cuda.bindings import nvrtc
 
-    return ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
+    try:
+        nvrtc.nvrtcVersion()
+    except RuntimeError as error:  # numba-cuda brings the module alone
+        raise ImportError("NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12") from error
+    return nvrtc
+
+
+def _version() -> str:
+    return ".".join(map(str, _library().nvrtcVersion()[1:]))
 
 
 def _written(compiled: dict[str, Any]) -> str:
