@@ -1,6 +1,6 @@
-"""Write the pages of the math-to-code mapping from the registry: ``python docs/build.py``.
+"""Write the pages of the math-to-code mapping and those of the ladder's rungs: ``python docs/build.py``.
 
-Each operation has one page. It shows each equation with its LaTeX, its symbols, and the source of every
+Each operation has one page, and each program of the ladder (`course`). An operation's page shows each equation with its LaTeX, its symbols, and the source of every
 view with a link to its file. A test fails while a committed page differs from what this program writes.
 """
 
@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE / "explorer")]
 
 import costs  # noqa: E402
+import course  # noqa: E402
 from scenes import SCENES  # noqa: E402
 
 from minisegnet.learn.equations import EquationPage  # noqa: E402
@@ -59,9 +60,9 @@ def index() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """All files that belong in ``docs/mapping``, with their text."""
+    """All files that belong in ``docs/mapping`` and ``docs/rungs``, with their text."""
     folder = HERE / "mapping"
-    return {folder / "README.md": index()} | {folder / f"{name}.md": page(name) for name in registry.OPERATIONS}
+    return {folder / "README.md": index()} | {folder / f"{name}.md": page(name) for name in registry.OPERATIONS} | course.pages()
 
 
 def _anchor(id: str) -> str:
@@ -93,7 +94,7 @@ def _prose(docstring: str) -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "mapping").mkdir(exist_ok=True)
     for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         print(path)

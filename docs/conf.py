@@ -18,7 +18,7 @@ version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "prerendered", "house"]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "docs/mapping/*.md", "docs/derivations/*.md", "tutorials/*.ipynb", "CONTRIBUTING.md"]
+include_patterns = ["docs/*.md", "docs/mapping/*.md", "docs/derivations/*.md", "docs/rungs/*.md", "tutorials/*.ipynb", "CONTRIBUTING.md"]
 nb_execution_mode = "off"  # the notebooks are committed with their outputs, and tests run them
 
 myst_enable_extensions = ["dollarmath", "attrs_inline", "colon_fence"]

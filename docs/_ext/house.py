@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import glossary
 import landing
+from docutils import nodes
 from explorer import build as explorer
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -23,6 +25,8 @@ FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\[\]]*\])*\])\((?!https?:|mailto:|#|<)([^)\s#]+)(#[^)\s]*)?\)")
 #: ``<!-- explorer conv2d -->`` is the explorer, on the site only.
 EXPLORER = re.compile(r"^<!-- explorer (\w+) -->$", re.M)
+#: ``<!-- pages rungs -->`` hangs the pages of a folder below this one, on the site only.
+PAGES = re.compile(r"^<!-- pages (\w+) -->$", re.M)
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +46,7 @@ def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
         return f"{match[1]}({up}source/{target}.html){{.external}}"
 
     def rewritten(text: str) -> str:
-        pieces = FENCE.split(EXPLORER.sub(frame, text))
+        pieces = FENCE.split(PAGES.sub("```{toctree}\n:hidden:\n:glob:\n\n\\1/*\n```", EXPLORER.sub(frame, text)))
         return "".join(piece if k % 2 else LINK.sub(linked, piece) for k, piece in enumerate(pieces))
 
     frame = f'<iframe class="explorer" src="{up}explorer/\\1.html?embed" title="explorer of \\1" loading="lazy"></iframe>'
@@ -53,6 +57,15 @@ def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] = json.dumps(book)
     else:
         content[0] = rewritten(content[0])
+
+
+def explain(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """A link to a term of the glossary shows what the term means when it is pointed at."""
+    meanings = {glossary.anchor(term): meaning for term, meaning in glossary.terms().items()}
+    for link in doctree.findall(nodes.reference):
+        page, _, anchor = link.get("refuri", "").partition("#")
+        if page.endswith("glossary.html") and anchor in meanings:
+            link["reftitle"] = meanings[anchor]
 
 
 def linked_files(app: Sphinx) -> set[str]:
@@ -121,5 +134,6 @@ pre {{ overflow: auto; font: 13px/1.5 ui-monospace, monospace; }} pre a {{ color
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", prepare)
+    app.connect("doctree-resolved", explain)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -85,6 +85,11 @@ def test_every_formula_of_the_registry_is_on_its_page(site):
         assert "katex-error" not in text and "```" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.S)
 
 
+def test_a_term_of_the_glossary_shows_its_meaning_when_it_is_pointed_at(site):
+    text = (site / "docs" / "rungs" / "rung2_tile.html").read_text(encoding="utf-8")
+    assert re.search(r'<a [^>]*href="\.\./glossary\.html#halo"[^>]* title="The border of cells [^"]+"', text)
+
+
 def test_a_formula_that_katex_does_not_understand_and_another_version_are_refused(site, monkeypatch, tmp_path):
     sys.path.insert(0, str(DOCS / "_ext"))
     import prerendered
@@ -143,6 +148,7 @@ def test_the_landing_page_is_the_explorer_running_and_two_clicks_lead_to_the_lin
     [
         "index.html",
         "docs/mapping/conv2d.html",
+        "docs/rungs/rung4_register_tile.html",
         "docs/derivations/cross_entropy.html",
         "docs/article.html",
         "index.zh.html",
