@@ -42,7 +42,7 @@ class Collected:
         self._forms, self._classes, self._smallest, self._out = forms, classes, smallest, out
         self._coco = Coco(classes)
 
-    def add(self, source: Path, files: dict[str, Path], labels: Sequence[Path]) -> int:
+    def add(self, source: Path, files: dict[str, Path], labels: Sequence[Path], place: Any = None) -> int:
         """Find and write the objects of a file of images; `labels` are the files of their labels. Returns the number of objects."""
         import numpy as np
         from PIL import Image
@@ -64,7 +64,7 @@ class Collected:
         if "csv" in self._forms:
             _write_table(found, files["csv"])
         if "numbers" in self._forms:
-            _write_numbers(maps, files["numbers"])
+            _write_numbers(maps, files["numbers"], place)
         if "geojson" in self._forms:
             outlines.write_geojson(found, files["geojson"])
         if "rois" in self._forms:
@@ -77,15 +77,20 @@ class Collected:
             self._coco.write(self._out / FORMS["coco"])
 
 
-def write_stack(pages: Iterable[Any], path: Path) -> None:
-    """Write pictures of Pillow as the pages of one compressed TIFF; of an iterator, one at a time is in memory."""
+def write_stack(pages: Iterable[Any], path: Path, place: Any = None, no_data: int | None = None) -> None:
+    """Write pictures of Pillow as the pages of one compressed TIFF; of an iterator, one at a time is in memory.
+
+    `place` are the tags of a GeoTIFF that each page gets, and `no_data` is the value of pixels that were not measured; see `tiff.place_of`.
+    """
     from PIL.TiffImagePlugin import AppendingTiffWriter
 
+    from ..data.tiff import with_place
     from ..files import replaced
 
+    tags = {"tiffinfo": with_place(place, no_data)} if place else {}
     with replaced(path) as temporary, AppendingTiffWriter(str(temporary), new=True) as stack:
         for page in pages:
-            page.save(stack, format="TIFF", compression="tiff_adobe_deflate")
+            page.save(stack, format="TIFF", compression="tiff_adobe_deflate", **tags)
             stack.newFrame()
 
 
@@ -125,8 +130,8 @@ def _write_table(found: Sequence[tuple[int | None, Any]], path: Path) -> None:
     write_text(path, lines.getvalue())
 
 
-def _write_numbers(maps: Sequence[Any], path: Path) -> None:
-    """The numbers of the objects as a grey image of 16 bits, or a stack of them."""
+def _write_numbers(maps: Sequence[Any], path: Path, place: Any) -> None:
+    """The numbers of the objects as a grey image of 16 bits, or a stack of them; at its place on the Earth if that is known."""
     import numpy as np
     from PIL import Image
 
@@ -136,7 +141,7 @@ def _write_numbers(maps: Sequence[Any], path: Path) -> None:
     if most > 65535:
         raise ValueError(f"{path}: {most} objects are more than 16 bits can number; leave out small ones (--smallest)")
     pages = (Image.fromarray(ids.astype(np.uint16)) for ids in maps)
-    if len(maps) == 1:
+    if path.suffix == ".png":
         write_atomically(path, lambda stream: next(pages).save(stream, "PNG"))
     else:
-        write_stack(pages, path)
+        write_stack(pages, path, place)

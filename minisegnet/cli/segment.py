@@ -147,11 +147,12 @@ def _checkpoint(given: str | None) -> str | Path:
 
 
 class Job(NamedTuple):
-    """An image file, the number of images in it, and the files to write for it by what they hold."""
+    """An image file, the number of images in it, the files to write for it by what they hold, and where on the Earth it lies."""
 
     source: Path
     frames: int
     files: dict[str, Path]
+    place: dict[int, tuple[int, object]]  # the tags of a GeoTIFF, which the results keep
 
 
 def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[Job]:
@@ -173,7 +174,8 @@ def _jobs(given: list[str], out: Path, args: argparse.Namespace) -> list[Job]:
         raise ValueError(f"--out {out} is a file; name a folder")
     taken: dict[Path, Path] = {}
     originals = {source.resolve() for source, _ in sources}
-    jobs = [Job(source, frames, _files(folder, source, frames, args)) for source, folder in sources for frames in [_frames(source)]]
+    opened = [(source, folder, *_frames(source)) for source, folder in sources]
+    jobs = [Job(source, frames, _files(folder, source, frames > 1 or bool(place), args), place) for source, folder, frames, place in opened]
     for job in jobs:
         for target in job.files.values():
             if target in taken:
@@ -202,21 +204,22 @@ def _inside(folder: Path, recursive: bool) -> list[Path]:
     return found + [p for inner in (folders_in(folder) if recursive else []) for p in _inside(inner, True)]
 
 
-def _frames(source: Path) -> int:
-    """The number of images in a file; 1 if it cannot be read, which is said when its turn comes."""
+def _frames(source: Path) -> tuple[int, dict]:
+    """The number of images in a file, and its place on the Earth; 1 and none if it cannot be read, which is said when its turn comes."""
     from ..data.imagefile import ImageFile
 
     if source.suffix.lower() == ".npy":
-        return 1
+        return 1, {}
     try:
-        return len(ImageFile(source).frames)
+        file = ImageFile(source)
+        return len(file.frames), file.place(file.frames[0][0])
     except Exception:  # a damaged file makes Pillow raise nearly anything
-        return 1
+        return 1, {}
 
 
-def _files(out: Path, source: Path, frames: int, args: argparse.Namespace) -> dict[str, Path]:
+def _files(out: Path, source: Path, as_tiff: bool, args: argparse.Namespace) -> dict[str, Path]:
     """The files that are written for an image, by what they hold."""
-    suffix = ".png" if frames == 1 else ".tif"
+    suffix = ".tif" if as_tiff else ".png"
     wanted = {"labels": suffix, **{name: f"_{name}{suffix}" for name in ("overlay", "confidence") if getattr(args, name)}}
     wanted |= {form: FORMS[form].replace(".png", suffix) for form in args.objects or () if form != "coco"}
     return {name: out / f"{source.stem}{ending}" for name, ending in wanted.items()}
@@ -244,7 +247,9 @@ def _scorer(args: argparse.Namespace) -> Callable[[Any, Any], Any]:
 
 def _label(model: Any, job: Job, cut: Any, scorer: Any, collected: Any) -> str:
     """Label the images of a file, and return a line about the result."""
-    if job.frames == 1:
+    from ..inference import MISSING
+
+    if job.frames == 1 and not job.place:
         counts, how = _segment(model, job.source, None, job.files, cut, scorer)
         if collected is not None:
             how += f", {collected.add(job.source, job.files, [job.files['labels']])} objects"
@@ -256,11 +261,13 @@ def _label(model: Any, job: Job, cut: Any, scorer: Any, collected: Any) -> str:
         for frame in range(job.frames):
             counts, _ = _segment(model, job.source, frame, {name: pages[name][frame] for name in wanted}, cut, scorer)
             total = total + counts
-        how = f", {job.frames} images"
+        how = f", {job.frames} images" if job.frames > 1 else ""
         if collected is not None:
-            how += f", {collected.add(job.source, job.files, pages['labels'])} objects"
+            how += f", {collected.add(job.source, job.files, pages['labels'], job.place)} objects"
         for name in wanted:
-            write_stack(pictures(pages[name]), job.files[name])
+            # An overlay may be reduced, and a place that is told for another size would be wrong.
+            place = {} if name == "overlay" else job.place
+            write_stack(pictures(pages[name]), job.files[name], place, no_data=MISSING if name == "labels" else None)
     return _shares(model.about.classes, total) + how
 
 

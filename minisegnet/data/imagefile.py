@@ -128,6 +128,10 @@ class ImageFile:
         """The value of pixels that were not measured, or None."""
         return self._pages[page].no_data if self._pages else None
 
+    def place(self, page: int) -> dict[int, tuple[int, object]]:
+        """Where on the Earth a page lies, as the tags of a GeoTIFF; empty if the file does not say."""
+        return tiff.place_of(self._pages[page]) if self._pages else {}
+
     def beyond_pillow(self, page: int) -> str:
         """What Pillow would lose of a page, in words; "" if it reads the page completely."""
         if not self._pages:

@@ -15,11 +15,15 @@ import numpy as np
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _DESCRIPTION, _ORIENTATION, _SAMPLES = 254, 256, 257, 258, 270, 274, 277
 _EXTRA, _FORMAT, _NO_DATA = 338, 339, 42113
+# Where on the Earth the image lies: pixel scale, tie points, transformation, and the keys of the coordinate system (GeoTIFF 1.1, OGC 19-008r4).
+_PLACE = (33550, 33922, 34264, 34735, 34736, 34737)
 _MOST = 1 << 16  # pages; a damaged file may point in a circle
 
 
 class Page(dict):
-    """The tags of one page."""
+    """The tags of one page; `types` are the numbers that TIFF has for the types of their values."""
+
+    types: dict[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -90,10 +94,30 @@ def pages(path: str | os.PathLike) -> list[Page]:
             if _WIDTH not in table or _HEIGHT not in table:
                 raise OSError(f"{path}: the directory of page {len(found)} is damaged or cut off: it does not tell the size")
             found.append(Page(table))
+            found[-1].types = dict(table.tagtype)
             offset = table.next
     if not found:
         raise OSError(f"{path}: the file has no pages")
     return found
+
+
+def place_of(page: Page) -> dict[int, tuple[int, object]]:
+    """Where on the Earth an image lies: the tags of GeoTIFF, each with the type and the value; empty if the file does not say."""
+    return {tag: (page.types[tag], page[tag]) for tag in _PLACE if tag in page}
+
+
+def with_place(place: dict[int, tuple[int, object]], no_data: int | None = None) -> object:
+    """These tags in the form in which Pillow writes them, with the value that means "no data"."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    table = ImageFileDirectory_v2()
+    for tag, (kind, value) in place.items():
+        table.tagtype[tag] = kind
+        table[tag] = value
+    if no_data is not None:
+        table.tagtype[_NO_DATA] = 2
+        table[_NO_DATA] = str(no_data)
+    return table
 
 
 def images(path: str | os.PathLike, found: list[Page]) -> list[list[int]]:

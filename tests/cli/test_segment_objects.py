@@ -112,3 +112,30 @@ def test_objects_that_cannot_be_are_refused_at_once(tmp_path, capsys, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     assert run("segment", tmp_path / "a.png", "--out", tmp_path / "out", "--objects") == 2
     assert "pip install scikit-image roifile" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+# --- where on the Earth -------------------------------------------------------------------------
+
+
+def test_the_results_of_a_geotiff_keep_its_place(tmp_path):
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    place = {33550: ("d", 3, (10.0, 10.0, 0.0)), 33922: ("d", 6, (0, 0, 0, 5e5, 5.2e6, 0.0)), 34735: ("H", len(keys), keys)}
+    image = np.random.default_rng(0).integers(1, 4000, (40, 56), np.uint16)
+    image[:4, :9] = 0
+    extra = [(tag, kind, count, value, True) for tag, (kind, count, value) in place.items()] + [(42113, "s", 2, "0", True)]
+    tifffile.imwrite(tmp_path / "scene.tif", image, extratags=extra)
+    command = ["segment", tmp_path / "scene.tif", "--out", tmp_path / "out", "--overlay", "--confidence", "--objects", "numbers,csv"]
+    assert main([str(word) for word in command]) == 0
+    for name in ("scene", "scene_confidence", "scene_objects"):
+        with tifffile.TiffFile(tmp_path / "out" / f"{name}.tif") as file:
+            (page,) = file.pages
+            found = {tag: tuple(page.tags[tag].value) for tag in place}
+            assert found == {tag: tuple(value) for tag, (_, _, value) in place.items()}, name
+            assert page.shape == image.shape
+    with tifffile.TiffFile(tmp_path / "out" / "scene.tif") as file:
+        labels = file.pages[0].asarray()
+        assert file.pages[0].tags[42113].value == "255" and (labels[:4, :9] == 255).all() and (labels[5:] != 255).all()
+    plain = inference.segment_image(inference.load_model(NUCLEI), np.where(image == 0, np.nan, image).astype(np.float32))
+    np.testing.assert_array_equal(labels, plain)
+    with tifffile.TiffFile(tmp_path / "out" / "scene_overlay.tif") as file:
+        assert 33550 not in file.pages[0].tags
