@@ -26,7 +26,10 @@ if not hasattr(np, "row_stack"):
     # numba-cuda 0.30 reads np.row_stack at the first compilation, and NumPy 2.5 has removed it.
     setattr(np, "row_stack", np.vstack)  # noqa: B010 - a plain assignment is "mended" to np.vstack = np.vstack
 
-from numba import cuda
+try:
+    from numba import cuda
+except ImportError as error:
+    raise ImportError('Numba\'s CUDA is not installed: pip install "numba-cuda>=0.30,<0.31"') from error
 
 _config: Any = numba.config
 SIMULATED = bool(_config.ENABLE_CUDASIM)
