@@ -187,7 +187,7 @@ _COUNTS = {
         tile_bytes,
         _TILES,
         lambda size, channels, outputs, rows, columns, wide: (
-            f"{channels} → {outputs} channels on {size} × {size}, tiles of {rows} × {columns}, {wide} channels a block"
+            f"{channels} → {outputs} channels on {size} × {size}, tiles of {rows} × {columns}, {wide} output channel{'s' * (wide > 1)} a block"
         ),
         (
             ("numbers are counted, and not their bytes", lambda *a: _tile(*a) // 4),
