@@ -59,7 +59,7 @@ def conv2d_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, group
 def conv2d_statistics(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """`conv2d`, and the mean and biased variance of each channel of its output (equation ``conv2d.forward_statistics``).
 
-    A batch normalisation that follows takes them as `batch_mean` and `batch_var` and need not read the output for them.
+    A `BatchNorm2d` that follows takes them, so it need not read the output to compute them.
     Both are (O,) and treated as constants: the gradient through them is already part of `batch_norm`'s. Arguments as `conv2d`.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

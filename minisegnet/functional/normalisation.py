@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -15,21 +16,7 @@ from ..tensor import Tensor, differentiable
 from .arguments import any_places
 
 
-@any_places
-@differentiable
-def batch_norm(
-    input,
-    running_mean,
-    running_var,
-    weight=None,
-    bias=None,
-    training=False,
-    momentum=0.1,
-    eps=1e-5,
-    batch_mean=None,
-    batch_var=None,
-    batches=None,
-):
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalise each channel to mean 0 and variance 1, then scale and shift.
 
     Parameters
@@ -47,10 +34,6 @@ def batch_norm(
         Weight of this batch in the running statistics.
     eps : float
         Added to the variance.
-    batch_mean, batch_var : Tensor, (C,), optional
-        Mean and biased variance of this batch, if `conv2d_statistics` has computed them already; used in training only.
-    batches : Tensor, (), int64, optional
-        The number of batches that the running statistics have seen; counted up in training, in place.
 
     Returns
     -------
@@ -67,57 +50,54 @@ def batch_norm(
     Ioffe & Szegedy, ICML 2015. Equations ``batch_norm.forward``, ``batch_norm.grad_affine``,
     ``batch_norm.grad_input``; outside training ``batch_norm.inference``, ``batch_norm.grad_inference``.
     """
-    weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
-    if not training:
-        y = kernels.inference(input, running_mean, running_var, weight, bias, eps=eps)
+    return normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """``relu(batch_norm(...))``, without a pass over memory for the ReLU. The arguments are those of `batch_norm`."""
+    return normalised_relu(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def _normalisation(name: str, relu: bool) -> Callable:
+    """`batch_norm` or `batch_norm_relu`, with three more arguments that only layers use.
+
+    batch_mean, batch_var : Tensor, (C,), optional
+        Mean and biased variance of the batch, if `conv2d_statistics` has computed them already; used in training only.
+    batches : Tensor, (), int64, optional
+        The number of batches that the running statistics have seen. Training counts it up in place.
+    """
+
+    def apply(input, running_mean, running_var, weight, bias, training, momentum, eps, batch_mean=None, batch_var=None, batches=None):
+        weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
+        if training:
+            options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
+            y, mu, rho, changed = _train(relu, input, weight, bias, *options)
+        else:
+            inference = kernels.inference_relu if relu else kernels.inference
+            y, mu, changed = inference(input, running_mean, running_var, weight, bias, eps=eps), running_mean, ()
 
         def pullback(g):
-            gamma, beta = _once(lambda: kernels.grad_affine(g, input, running_mean, _rho(running_var, eps)))
-            return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(gamma, beta)
+            scale = rho if training else _rho(running_var, eps)
+            if relu:
+                sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, scale))
+                # The statistics depend on the input in training only.
+                of_statistics = sums if training else [np.zeros_like(a) for a in sums]
+                through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, scale, *of_statistics)
+            elif training:
+                sums = list(kernels.grad_affine(g, input, mu, scale))  # the input gradient needs both sums, and comes first
+                through = lambda: kernels.grad_input(g, input, weight, mu, scale, *sums)
+            else:
+                both = _once(lambda: kernels.grad_affine(g, input, mu, scale))
+                return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(*both)
+            return through, None, None, *parts(*_handed_over(sums))
 
-        return y, pullback
-    options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
-    y, mu, rho, changed = _train(False, input, weight, bias, *options)
+        return y, pullback, changed
 
-    def pullback_training(g):
-        sums = list(kernels.grad_affine(g, input, mu, rho))  # the input gradient needs both sums, and comes first
-        return lambda: kernels.grad_input(g, input, weight, mu, rho, *sums), None, None, *parts(*_handed_over(sums))
-
-    return y, pullback_training, changed
+    apply.__name__ = name  # as nodes of the graph, traces and messages show it
+    return any_places(differentiable(apply))
 
 
-@any_places
-@differentiable
-def batch_norm_relu(
-    input,
-    running_mean,
-    running_var,
-    weight=None,
-    bias=None,
-    training=False,
-    momentum=0.1,
-    eps=1e-5,
-    batch_mean=None,
-    batch_var=None,
-    batches=None,
-):
-    """``relu(batch_norm(...))``, without a pass over memory for the ReLU. The arguments are those of `batch_norm`."""
-    weight, bias, parts = _affine(input, running_mean, running_var, weight, bias, training)
-    if training:
-        options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
-        y, mu, rho, changed = _train(True, input, weight, bias, *options)
-    else:
-        y, mu = kernels.inference_relu(input, running_mean, running_var, weight, bias, eps=eps), running_mean
-        rho, changed = _rho(running_var, eps), ()
-
-    def pullback(g):
-        sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, rho))
-        # The statistics depend on the input in training only.
-        of_statistics = sums if training else [np.zeros_like(a) for a in sums]
-        through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *of_statistics)
-        return through, None, None, *parts(*_handed_over(sums))
-
-    return y, pullback, changed
+normalised, normalised_relu = _normalisation("batch_norm", relu=False), _normalisation("batch_norm_relu", relu=True)
 
 
 def _affine(input, running_mean, running_var, weight, bias, training):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,23 +15,19 @@ from .module import Module
 from .normalisation import BatchNorm2d
 
 
-def _convolved_and_normalised(normalise: Callable) -> Callable:
+def _convolved_and_normalised(x: Any, conv: Conv2d, norm: BatchNorm2d, *relu: ReLU) -> Any:
     """The convolution also returns the batch's statistics, so that the normalisation is one pass over its output."""
-
-    def run(x: Any, conv: Conv2d, norm: BatchNorm2d, *relu: ReLU) -> Any:
-        y, mean, variance = conv.run(F.conv2d_statistics, x)
-        return norm.run(partial(normalise, batch_mean=mean, batch_var=variance), y)
-
-    return run
+    y, *statistics = conv.run(F.conv2d_statistics, x)
+    return norm.run(y, bool(relu), statistics)
 
 
 # Neighbours in a Sequential that are computed together, in fewer passes over memory, with the same result up to rounding.
 # They are computed one after the other if one of them has a hook or a replaced `forward`, or is of a subclass.
 FUSED: dict[tuple[type, ...], Callable] = {
-    (Conv2d, BatchNorm2d, ReLU): _convolved_and_normalised(F.batch_norm_relu),
-    (Conv2d, BatchNorm2d): _convolved_and_normalised(F.batch_norm),
+    (Conv2d, BatchNorm2d, ReLU): _convolved_and_normalised,
+    (Conv2d, BatchNorm2d): _convolved_and_normalised,
     (Conv2d, ReLU): lambda x, conv, relu: conv.run(F.conv2d_relu, x),
-    (BatchNorm2d, ReLU): lambda x, norm, relu: norm.run(F.batch_norm_relu, x),
+    (BatchNorm2d, ReLU): lambda x, norm, relu: norm.run(x, relu=True),
 }
 
 

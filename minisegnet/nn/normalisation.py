@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
 from minisegnet_kernels import backends, checks
 
 from .. import functional as F
+from ..functional.normalisation import normalised, normalised_relu
 from ..tensor import Tensor
 from .module import Module
 from .parameter import Buffer, Parameter
@@ -56,17 +57,17 @@ class BatchNorm2d(Module):
                 buffer.fill_(value)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(F.batch_norm, x)
+        return self.run(x)
 
-    def run(self, normalise: Callable, x: Tensor) -> Tensor:
-        """Apply ``functional.batch_norm``, or a function with its arguments, with this layer's state."""
+    def run(self, x: Tensor, relu: bool = False, statistics: Sequence[Tensor | None] = (None, None)) -> Tensor:
+        """Normalise with this layer's state, and apply a ReLU if asked. `statistics` are the batch's mean and variance, if known."""
         checks.rank("BatchNorm2d", "input", x, "N C H W")
         momentum, batches = self.momentum, self.num_batches_tracked
         if momentum is None:
             momentum = 1 / (batches.item() + 1) if self.training and batches is not None and backends.computes() else 0.0
-        return normalise(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps, batches=batches
-        )
+        state = (self.running_mean, self.running_var, self.weight, self.bias)
+        normalise = normalised_relu if relu else normalised
+        return normalise(x, *state, self.uses_batch, momentum, self.eps, *statistics, batches)
 
     @property
     def uses_batch(self) -> bool:
