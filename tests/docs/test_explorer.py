@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.browser import Browser, executable
+from support.browser import in_a_browser
 
 from minisegnet.learn.formulas import compute
 from minisegnet_kernels import backends, registry
@@ -19,11 +19,6 @@ _spec.loader.exec_module(explorer)
 SCENES = explorer.SCENES
 EQUATIONS = [(scene, name) for scene in SCENES.values() for name in scene.equations]
 each_scene = pytest.mark.parametrize("scene", SCENES.values(), ids=lambda s: s.page)
-no_browser = pytest.mark.skipif(executable() is None, reason="no Chromium: apt install chromium, or set CHROMIUM")
-
-
-def in_a_browser(test):
-    return pytest.mark.site(no_browser(test))
 
 
 @pytest.mark.parametrize(("scene", "name"), EQUATIONS, ids=lambda v: getattr(v, "page", v))
@@ -41,8 +36,8 @@ def test_the_goldens_are_what_the_formula_and_numpy_compute(scene, name):
 
 
 @each_scene
-def test_a_page_fetches_nothing_and_is_small(scene, pages):
-    text = (pages / f"{scene.page}.html").read_text(encoding="utf-8")
+def test_a_page_fetches_nothing_and_is_small(scene, folder):
+    text = (folder / f"{scene.page}.html").read_text(encoding="utf-8")
     assert len(text.encode()) < 300_000
     assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
     assert not re.search(
@@ -51,9 +46,9 @@ def test_a_page_fetches_nothing_and_is_small(scene, pages):
     )
 
 
-def test_pages_are_the_same_each_time(pages):
+def test_pages_are_the_same_each_time(folder):
     scene = SCENES["label"]
-    assert (pages / "label.html").read_text(encoding="utf-8") == explorer.page(scene)
+    assert (folder / "label.html").read_text(encoding="utf-8") == explorer.page(scene)
 
 
 @pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
@@ -91,38 +86,16 @@ def test_a_recorded_access_stands_in_the_line_that_it_names(scene, name):
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
     explorer.write(folder)
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def opened(browser, pages):
-    """Opens a page, and afterwards looks at what went wrong."""
-    browser.errors.clear()
-    browser.requests.clear()
-
-    def open_page(operation, **options):
-        browser.open(pages / f"{operation}.html", **options)
-        return browser
-
-    yield open_page
-    assert not browser.errors
-    assert all(url.startswith("file:") for url in browser.requests), browser.requests
-
-
 @in_a_browser
 @each_scene
 def test_every_array_in_every_setting_equals_the_loops(scene, opened):
-    page = opened(scene.page)
+    page = opened(f"{scene.page}.html")
     page.wait("document.body.dataset.compared")
     results = sum(len(group) for group in explorer.goldens(scene, scene.settings()[0]))
     count = len(scene.settings()) * results
@@ -132,8 +105,8 @@ def test_every_array_in_every_setting_equals_the_loops(scene, opened):
 
 @in_a_browser
 @pytest.mark.parametrize("slip", ["golden", "formula"])
-def test_the_page_says_so_when_a_number_differs(slip, pages, browser):
-    text = (pages / "conv2d.html").read_text(encoding="utf-8")
+def test_the_page_says_so_when_a_number_differs(slip, folder, browser):
+    text = (folder / "conv2d.html").read_text(encoding="utf-8")
     head, data, tail = re.split(r'(?<=id="data">)(.*?)(?=</script>)', text, maxsplit=1, flags=re.S)
     contents = json.loads(data)
     if slip == "golden":
@@ -142,8 +115,8 @@ def test_the_page_says_so_when_a_number_differs(slip, pages, browser):
         tree = json.dumps(contents["equations"]["forward"]["statements"])
         swapped = tree.replace('"s_h"', '"?"').replace('"d_h"', '"s_h"').replace('"?"', '"d_h"')
         contents["equations"]["forward"]["statements"] = json.loads(swapped)
-    (pages / "slip.html").write_text(head + json.dumps(contents).replace("</", "<\\/") + tail, encoding="utf-8")
-    browser.open(pages / "slip.html")
+    (folder / "slip.html").write_text(head + json.dumps(contents).replace("</", "<\\/") + tail, encoding="utf-8")
+    browser.open(folder / "slip.html")
     browser.wait("document.body.dataset.compared")
     assert re.match(r"✗ \d+ of 240 arrays differ from formula.py: ", browser.text("#golden"))
 
@@ -154,7 +127,7 @@ def now(page):
 
 @in_a_browser
 def test_a_cell_answers_with_its_sum_its_window_and_its_line(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.hover('td[data-array="y"][data-index="0,0,2,1"]')
     assert page.text("#sum") == "y[0,0,2,1] = 7 = 1 + (−1)·0 + 0·1 + 1·1 + (−2)·0 + 0·1 + 2·2 + (−1)·0 + 0·1 + 1·1"
     assert len(page.all('.array[data-array="x"] td.on')) == 9
@@ -164,7 +137,7 @@ def test_a_cell_answers_with_its_sum_its_window_and_its_line(opened):
 
 @in_a_browser
 def test_stepping_goes_through_the_terms(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.hover('td[data-array="y"][data-index="0,0,2,1"]')
     for _ in range(5):
         page.click("#next")
@@ -180,7 +153,7 @@ def test_stepping_goes_through_the_terms(opened):
 
 @in_a_browser
 def test_a_term_answers_with_its_lines_and_a_line_with_its_terms(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.hover('#formula [data-term="k"]')
     assert any("i * sh + u * dh - ph" in line for line in page.all("#code .row.hot code"))
     page.click('#views [data-key="numpy"]')
@@ -194,7 +167,7 @@ def test_a_term_answers_with_its_lines_and_a_line_with_its_terms(opened):
 @in_a_browser
 @pytest.mark.parametrize("scene", SCENES.values(), ids=lambda s: s.page)
 def test_every_term_of_every_formula_has_its_line_in_every_program(scene, opened):
-    page = opened(scene.page)
+    page = opened(f"{scene.page}.html")
     for name in scene.equations:
         page.click(f'#equations [data-key="{name}"]')
         for view in explorer.VIEWS:
@@ -209,7 +182,7 @@ def test_every_term_of_every_formula_has_its_line_in_every_program(scene, opened
 @in_a_browser
 @pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
 def test_two_clicks_from_the_page_to_the_recorded_line_of_the_weight_gradient(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.click('#equations [data-key="grad_weight"]')
     page.click('#views [data-key="cuda"]')
     assert [line.strip() for line in page.all("#code .row.now code")] == [
@@ -224,7 +197,7 @@ def test_two_clicks_from_the_page_to_the_recorded_line_of_the_weight_gradient(op
 
 @in_a_browser
 def test_stride_two_leaves_a_checkerboard_in_the_gradient(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.click('#equations [data-key="grad_input"]')
     page.choose('select[data-key="s_h"]', 2)
     counts = {}
@@ -237,7 +210,7 @@ def test_stride_two_leaves_a_checkerboard_in_the_gradient(opened):
 
 @in_a_browser
 def test_keys_move_through_cells_and_terms(opened):
-    page = opened("conv2d")
+    page = opened("conv2d.html")
     page.click('td[data-array="y"][data-index="0,0,2,2"]')
     page.press("ArrowRight")
     page.press("ArrowDown")
@@ -254,7 +227,7 @@ def test_keys_move_through_cells_and_terms(opened):
 @each_scene
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_on_a_phone_nothing_scrolls_sideways_and_a_tap_answers(scene, dark, opened):
-    page = opened(scene.page, width=390, height=844, dark=dark, touch=True)
+    page = opened(f"{scene.page}.html", width=390, height=844, dark=dark, touch=True)
     result = page.run("state.result")
     for name in scene.equations:
         page.run(f"change({{equation: '{name}', result: null, cell: null, step: 0, term: null, lines: null}})")

@@ -8,13 +8,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from support.browser import Browser, executable
+from support.browser import in_a_browser
 
 pytest.importorskip("myst_nb", reason='the site needs pip install ".[docs]"')
 pytest.importorskip("furo", reason='the site needs pip install ".[docs]"')
 DOCS = Path(__file__).parents[2] / "docs"
 pytestmark = pytest.mark.site
-in_a_browser = pytest.mark.skipif(executable() is None, reason="no Chromium: apt install chromium, or set CHROMIUM")
 
 
 def load(name):
@@ -25,7 +24,7 @@ def load(name):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "html"
     assert load("website").main(folder) == 0, "sphinx-build warns; python docs/website.py shows of what"
     return folder
@@ -50,11 +49,11 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(site):
-    return {path: Page(path) for path in site.rglob("*.html")}
+def pages(folder):
+    return {path: Page(path) for path in folder.rglob("*.html")}
 
 
-def test_every_link_leads_to_a_page_and_a_place_on_it(site, pages):
+def test_every_link_leads_to_a_page_and_a_place_on_it(folder, pages):
     assert len(pages) > 60
     broken = []
     for path, page in pages.items():
@@ -65,32 +64,32 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site, pages):
             goal = (path.parent / file.partition("?")[0]).resolve() if file else path
             goal = goal / "index.html" if goal.is_dir() else goal
             if not goal.exists() or (anchor and goal in pages and anchor not in pages[goal].anchors):
-                broken.append(f"{path.relative_to(site)} → {target}")
+                broken.append(f"{path.relative_to(folder)} → {target}")
     assert not broken, "\n".join(sorted(broken)[:20])
 
 
-def test_no_page_loads_anything_from_elsewhere(site, pages):
+def test_no_page_loads_anything_from_elsewhere(folder, pages):
     for path, page in pages.items():
         assert not {target for target in page.loads if re.match(r"(https?:)?//", target)}, path
-    for path in site.rglob("*.css"):
+    for path in folder.rglob("*.css"):
         assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", path.read_text(encoding="utf-8")), path
 
 
-def test_every_formula_of_the_registry_is_on_its_page(site):
+def test_every_formula_of_the_registry_is_on_its_page(folder):
     from minisegnet_kernels import registry
 
     for operation in registry.OPERATIONS:
-        text = (site / "docs" / "mapping" / f"{operation}.html").read_text(encoding="utf-8")
+        text = (folder / "docs" / "mapping" / f"{operation}.html").read_text(encoding="utf-8")
         assert text.count('class="katex-display"') >= len(registry.equations(operation))
         assert "katex-error" not in text and "```" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.S)
 
 
-def test_a_term_of_the_glossary_shows_its_meaning_when_it_is_pointed_at(site):
-    text = (site / "docs" / "rungs" / "rung2_tile.html").read_text(encoding="utf-8")
+def test_a_term_of_the_glossary_shows_its_meaning_when_it_is_pointed_at(folder):
+    text = (folder / "docs" / "rungs" / "rung2_tile.html").read_text(encoding="utf-8")
     assert re.search(r'<a [^>]*href="\.\./glossary\.html#halo"[^>]* title="The border of cells [^"]+"', text)
 
 
-def test_a_formula_that_katex_does_not_understand_and_another_version_are_refused(site, monkeypatch, tmp_path):
+def test_a_formula_that_katex_does_not_understand_and_another_version_are_refused(folder, monkeypatch, tmp_path):
     sys.path.insert(0, str(DOCS / "_ext"))
     import prerendered
 
@@ -107,30 +106,8 @@ def test_a_formula_that_katex_does_not_understand_and_another_version_are_refuse
 # --- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def opened(browser, site):
-    """Opens a page of the site, and afterwards looks at what went wrong."""
-    browser.errors.clear()
-    browser.requests.clear()
-
-    def open_page(path, **options):
-        browser.open(site / path, **options)
-        return browser
-
-    yield open_page
-    assert not browser.errors
-    assert all(url.startswith(("file:", "data:")) for url in browser.requests), browser.requests
-
-
 @in_a_browser
-def test_the_landing_page_is_the_explorer_running_and_two_clicks_lead_to_the_line_of_the_weight_gradient(opened, site):
+def test_the_landing_page_is_the_explorer_running_and_two_clicks_lead_to_the_line_of_the_weight_gradient(opened, folder):
     page = opened("index.html", width=1280)
     page.wait("document.body.dataset.compared")
     right, _, all_ = page.run("document.body.dataset.compared").partition("/")
@@ -139,7 +116,7 @@ def test_the_landing_page_is_the_explorer_running_and_two_clicks_lead_to_the_lin
     page.click('#equations [data-key="grad_weight"]')
     page.click('#views [data-key="cuda"]')
     assert any("sum += g(n, o, i, j) * x(n, channel, k, l)" in line for line in page.all("#code .row.now code"))
-    assert (site / "index.html").stat().st_size < 350_000
+    assert (folder / "index.html").stat().st_size < 350_000
 
 
 @in_a_browser

@@ -11,8 +11,10 @@ from base64 import b64decode
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-#: Nothing but the page that is asked for: no updates, no first-run page, no sandbox (containers refuse it).
+#: Load nothing but the requested page: no updates, no first-run page. And no sandbox, which containers refuse.
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *(
@@ -25,7 +27,7 @@ OPTIONS = (
     ),
 )
 
-#: Becomes the browser, with the pipes as descriptors 3 and 4, on which it speaks the protocol.
+#: This program replaces itself by the browser, which speaks the protocol over descriptors 3 and 4, the pipes.
 _START = """
 import fcntl, os, sys
 ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
@@ -39,6 +41,12 @@ def executable() -> str | None:
     """Path of a Chromium, ``$CHROMIUM`` first; None if there is none."""
     names = filter(None, (os.environ.get("CHROMIUM"), *NAMES))
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def in_a_browser(test):
+    """Mark a test of the site that needs a browser."""
+    missing = pytest.mark.skipif(executable() is None, reason="no Chromium: apt install chromium, or set CHROMIUM")
+    return pytest.mark.site(missing(test))
 
 
 class Browser:
