@@ -122,7 +122,7 @@ class Counted:
 def count(layer: Layer, rungs: Sequence[Rung] = RUNGS, progress: Callable[[str], None] = lambda message: None) -> list[Counted]:
     """Run rungs in the emulator and count. Rungs that serve the layer in neither layout are left out.
 
-    A rung gets its images in its best layout if it serves the layer in that one, else in the other.
+    Each rung gets the images in its best layout, or in the other one if it serves the layer only there.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What tutorial 8 shows of the convolution ladder: counts of its rungs, times of a GPU if some are recorded, and a roofline with names.
+"""The convolution ladder in tutorial 8: the rungs' counts, their times on a GPU if they are recorded, and a roofline that names them.
 
 Counts are made in the emulator where there is a C++ compiler; elsewhere they are read from a record.
 """
@@ -23,10 +23,10 @@ from .results import Run
 
 #: NVIDIA's data sheet of the H100 SXM: float32 without tensor cores, and memory.
 H100 = Roof(peak=67e12, bandwidth=3.35e12)
-#: Of a multiprocessor (SM) of the H100, each clock cycle: float32 multiply-adds, and numbers of 4 bytes from shared memory.
+#: What one multiprocessor (SM) of the H100 does in a clock cycle: float32 multiply-adds, and reads of 4-byte numbers from shared memory.
 SM_PRODUCTS, SM_NUMBERS = 128, 32
 _RED, _BLUE, _ORANGE = "#b2182b", "#1b6ca8", "#e08214"
-#: The idea of a rung, where its arrow bends, and where the words stand.
+#: For each rung: the idea that its arrow shows, the bend of the arrow, and the position of the words.
 _ARROWS = {
     "tile": ("shared memory", 0.25, (1.9, 0.9)),
     "implicit_gemm": ("one tile for\nall kernels", 0.35, (19, 3.6)),
@@ -42,14 +42,14 @@ def counted(names: Sequence[str], record: Path, layer: Layer | None = None) -> l
     names : sequence of str
         Names of rungs, such as ``"tile"``.
     record : path
-        What ``minisegnet ladder --emulate --json`` has written. It is read only where there is no C++ compiler, and a line says so.
+        A file that ``minisegnet ladder --emulate --json`` wrote. It is read only if there is no C++ compiler; a printed line then says so.
     layer : Layer, optional
-        By default that of the record.
+        The layer to count; by default the record's.
 
     Raises
     ------
     ValueError
-        If the record has to serve and is about another layer.
+        If there is no C++ compiler and the record is of another layer.
     """
     found_layer, found = recorded(record)
     if can_run():
@@ -109,7 +109,7 @@ def newest_times(folder: Path) -> Times | None:
 
 
 def _times(record: dict[str, Any], environment: Any) -> list[Times]:
-    """Of a record, and of the records in it."""
+    """The times in a record, and in the records that it contains."""
     found = []
     if {"results", "roofs"} <= record.keys() and record.get("device") == "cuda":
         run = Run.from_dict(record)
@@ -126,20 +126,20 @@ def _times(record: dict[str, Any], environment: Any) -> list[Times]:
 
 
 def shared_limit(turns: float, peak: float = H100.peak) -> float:
-    """The most operations a second that shared memory allows.
+    """The highest rate that shared memory allows, in operations per second.
 
     Parameters
     ----------
     turns : float
-        For 1000 multiply-adds.
+        Turns of shared memory per 1000 multiply-adds.
     peak : float
-        Operations a second of the machine, which does `SM_PRODUCTS` multiply-adds in the time of one turn.
+        The machine's peak, in operations per second: each SM does `SM_PRODUCTS` multiply-adds in the time of one turn.
     """
     return float("inf") if turns == 0 else peak * (1000 / turns) / SM_PRODUCTS
 
 
 def roofline(found: Sequence[Counted], machine: Roof = H100, title: str = "") -> Any:
-    """The rungs under the roof of a machine: where their requests and their turns of shared memory put a limit.
+    """Draw the rungs under a machine's roofline, at the limits that their memory requests and their turns of shared memory set.
 
     Parameters
     ----------

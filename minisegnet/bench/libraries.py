@@ -82,7 +82,7 @@ class Minisegnet:
         return clock.replayed(call) if self.device == "cuda" else call
 
     def peak_mib(self) -> float:
-        """The most memory so far: of the GPU, or on a CPU of the process."""
+        """Peak memory so far, in MiB: the library's on a GPU, or the process's on a CPU."""
         if self.device == "cuda":
             import cupy
 

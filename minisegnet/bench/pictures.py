@@ -81,7 +81,7 @@ def bars(runs: Sequence[Run], path: Path) -> None:
             if r.library in AGAINST[run.device]:
                 key = r.case, run.device, r.library
                 own[key] = own.get(key, 0.0) + 1e3 * r.seconds
-        times |= {key: ms for key, ms in own.items() if key not in times}  # of two measurements the first counts
+        times |= {key: ms for key, ms in own.items() if key not in times}  # the first of two measurements counts
     if not times:
         raise ValueError("nothing to compare: the records contain no times of " + ", ".join(sum(AGAINST.values(), ())))
     cases = list(dict.fromkeys(case for case, _, _ in times))

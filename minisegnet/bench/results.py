@@ -22,7 +22,7 @@ class Result:
         Median.
     quartiles : (float, float)
     peak_mib : float
-        The most memory so far, in MiB: on a GPU what the library has reserved there, otherwise what the process has.
+        Peak memory so far, in MiB: on a GPU, the memory that the library has reserved; on a CPU, the process's.
     operations, bytes : int
         Cost of the phase by the cost model. It is the same for all libraries, whatever a library really does.
     roof_seconds : float
@@ -60,7 +60,7 @@ class Result:
 
     @property
     def peer(self) -> str:
-        """The name on a GPU of PyTorch at the same precision and layout."""
+        """On a GPU, the name of PyTorch's form at the same precision and layout."""
         return "torch" + ("-last" if self.layout == "channels last" else "") + ("-fp32" if self.precision == "float32" else "")
 
 

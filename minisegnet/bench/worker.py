@@ -32,8 +32,8 @@ SEED = 0
 
 
 Phases = tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]]]
-#: For a case and a rung its phases, its results, and the calls that are timed: of a single kernel on a GPU, replays of a graph,
-#: because the kernel may take less time than its launch.
+#: For a case and a rung: the phases, a function that returns the results, and the calls that are timed. For a single kernel on a GPU these
+#: calls replay a graph, because the kernel may take less time than its launch.
 Prepared = dict[tuple[str, str | None], tuple[dict[str, Callable[[], Any]], Callable[[], list[np.ndarray]], dict[str, Callable[[], Any]]]]
 
 

@@ -1,6 +1,7 @@
 """For readers, tutorials and documentation.
 
-`equation` shows a formula beside its code, `check` and `check_grads` test a reader's own function, `guess` asks before it shows.
+`equation` shows a formula beside its code, `check` and `check_grads` test a reader's own function, `guess` asks for a prediction
+before it shows the result.
 """
 
 from .equations import EquationPage, equation, listing

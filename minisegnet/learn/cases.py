@@ -1,8 +1,8 @@
-"""What a reader's function is tried on: small inputs for each equation, the smallest first, drawn so that a wrong answer does not pass.
+"""Test inputs for a reader's function: small ones for each equation, the smallest first, chosen so that a wrong function does not pass.
 
-Rows and columns have different sizes, and so have the channels before and after; there are two images; every option that the function
-takes leaves its default; values are random, of both signs, often equal where ties matter, and never symmetric. Two cases have the
-same shapes and other numbers. Most numbers are small integers, so that a reader can follow a case with a pencil.
+Rows and columns differ in number, as do input and output channels. There are two images. Every option that the function takes differs from
+its default. Values are random, of both signs, often equal where ties matter, and never symmetric. Two cases have the same shapes but
+different numbers. Most numbers are small integers, so that a reader can follow a case with a pencil.
 
 >>> arrays, options = cases("conv2d.forward", {"stride"})[0]
 >>> [a.shape for a in arrays], options["stride"]
@@ -47,7 +47,7 @@ class _Numbers:
 
 
 def cases(id: str, accepted: set[str]) -> list[Case]:
-    """Arguments and options to try a function on.
+    """Arguments and options to test a function with.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def cases(id: str, accepted: set[str]) -> list[Case]:
 
 
 def _kept(options: dict[str, Any], plain: dict[str, Any], accepted: set[str]) -> dict[str, Any]:
-    """The options, those that the function does not take at their defaults."""
+    """The options; those that the function does not take have their defaults."""
     return {name: value if name in accepted else plain[name] for name, value in options.items()}
 
 
@@ -94,7 +94,8 @@ def _conv2d(equation: registry.Equation, accepted: set[str]) -> Iterator[Case]:
         if more and not more.keys() & accepted:
             continue
         options = _kept({**_CONV, **more}, _CONV, accepted)
-        # With a stride, the last rows and columns meet no window. A function that is not given the size cannot know of them.
+        # With a stride, the last rows and columns may lie in no window. A function that does not get the
+        # input's size cannot know about them.
         spare = [s - 1 if "input_size" in accepted or equation.name != "grad_input" else 0 for s in options["stride"]]
         H, W = (
             (p - 1) * s + d * (u - 1) + 1 - sum(pad) + rest
@@ -218,7 +219,7 @@ def _label(equation: registry.Equation, accepted: set[str]) -> Iterator[Case]:
         [((1, 1, 1), 2, 1), ((1, 2, 3), 3, 2), ((2, 3, 2), 4, 3), ((2, 4, 3), 5, 2), ((2, 4, 3), 5, 2)]
     ):
         numbers = _Numbers(seed)
-        l = numbers.rng.permutation(np.arange(2, 2 + 2 * K))[:K]  # labels that are no numbers of regions
+        l = numbers.rng.permutation(np.arange(2, 2 + 2 * K))[:K]  # labels that differ from the regions' numbers
         options = {"default": 99} if "default" in accepted else {"default": None}
         if equation.name == "argmax":
             yield [numbers.whole(N, K, H, W, most=2), l], {}

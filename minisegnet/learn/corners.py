@@ -1,6 +1,6 @@
-"""Inputs at the corners of an equation: windows that hang over the padding, points in no region, pixels of which none counts, ...
+"""Inputs at the corners of an equation: windows that extend past the padding, points in no region, batches in which no pixel counts, ...
 
-Random inputs do not meet them, and some slips show nowhere else. `minisegnet.learn.cases.cases` adds them for a function that
+Random inputs do not reach them, and some slips show nowhere else. `minisegnet.learn.cases.cases` adds them for a function that
 takes the options that they need.
 """
 
@@ -26,7 +26,7 @@ def corners(equation: registry.Equation, accepted: set[str]) -> Iterator[Case]:
 
 
 def _windows_over_the_edge(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Averages of windows that hang over the padding below and at the right, and whether padding counts."""
+    """Averages of windows that extend past the padding at the bottom and right; padding counts or does not count."""
     if name not in ("average", "grad_average"):
         return
     for (H, W), (U, V), padding, counts in product(
@@ -48,7 +48,7 @@ def _points_in_no_region(name: str) -> Iterator[tuple[dict[str, Any], dict[str, 
 
 
 def _pixels_that_do_not_count(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """No pixel counts, one counts, its class has the weight 0."""
+    """No pixel counts; one counts; one counts, but its class has the weight 0; two count, with different weights."""
     x = np.array([[[[1.0, 2.0, 0.5]], [[0.0, -1.0, 0.25]]]])
     targets = (([255, 255, 255], [1.0, 2.0]), ([0, 255, 255], [1.0, 2.0]), ([0, 255, 255], [0.0, 2.0]), ([0, 1, 255], [0.5, 2.0]))
     for reduction, (t, w) in product(("mean", "sum", "none"), targets):

@@ -17,9 +17,9 @@ from .verdict import Verdict, number
 
 
 def turns(words: Sequence[int]) -> int:
-    """Turns that shared memory takes to serve the threads of a warp; `words` holds the number of the word of 4 bytes that each one wants.
+    """The turns that shared memory takes to serve a warp; `words` holds, for each thread, the number of the 4-byte word that it reads.
 
-    Word k lies in bank k mod 32. A bank gives out one word a turn, to all threads that want this word.
+    Word k lies in bank k mod 32. In each turn a bank delivers one word, to all threads that read it.
     """
     return max(len({int(k) for k in words if k % 32 == bank}) for bank in range(32))
 
@@ -41,7 +41,7 @@ def tile_bytes(size: int, channels: int, outputs: int, rows: int, columns: int, 
 
 
 def limit(operations: float, moved: float, peak: float, bandwidth: float) -> float:
-    """The most operations a second that a machine reaches, for a program of `operations` that moves `moved` bytes."""
+    """The highest rate, in operations per second, of a program that does `operations` operations and moves `moved` bytes."""
     return min(peak, operations / moved * bandwidth)
 
 
@@ -60,7 +60,7 @@ def weighted_mean(surprise: np.ndarray, w: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Count:
-    """An exercise: the right function, what it is tried on, how an input is described, and wrong functions with what they forget."""
+    """An exercise: the right function, its inputs, a function that describes an input, and wrong functions, each with its mistake."""
 
     right: Callable[..., float]
     cases: tuple[tuple, ...]
@@ -226,7 +226,7 @@ def check_count(exercise: str, function: Callable[..., Any]) -> Verdict:
     Parameters
     ----------
     exercise : {"turns", "tile_bytes", "limit", "receptive_field", "weighted_mean"}
-        The functions of this module that have these names say what is to be computed.
+        The function of this name in this module says what to compute.
     function : callable
         It takes the same arguments, by position, and returns a number.
 

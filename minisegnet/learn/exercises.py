@@ -22,7 +22,7 @@ from .extra import find, read
 from .mistakes import Mistake, element, mistakes, right, updated
 from .verdict import Grid, Verdict, close
 
-# Equations of which the first result is all that matters to a reader; the others serve the gradients.
+# Equations whose first result is all that a reader has to compute; the other results serve the gradients.
 _FIRST_IS_ENOUGH = ("label", "batch_norm")
 
 
@@ -90,7 +90,7 @@ def check(id: str, function: Callable[..., Any]) -> Verdict:
 
 
 def _accepted(equation: registry.Equation, function: Callable) -> tuple[set[str], str]:
-    """The options that a function takes; and what is wrong with its arguments, if something is."""
+    """The options that a function takes, and what is wrong with its arguments; empty if nothing is."""
     options = {p.name for p in inspect.signature(equation.oracle).parameters.values() if p.kind is p.KEYWORD_ONLY}
     try:
         signature = inspect.signature(function)
@@ -192,7 +192,7 @@ def _recognised(
     everything: list[Case],
     grid: Grid | None,
 ) -> Mistake | None:
-    """The first mistake that makes the reader's results, on the input that failed, on all before it, and on the next two."""
+    """The first mistake that gives the reader's results on the input that failed, on all before it, and on the next two."""
     for case in everything[len(tried) : len(tried) + 2]:
         try:
             tried = [*tried, (case, _run(equation, function, *case, accepted))]
@@ -213,7 +213,7 @@ def _recognised(
 
 
 def _same(made: tuple | None, actual: tuple) -> bool:
-    """Whether a mistake makes these results. It may have more of them."""
+    """Whether a mistake gives these results. It may give more of them."""
     if made is None or len(made) < len(actual):
         return False
     pairs = list(zip(made, actual, strict=False))

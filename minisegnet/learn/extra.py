@@ -1,4 +1,4 @@
-"""Equations of the tutorials that are no kernels: scores and probabilities. A check treats them like those of the registry.
+"""Equations of the tutorials that have no kernels: scores and probabilities. A check treats them like the registry's equations.
 
 >>> find("metrics.iou").arguments
 ['p', 't']

@@ -285,7 +285,7 @@ class _Run:
 
     def times(self, a: Expression, b: Expression, at: dict[str, int]) -> Any:
         left = self.value(a, at)
-        return left if isinstance(left, bool | int | Fraction) and left == 0 else left * self.value(b, at)  # [no] · … : not looked at
+        return left if isinstance(left, bool | int | Fraction) and left == 0 else left * self.value(b, at)  # 0 · …: b is not evaluated
 
     def over(self, a: Expression, b: Expression, at: dict[str, int]) -> Any:
         left, right = self.value(a, at), self.value(b, at)
@@ -354,7 +354,7 @@ class _Run:
         return sum(self.value(body, inner) for inner in self.bound(letters, conditions, at))
 
     def last(self, letters: tuple[str, ...], conditions: tuple[Expression, ...], body: Expression, at: dict[str, int]) -> Any:
-        """What a loop over a sum leaves if it writes = for +=."""
+        """The last term of a sum: what remains if a loop writes = for +=."""
         return self.value(body, [at, *self.bound(letters, conditions, at)][-1])
 
     def ranging(self, letter: str, first: Expression, last: Expression, body: Expression, at: dict[str, int]) -> Any:

@@ -19,17 +19,17 @@ def check_grads(
 ) -> Verdict:
     """Compare the gradients of a reader's function with central differences, one argument after the other.
 
-    Each gradient is tested with a random g: a seed of ones lets a gradient pass that is turned over in space.
+    Each gradient is tested with a random g: with a g of ones, a gradient that is flipped in space would pass.
 
     Parameters
     ----------
     function : callable (*arrays) -> array
-        What is differentiated. Its inputs should be clear of ties and kinks.
+        The function to differentiate. Its inputs should be clear of ties and kinks.
     gradients : callable (g, *arrays) -> tuple of arrays
         The gradient with respect to each array of ``L = (g * function(*arrays)).sum()``. None or ``...`` in the tuple stands for one
         that is not written yet.
     *arrays : array_like
-        Where to test.
+        The arguments at which the gradients are tested.
     names : sequence of str, optional
         Names of the arrays, for the messages; by default those of the function's parameters.
     seed : int

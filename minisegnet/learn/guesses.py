@@ -1,4 +1,4 @@
-"""``ms.guess``: predict, then be shown."""
+"""``ms.guess``: the reader predicts a result before seeing it."""
 
 from __future__ import annotations
 

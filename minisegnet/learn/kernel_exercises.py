@@ -86,7 +86,7 @@ def check_kernel(exercise: str, text: str) -> Verdict:
     exercise : {"square", "pool", "turned", "sum_of_three", "transposed"}
         | square: y[i] = x[i]², in blocks of 8 threads.
         | pool: the largest of each tile of 2 × 2, in blocks of 4 × 2 threads, one for each output.
-        | turned: every 8 elements in reverse order, by way of shared memory, in blocks of 8 threads.
+        | turned: each group of 8 elements in reverse order, through shared memory, in blocks of 8 threads.
         | sum_of_three: y[i] = x[i] + x[i + 1] + x[i + 2], in blocks of 8 threads, with at most 10 reads of x for each block.
         | transposed: y[j, i] = x[i, j] for tiles of 32 × 32, in blocks of 32 × 8 threads, without a bank conflict.
     text : str
@@ -95,8 +95,8 @@ def check_kernel(exercise: str, text: str) -> Verdict:
     Returns
     -------
     Verdict
-        It names the line of a race, of an access out of bounds, and of a barrier that not every thread reaches. Of a right kernel it
-        says how often the kernel has read and written memory, and how many turns shared memory has taken.
+        It names the line of a race, of an access out of bounds, and of a barrier that not every thread reaches. For a right kernel it gives
+        the number of reads and writes of memory, and of turns of shared memory.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _shape(x: np.ndarray) -> str:
 
 
 def _score(counters: dict[str, int]) -> str:
-    """What a run has cost: ``24 reads and 24 writes of memory; 6 turns of shared memory, 6 would do``."""
+    """The cost of a run: ``24 reads and 24 writes of memory; 6 turns of shared memory, 6 would do``."""
     told = f"{counters['global_reads']} reads and {counters['global_writes']} writes of memory"
     if counters["shared_wavefronts"]:
         told += f"; {counters['shared_wavefronts']} turns of shared memory, {counters['least_wavefronts']} would do"

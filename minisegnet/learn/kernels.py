@@ -1,4 +1,4 @@
-"""CUDA C++ written in a notebook, run on the CPU: every access is seen, and a mistake is named with its line.
+"""CUDA C++ written in a notebook and run on the CPU: every access is recorded, and a mistake is reported with its line.
 
 >>> square = Kernel('''
 ... __global__ void square(Array<const float, 1> x, Array<float, 1> y) {
@@ -9,7 +9,7 @@
 >>> square(2, 3, x, y).accesses[0].line, y  # doctest: +SKIP
 ('notebook.cu:4', array([0., 1., 4., 9.], dtype=float32))
 
-Without a C++ compiler nothing can run. For the kernels that a tutorial shows, `recorded` has what a run has shown elsewhere.
+Without a C++ compiler no kernel can run. For the tutorials' kernels, `recorded` holds the results of earlier runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Kernel:
     Attributes
     ----------
     counters : dict
-        What the last run has cost; see `minisegnet_kernels.emulator.Launched`.
+        The costs of the last run; see `minisegnet_kernels.emulator.Launched`.
     """
 
     def __init__(self, text: str):

@@ -84,7 +84,7 @@ def _parts(value: str) -> list[str]:
     return [value[a:b] for a, b in pairwise([*cuts, len(value)])]
 
 
-#: Depth inside the braces of a set, whose conditions may be divided; inside other brackets nothing is.
+#: Depth inside the braces of a set. A line may end between its conditions, but nowhere inside other brackets.
 _SET, _BRACKETS = 1, 100
 
 
@@ -102,7 +102,7 @@ def _walk(tex: str) -> Iterator[tuple[str, int, int, int]]:
 
 
 def _width(tokens: list[str], place: int, end: str = "") -> tuple[float, int]:
-    """The width of the tokens up to `end`, and the place behind it; of rows that stand below each other, the widest."""
+    """The width of the tokens up to `end`, and the place after it; for rows below each other, the width of the widest."""
     total, widest = 0.0, 0.0
     while place < len(tokens) and tokens[place] != end:
         token = tokens[place]

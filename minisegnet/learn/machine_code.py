@@ -1,7 +1,7 @@
-"""Loops of a kernel in machine code (SASS), as NVIDIA's compiler writes them; a recorded copy serves where no compiler is.
+"""Loops of kernels in machine code (SASS), as NVIDIA's compiler writes them, read from a record.
 
 ``python -m minisegnet.learn.machine_code NVDISASM`` records them anew; ``pip install nvidia-cuda-nvdisasm`` brings the program
-``nvdisasm``. The record holds a fingerprint of each source, and a test compares it with the source of today.
+``nvdisasm``. The record holds a fingerprint of each source, and a test compares it with the current source.
 
 >>> found = loop("implicit_gemm")
 >>> found.counts["FFMA"], found.counts["LDS"]
@@ -94,7 +94,7 @@ def loop(rung: str) -> Loop:
 
 
 def between_barriers(sass: str) -> list[str]:
-    """The instructions from the barrier with the most multiply-adds behind it to the next barrier, both included.
+    """The instructions from the barrier that is followed by the most multiply-adds to the next barrier, both included.
 
     Raises
     ------

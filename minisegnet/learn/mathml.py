@@ -1,4 +1,4 @@
-r"""A formula's tree as MathML, which browsers show with no help and screen readers speak; and as lists, for JSON.
+r"""A formula's tree as MathML, which browsers show without a library and screen readers speak; and as lists, for JSON.
 
 Each term carries its name in ``data-term``, so that a page can tie it to a line and to a cell. What a page shows and what it computes are
 then the same tree.
@@ -30,7 +30,7 @@ _STRENGTH = {"+": 1, "-": 1, "mod": 2, "*": 2, "/": 2, "sum": 2, "range": 2, "^"
 
 
 def formula(read: Formula) -> list[str]:
-    """The ``<math>`` elements of each statement of a formula, in its order; then what is 0 outside, and what an empty extreme is."""
+    """The ``<math>`` elements of a formula's statements, in order; then the arrays that are 0 outside, and the value of an empty extreme."""
     made = [statement(s) for s in read.statements]
     made += [_math(_row(_name(name), "<mo>=</mo><mn>0</mn><mtext>&nbsp;outside</mtext>")) for name in sorted(read.outside)]
     made += [_math(_row(f"<mo>{w[1:]}</mo><mi>∅</mi><mo>=</mo>", _show(value))) for w, value in read.empty.items()]
@@ -38,14 +38,14 @@ def formula(read: Formula) -> list[str]:
 
 
 def statement(s: Statement) -> str:
-    """One statement, as ``<math>`` elements between which a line may end; browsers break no line inside of one."""
+    """One statement, as ``<math>`` elements between which a line may end; browsers do not break a line inside one."""
     left = _at(s.name, "".join(_separated([_name(letter) for letter in s.letters]))) if s.letters else _name(s.name)
     first, *others = _pieces(s.value)
     return _math(_row(left, "<mo>←</mo>" if s.updates else "<mo>=</mo>", first)) + "".join(_math(_row(piece)) for piece in others)
 
 
 def _pieces(value: Expression) -> list[str]:
-    """The pieces of a right-hand side: before a sign, before a sum, and between the factors behind it; else it is one piece."""
+    """A right-hand side, divided before signs, before a sum, and between the factors after the sum; otherwise it is one piece."""
     kind, parts = value
     if kind == "+" or (kind == "-" and len(parts) == 2):
         sign = "+" if kind == "+" else "−"
@@ -136,7 +136,7 @@ def _at(name: str, index: str) -> str:
 
 
 def _inside(node: Expression, strength: int) -> str:
-    """With parentheses if the node binds less."""
+    """The node, in parentheses if it binds less tightly than `strength`."""
     shown = _show(node)
     return _row("<mo>(</mo>", shown, "<mo>)</mo>") if _STRENGTH.get(node.kind, 9) < strength else shown
 

@@ -1,6 +1,6 @@
-"""Mistakes that readers make, each a program that computes the wrong result: what `minisegnet.learn.check` compares an answer with.
+"""Mistakes that readers make, each a program that computes the wrong result. `minisegnet.learn.check` compares a wrong answer with them.
 
-A mistake in one place of the formula is a slip, and `slips` derives those from the formula itself. Here stand the others: a kernel that
+A mistake in one place of the formula is a slip, and `slips` derives slips from the formula itself. This file has the others: a kernel that
 is turned, a result with its axes exchanged, an option that is not used, a padding with the wrong values.
 """
 
@@ -41,7 +41,7 @@ class Mistake(NamedTuple):
 
 
 def element(mistake: Mistake, name: str, place: tuple[int, ...], equation: registry.Equation, arrays: Arrays, options: Options) -> Any:
-    """One value of a result with a slip; None if it cannot be computed. It costs a fraction of all values."""
+    """One value of a result with a slip; None if it cannot be computed. One value costs a fraction of what all values cost."""
     try:
         planted = mistake.slip.planted(read(equation.id))  # type: ignore[union-attr]
         return planted.element(name, place, dict(zip(equation.arguments, arrays, strict=True)), options, _shapes(equation, arrays, options))
@@ -128,7 +128,7 @@ def _divided(count: Callable[[np.ndarray], int]) -> Program:
 
 
 def _padded(value: float | str) -> Program:
-    """The input is padded with values that the equation leaves out, and then has no padding."""
+    """The input is padded with `value` first, and the equation then runs without padding: its windows see cells that should not count."""
 
     def program(equation: registry.Equation, arrays: Arrays, options: Options) -> tuple:
         k, pad = equation.arguments.index("x"), [(0, 0), (0, 0), *options["padding"]]
@@ -172,7 +172,7 @@ def _softmax_along(axis: int) -> Program:
         *before, x, t, w = arrays
         shifted = x - x.max(axis, keepdims=True)
         log = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
-        # Scores that are log-probabilities already pass through a softmax along the classes; theirs are not.
+        # The equation would apply its own softmax along the classes on top of these values. So the loss is computed here.
         picked = np.take_along_axis(log, t[:, None], axis=1)[:, 0]
         if options != {"ignore_index": -100, "label_smoothing": 0.0, "reduction": "mean"} or before:
             raise ValueError("only the plain loss")
@@ -209,7 +209,7 @@ _FORWARD = ("forward",)
 _POOLS = ("forward", "max")
 _GEOMETRY = ("conv2d", "pool2d")
 
-# Operations and parts of names for which a mistake is tried (empty: all); its sentence; how it is made.
+# A row for each mistake: the operations and the parts of names for which it is tried (empty: all), its sentence, and its program.
 _TABLE: list[tuple[tuple[str, ...], tuple[str, ...], Mistake]] = [
     (("conv2d",), _FORWARD, Mistake("the kernel is turned by 180°", _with("w", _turned))),
     (("conv2d",), ("grad_input",), Mistake("the kernel is not turned by 180°", _with("w", _turned))),

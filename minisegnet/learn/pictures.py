@@ -24,8 +24,8 @@ def grids(*panels: tuple[Any, ...], columns: int = 0, cell: float = 0.42, title:
     Parameters
     ----------
     *panels : (title, array) or (title, array, window)
-        The array has two axes. A window is ``(row, column, rows, columns)``; it is framed, and so is each of a list of windows. In the
-        place of an array, a string such as ``"="`` stands between two panels.
+        The array has two axes. A window ``(row, column, rows, columns)``, or each of a list of windows, is framed. A string such as ``"="``
+        instead of an array stands between two panels.
     columns : int
         Panels in a row; by default all of them.
     cell : float
@@ -69,9 +69,9 @@ def tape(values: Sequence[Any], names: Sequence[str], places: Sequence[tuple[flo
     values : sequence of Value
         Each has the attributes ``data``, ``grad``, ``sources`` and ``slopes``, as in `minisegnet.learn.toy`.
     names : sequence of str
-        What stands in the boxes.
+        The text of each box.
     places : sequence of (x, y)
-        Where the boxes stand, in inches.
+        The position of each box, in inches.
 
     Returns
     -------

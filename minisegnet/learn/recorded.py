@@ -1,7 +1,7 @@
-"""What the emulator has shown for the kernels of the tutorials, for readers who have no C++ compiler.
+"""A record of the emulator's runs of the tutorials' kernels, for readers without a C++ compiler.
 
-Where there is a compiler, kernels run, and nothing is read from here. Where there is none, a run that is in the record is shown as it
-was, with a line that says so. ``python tutorials/build.py`` writes the record.
+With a compiler, kernels run, and the record is not read. Without one, a recorded run is shown, with a line that says so.
+``python tutorials/build.py`` writes the record.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def seen(subject: str, arrays: Sequence[np.ndarray], run: Callable[[], Seen]) ->
     Parameters
     ----------
     subject : str
-        What is run, and how.
+        The kernel and the way it is run.
     arrays : sequence of arrays
-        Before the run. The record of a run belongs to a subject with these values.
+        The arrays before the run. A record is found by its subject and these values.
     run : callable
 
     Raises

@@ -39,15 +39,15 @@ class Slip(NamedTuple):
     Attributes
     ----------
     kind : str
-        What sort of slip it is: ``"sign"``, ``"term missing"``, ``"d_h for s_h"``, ...
+        The kind of slip: ``"sign"``, ``"term missing"``, ``"d_h for s_h"``, ...
     sentence : str
         What is wrong, in words.
     statement : int
-        In which statement of the formula.
+        The number of the statement in the formula.
     path : tuple of int
         The way from the statement's value to the changed node: the number of a part at each step.
     change : Expression
-        What stands there instead.
+        The node that takes its place.
     """
 
     kind: str

@@ -71,7 +71,7 @@ def ranges(statements: Sequence[Statement], shapes: Mapping[str, tuple[int, ...]
     runs: dict[str, int] = {}
     nodes = [node("at", s.name, tuple(node("name", letter) for letter in s.letters)) for s in statements if s.letters]
     nodes += [n for s in statements for n in walk(s.value) if n.kind == "at"]
-    for _ in range(2):  # in the second round, the letters that a definition has by then
+    for _ in range(2):  # the second round also uses the ranges that the first found for the letters of definitions
         for name, places in (n.parts for n in nodes):
             extent: Any = shapes.get(name) or [runs.get(letter) for letter in getattr(definitions.get(name), "letters", ())]
             if isinstance(values.get(name), list):

@@ -66,7 +66,7 @@ class Function:
 def terms(equation: registry.Equation) -> dict[str, set[str]]:
     """The terms of a formula, each with the names that it has in programs.
 
-    Terms are the arrays, the abbreviations and the options. Index letters and sizes are not: they stand in nearly every line.
+    Terms are the arrays, the abbreviations and the options. Index letters and sizes are left out, because they stand in nearly every line.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def factors(equation: registry.Equation) -> set[str]:
     found = max(products, key=len, default=set()) or {name for node in inner for name in _arrays(node, equation)}
     if found:
         return found
-    # Without a sum the whole formula is one step: its arrays, without those that have a number for each channel only.
+    # Without a sum the whole formula is one step. It contains all arrays except those with one number per channel.
     whole = {name for s in read.statements for name in _arrays(s.value, equation)}
     most = max((len(axes(equation.symbols[name])) for name in whole), default=0)
     return {name for name in whole if len(axes(equation.symbols[name])) == most}
 
 
 def _arrays(node: Expression, equation: registry.Equation) -> set[str]:
-    """The arguments that are indexed in an expression, without those that only decide whether it counts."""
+    """The arguments that are indexed in an expression, except those that only decide whether it counts."""
     found = {n.parts[0] for n in walk(node) if n.kind == "at"}
     found -= {n.parts[0] for test in walk(node) if test.kind == "iverson" for n in walk(test) if n.kind == "at"}
     return found & set(equation.arguments)
@@ -125,8 +125,8 @@ def _arrays(node: Expression, equation: registry.Equation) -> set[str]:
 def program(equation: registry.Equation, view: str) -> list[Function]:
     """The functions of a view, each line with its terms, the plain ones marked.
 
-    Plain is the function that has the equation's name, and then, until every term has a line in a body and one line is a step, the helper
-    that shows most of what is missing. What is left makes the program fast or serves another case.
+    The function with the equation's name is plain. Then the helper that shows most of the missing terms becomes plain, and so on, until
+    every term has a line in a body and one line is a step. The other functions make the program fast or serve another case.
 
     Parameters
     ----------

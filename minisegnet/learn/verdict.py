@@ -1,4 +1,4 @@
-"""What a check says: one line when all is well, and otherwise where the first wrong value is, painted in its grid.
+"""The result of a check: one line if everything is right; otherwise the first wrong value, marked in its grid.
 
 A `Verdict` is true or false, prints as text in a terminal, and is shown as HTML by a notebook.
 """
@@ -47,14 +47,14 @@ class Grid:
         return f"{self.name}[{', '.join(f'{a}={k}' if a else str(k) for a, k in zip(letters, self.first, strict=True))}]"
 
     def sentence(self) -> str:
-        """The first wrong value, with as many digits as tell it from the right one."""
+        """The first wrong value, with enough digits to tell it from the right one."""
         right, wrong = self.expected[self.first], self.actual[self.first]
         told = [number(right), number(wrong)] if number(right) != number(wrong) else [f"{right:.15g}", f"{wrong:.15g}"]
         count = f" ({int(self.wrong.sum())} of {self.wrong.size} values are wrong)" if self.wrong.size > 1 else ""
         return f"{self.place()}: expected {told[0]}, got {told[1]}{count}"
 
     def planes(self) -> tuple[str, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Title, right values, the reader's, and which are wrong: of the plane in which the first wrong value lies."""
+        """The plane that contains the first wrong value: its title, the right values, the reader's values, and which of them are wrong."""
         if self.expected.ndim == 0 or self.expected.size == 1:
             return None
         before, plane = self.first[:-2], [np.atleast_2d(a[self.first[:-2]]) for a in (self.expected, self.actual, self.wrong)]
@@ -73,11 +73,11 @@ class Verdict:
     state : str
         ``"right"``, ``"wrong"`` or ``"not yet"``.
     lines : list of str
-        What there is to say, a sentence each.
+        The message, one sentence per line.
     grid : Grid or None
         The first wrong value, among its neighbours.
     mistake : str
-        Which mistake the answer has made, if it is a known one; otherwise empty.
+        The mistake, if it is a known one; otherwise empty.
     formula : str
         The formula that the answer computes, as MathML, if the mistake is a slip in the formula.
     parts : list of Verdict
@@ -126,7 +126,7 @@ class Verdict:
 
 
 def close(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Where two arrays agree: integers exactly, other numbers to nine digits of the largest."""
+    """Where two arrays agree: integers exactly, other numbers within nine digits of the largest."""
     if np.asarray(expected).dtype.kind in "iub":
         return np.asarray(actual) == expected
     scale = float(np.abs(expected, where=np.isfinite(expected), out=np.zeros(np.shape(expected))).max(initial=0))

@@ -20,8 +20,8 @@ from .labels import check_range, class_names, label_maps, plain
 class BoundaryIoU:
     r"""IoU of the pixels of a class that lie near its boundary.
 
-    Let :math:`T_d` be the pixels of the true mask T whose distance to its outside, in steps of a chess king, is at
-    most d, and :math:`P_d` those of the predicted mask. The boundary IoU is
+    Let :math:`T_d` be the pixels of the true mask T whose chessboard distance to its outside is at most d,
+    and :math:`P_d` those of the predicted mask. The boundary IoU is
 
     .. math:: \frac{\sum |T_d \cap P_d|}{\sum |T_d \cup P_d|}, \qquad d = \max(1, \mathrm{round}(r \cdot \text{diagonal}))
 
@@ -149,7 +149,7 @@ class BoundaryF1:
 
 
 def band(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a mask, bool (H, W), within `width` steps of a chess king of its outside: the mask minus its erosion.
+    """The pixels of a mask, bool (H, W), within the chessboard distance `width` of its outside: the mask minus its erosion.
 
     Eroding `width` times by 3×3 equals eroding once by a square of side 2·width + 1, which is done by rows and then by
     columns. A running sum tells whether all pixels of a row are inside.

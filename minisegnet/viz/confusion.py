@@ -29,8 +29,8 @@ def confusion(
     path : path, optional
         Where to write the PNG. Without it, the picture is returned.
     of : {"truth", "prediction", "all"}
-        What the pixels of a cell are divided by: those of its row (the diagonal is the recall), of its column (the
-        precision), or all pixels. A row or column without pixels stays empty.
+        The denominator of a cell: the pixels of its row (then the diagonal is the recall), of its column (the precision), or all pixels. A
+        row or column without pixels stays empty.
     title : str
 
     Returns

@@ -38,7 +38,7 @@ def doubt(
     path : path, optional
         Where to write the PNG. Without it, the picture is returned.
     background : int or None
-        The class that is not coloured.
+        The class without colour.
     title : str
     classes : sequence of str, optional
         Names for a legend.

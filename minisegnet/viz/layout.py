@@ -21,7 +21,7 @@ def layered(
     ----------
     layer : dict, node → layer
     edges : list of (upper, lower) with ``layer[upper] > layer[lower]``
-        They connect all nodes.
+        Together they have to connect all nodes.
     distance : float
         The smallest distance between the centres of neighbours in a layer.
 
@@ -43,10 +43,10 @@ def layered(
         raise ImportError(f"the layout of a graph needs fast-sugiyama: {_HINT}") from error
     if not edges:
         return dict.fromkeys(layer, 0.0), []
-    points = iter(range(len(layer), 2**63))  # numbers of the invisible points, behind those of the nodes
+    points = iter(range(len(layer), 2**63))  # the invisible points are numbered after the nodes
     number: dict[Any, int] = {node: k for k, node in enumerate(layer)}
     chains = [[number[a], *(next(points) for _ in range(layer[b] + 1, layer[a])), number[b]] for a, b in edges]
-    # All links are one layer long, so that the shortest ones, which fast-sugiyama looks for, are in the given layers.
+    # fast-sugiyama makes links as short as it can. Here each is one layer long, so it keeps the given layers.
     ((placed, *_),) = from_edges([link for chain in chains for link in pairwise(chain)], vertex_spacing=distance, dummy_vertices=False)
     leftmost = min(x for _, (x, _) in placed)
     at = {k: x - leftmost for k, (x, _) in placed}

@@ -13,13 +13,13 @@ import numpy as np
 from .style import GREY, INK, finish, new_figure, quiet_axes
 
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
-# 20 colours on white: the least distance of two in OKLab is 0.107 for most people, 0.094 with protanopia and 0.076 with deuteranopia
-# (simulated after Machado, Oliveira & Fernandes 2009), where 0.02 can be told apart. Every second line is dashed as well.
+# 20 colours on white. The smallest distance between two of them in OKLab is 0.107 with normal vision, 0.094 with protanopia and 0.076 with
+# deuteranopia (simulated after Machado, Oliveira & Fernandes 2009); 0.02 can be told apart. Every second line is also dashed.
 LINES = (
     "#009e73", "#cc79a7", "#660000", "#88ee00", "#00ddff", "#990033", "#1111ff", "#bbddaa", "#aa4411", "#5577ff",
     "#441144", "#99bb33", "#000088", "#ccaaaa", "#d55e00", "#4411bb", "#666677", "#11aaee", "#444477", "#0072b2",
 )  # fmt: skip
-_LEFT, _AXES, _BETWEEN, _ROW, _HEIGHT = 0.65, 4.05, 0.9, 20, 4.2  # inches, but for the rows of the legend
+_LEFT, _AXES, _BETWEEN, _ROW, _HEIGHT = 0.65, 4.05, 0.9, 20, 4.2  # in inches; _ROW counts lines of the legend
 
 
 def curves(

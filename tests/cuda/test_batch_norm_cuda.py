@@ -1,4 +1,4 @@
-"""Batch normalisation on a GPU, emulated: layouts, slabs, and the bytes that pass memory."""
+"""Batch normalisation on a GPU, emulated: layouts, slabs, and the bytes that it moves."""
 
 import numpy as np
 import pytest
@@ -54,8 +54,8 @@ LAYOUTS = {
     "slice": sliced,
     "slice, channels last": sliced_channels_last,
 }
-# Shape, and values a thread. One channel, fewer and more than a warp, a number that the block does not divide;
-# images smaller than a step and wider than a block; one slab and many.
+# Shape, and values per thread. Channels: one, fewer and more than a warp, not a divisor of the block. Images smaller than a step and wider
+# than a block; one slab and many.
 SHAPES = [((3, 1, 5, 7), 16), ((2, 5, 17, 19), 1), ((2, 5, 17, 19), 16), ((1, 33, 4, 9), 1), ((40, 3, 3, 2), 16), ((1, 2, 1, 300), 16)]
 SHAPES += [((9, 40, 1, 1), 16)]
 
@@ -179,5 +179,5 @@ def test_memory_is_read_once_and_without_gaps(layout, channels):
         seen_here = counters[kernel]
         per_channel = 6 * 4 * THREADS * np.prod(kernel_py._map(x, 1024)[0])  # each thread reads the parameters of its channel once
         assert size * x.size <= seen_here["global_bytes"] <= size * x.size + per_channel, kernel
-        # An array need not start at a sector, so that four may become five; with gaps each value would have its own.
+        # An array need not start with a sector, so four sectors may become five; with gaps, each value would have a sector of its own.
         assert seen_here["sectors"] <= 1.4 * seen_here["least_sectors"], kernel

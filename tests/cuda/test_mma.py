@@ -1,4 +1,4 @@
-"""The tensor core's instruction: its fragments lie as the PTX ISA says, its inputs are cut off, to_tf32 rounds; mistakes are located."""
+"""The tensor core's instruction: fragments lie as the PTX ISA says, inputs are truncated, `to_tf32` rounds, and errors name their line."""
 
 import numpy as np
 import pytest
@@ -133,7 +133,7 @@ def test_to_tf32_rounds_to_nearest_and_halves_away_from_zero():
     [
         ("some_lanes", 32, r"not all threads of its mask reach: thread \(\d+, 0, 0\) waits for .* at planted.cu:13"),
         ("two_places", 32, r"not all threads of its mask reach: .* at planted.cu:(18|20)"),
-        ("some_lanes", 48, r"thread \(32, 0, 0\), at planted.cu:13, is of a warp with 16 lanes, and this needs all 32"),
+        ("some_lanes", 48, r"thread \(32, 0, 0\), at planted.cu:13, belongs to a warp with 16 lanes; this operation needs all 32"),
     ],
 )
 def test_a_warp_that_is_not_whole_is_an_error_with_its_line(kernel, threads, report):
@@ -180,5 +180,6 @@ def test_a_wait_left_out_shows_as_nan(line):
 
 def test_a_copy_from_an_address_that_does_not_fit_is_an_error_with_its_line():
     x, y = np.arange(65, dtype=np.float32)[1:], np.zeros(16, np.float32)
-    with pytest.raises(emulator.KernelError, match=r"thread 0, at planted.cu:8, copies 16 bytes from an address that is no multiple of it"):
+    report = r"thread 0, at planted.cu:8, copies 16 bytes from an address that is not a multiple of that size"
+    with pytest.raises(emulator.KernelError, match=report):
         launch("copied", x, y, threads=8, text=COPIES)

@@ -65,7 +65,7 @@ def compiled(requests):
 
 @functools.cache
 def in_float32(operation):
-    """Reports on all kernels of an operation in float32 for Hopper. (Not a fixture: one of a module would be made anew for each operation.)"""
+    """Reports on all kernels of an operation in float32 for Hopper. (A fixture of the module would be made anew for each operation.)"""
     return compiled([(*launch, [(9, 0)]) for launch in launches(operation, "float32")])
 
 

@@ -333,7 +333,7 @@ def test_a_slip_in_the_formula_is_shown_in_the_formula():
     assert verdict.formula.count('class="marked"') == 1
 
 
-def test_unknown_equations_and_what_is_no_function():
+def test_unknown_equations_and_what_is_not_a_function_are_refused():
     with pytest.raises(ValueError, match=r"conv2d\.forwrad.*conv2d\.forward"):
         ms.check("conv2d.forwrad", lambda x: x)
     with pytest.raises(TypeError, match=r"a function of \(x, w, b\), and got ndarray"):

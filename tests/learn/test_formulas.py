@@ -25,7 +25,7 @@ MORE: dict[str, list[Case]] = defaultdict(list)
 
 
 def _windows_over_the_edge():
-    """Averages of windows that hang over the padding, rows and columns apart, and whether padding counts."""
+    """Averages of windows that extend past the padding, in rows or in columns; padding counts or does not count."""
     for (H, W), (U, V), padding, counts in product(
         ((5, 4), (4, 6)), ((3, 2), (2, 3)), (((1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, 0), (1, 1))), (True, False)
     ):
@@ -113,7 +113,7 @@ def test_a_formula_computes_what_its_loops_compute(id):
 
 @pytest.mark.parametrize("id", EQUATIONS)
 def test_every_name_is_explained_and_nothing_else_is(id):
-    """A symbol of the table may explain a second one behind a semicolon; index letters are explained at the top of their file."""
+    """A symbol of the table may explain a second one after a semicolon; index letters are explained at the top of their file."""
     entry = registry.get(id)
     texts = entry.symbols.values()
     twins = {name: text[1] for name, text in ((n, re.search(r"; (\w+)\b", m)) for n, m in entry.symbols.items()) if text}

@@ -1,4 +1,4 @@
-"""The recorded machine code is that of the present source, and is counted rightly."""
+"""The recorded machine code belongs to the current source, and its instructions are counted correctly."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_the_loop_is_cut_from_a_listing():
 
 
 def test_the_record_is_made_again():
-    """Where NVRTC and nvdisasm are: the same instructions."""
+    """With NVRTC and nvdisasm, the same instructions."""
     nvdisasm = os.environ.get("NVDISASM") or shutil.which("nvdisasm")
     if nvdisasm is None:
         pytest.skip("nvdisasm is not installed (pip install nvidia-cuda-nvdisasm, and set NVDISASM to its path)")

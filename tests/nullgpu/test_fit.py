@@ -98,7 +98,7 @@ def test_several_batches_a_step_are_ordinary_steps(gpu):
 
 
 def test_a_loss_that_diverges_is_noticed_when_it_is_read(gpu, tmp_path):
-    """Not at its own step as on a CPU, but before anything is saved."""
+    """The loss is checked when it is read: not at its own step, as on a CPU, but before anything is saved."""
     with pytest.raises(training.DivergedError, match=r"loss became nan at step [23]"):
         fit(steps=6, out=tmp_path / "run", optimizer="sgd", learning_rate=1e30, eval_every=3)
     assert not (tmp_path / "run" / "last.safetensors").exists()

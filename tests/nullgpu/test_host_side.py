@@ -18,7 +18,7 @@ from minisegnet_kernels.layout import channels_last
 
 
 def test_without_channels_nothing_is_launched(gpu):
-    """A grid of no blocks would become one block in CuPy, which writes to memory that is not there."""
+    """A grid of no blocks would become one block in CuPy, which would write to memory that does not exist."""
     import cupy
 
     g = cupy.zeros((2, 0, 3, 3), "float32")
@@ -103,7 +103,7 @@ print([c.name for c in gpu.launches()])
 @pytest.mark.nullgpu(capability=75)
 @pytest.mark.parametrize("last", [False, True], ids=["rows first", "channels last"])
 def test_a_t4_convolves_without_tensor_cores_and_asynchronous_copies(gpu, last):
-    """With TF32 allowed, as it is by default: the rule knows that this GPU has none."""
+    """TF32 is allowed, as by default, but the rule knows that this GPU does not have it."""
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(1, 32, 9, 9)).astype(np.float32), rng.normal(size=(32, 32, 3, 3)).astype(np.float32)
     found, expected = [], []

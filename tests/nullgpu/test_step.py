@@ -1,4 +1,4 @@
-"""A training step of whole networks, launch by launch: layouts, rungs, waits and how many there are of each.
+"""A training step of whole networks, launch by launch: layouts, rungs, and the numbers of launches and waits.
 
 Nothing is computed (`NullGPU.computes`): layouts and launches do not depend on values, so the networks have a real size.
 """

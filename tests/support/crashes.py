@@ -85,7 +85,7 @@ def _predictions(images, truths, labels, classes, palette, path, **told):
     write_text(path, repr(([*map(np.ndarray.tolist, labels)], told)))
 
 
-#: In the place of pictures, which take seconds to draw: a text of what they would show.
+#: Pictures take seconds to draw. Instead, a text says what they would show.
 PICTURES = {"curves": _curves, "predictions": _predictions}
 
 
@@ -178,7 +178,7 @@ class Disk:
 
 
 class Writes:
-    """An open file that tells of each write."""
+    """An open file that reports each write before it happens."""
 
     def __init__(self, stream, before):
         self._stream, self._before = stream, before

@@ -89,7 +89,7 @@ def noticed(check: Callable[[], object]) -> bool:
 
 
 def missed_barriers(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
-    """All barriers, waits and commits of a file that the trials reach, and those whose removal no trial notices."""
+    """The barriers, waits and commits of a file that the trials reach; and those among them whose removal no trial notices."""
     texts = {path.name: path.read_text().split("\n") for path in (*module.path.parent.glob("*.cu*"), *COMMON.parent.glob("*.cuh"))}
     reached: dict[Mutant, list[tuple[float, int, Trial]]] = {}
     for number, trial in enumerate(trials):
@@ -134,7 +134,7 @@ def changed(module: Module, text: str) -> Iterator[Source]:
 
 
 def missed_checks(module: Module, trials: list[Trial]) -> tuple[list[Mutant], list[Mutant]]:
-    """All checks of a file, and those whose removal no trial notices. Of included files, only checks that are reached count."""
+    """The checks of a file, and those among them whose removal no trial notices. Checks of included files count if reached."""
     text, found = switched(module.source)
     with changed(module, text) as source, emulator.options(watched=True):
         library = build.library(source, "watched")

@@ -1,4 +1,4 @@
-"""ONNX's operators by this library's functions: the inputs and attributes of a node, as our arguments."""
+"""ONNX's operators, computed by this library's functions: a node's inputs and attributes become our arguments."""
 
 import math
 from functools import reduce
@@ -10,7 +10,7 @@ from minisegnet.tensor import Tensor
 
 
 class NotOffered(Exception):
-    """An option of the operator that the function, as in PyTorch, does not have."""
+    """An option of the operator that our function, like PyTorch's, does not have."""
 
 
 def only(a, **allowed):

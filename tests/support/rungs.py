@@ -27,7 +27,7 @@ LAYERS = {
 
 
 def trials(layers: Iterable[str] = ()) -> Iterator[tuple[str, float]]:
-    """What was run, and its largest error as a share of the largest value, for all layers or those that are named.
+    """Run all layers, or the named ones. Yield what was run, and its largest error as a share of the largest value.
 
     First every rung that the GPU has and that serves the layer, then what the rule chooses: the rung, its fused ReLU and its
     statistics, with TF32 and without.
@@ -103,7 +103,7 @@ def bound(label: str) -> float:
 
 
 def check() -> int:
-    """Print every trial with its error; the number of those whose error is too large."""
+    """Print every trial with its error. Returns the number of trials whose error is too large."""
     wrong = 0
     for label, error in trials():
         bad = not error <= bound(label)  # NaN too

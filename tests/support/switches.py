@@ -3,9 +3,9 @@
 What is planted, and where:
 
 ==============================================  ==============================================================
-an order (<, <=, >, >=), or which thread it is,  it holds; before a ``return``, ``continue`` or ``break``, where it
-in an ``if``, a ``bool`` with a name, a result   is the way out, it does not
-the same before a ``?``                          it holds (*always*); and, as another fault, it does not (*never*)
+an order (<, <=, >, >=), or which thread it is,  it is true; before a ``return``, ``continue`` or ``break``, where
+in an ``if``, a ``bool`` with a name, a result   a true condition is the way out, it is false
+the same before a ``?``                          it is true (*always*); and, as another fault, false (*never*)
 the bound of a ``for`` or ``while``              it is moved by one: < and <= go a step too far, > and >= stop a step
                                                  too soon. Not if it is a constant: such a loop counts registers
 ``min(a, b)``, ``max(a, b)``                     a; and, as another fault, b

@@ -77,7 +77,7 @@ def test_eight_threads_predict_while_one_trains(seconds):
     for thread in threads:
         thread.join(60)  # the prediction that it is in, among eight others
 
-    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
+    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     assert not errors and wrong == [] and len(maps) >= 3 and steps >= 1
     assert all(module.training for model in (rest, trained) for module in model.modules())
     assert is_grad_enabled() and ms.backend.current() == "numba"

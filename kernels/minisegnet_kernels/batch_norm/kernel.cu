@@ -1,14 +1,14 @@
 // Batch normalisation: memory is the limit, so every kernel makes one sweep. In training x is read twice, because the
 // statistics must be known before the first value is normalised; the backward pass reads g and x twice.
 //
-// Thread map of every sweep: a block has a slab of `length` of the M values of `width` neighbouring channels;
-// a thread keeps to one channel, so it loads the channel's parameters once. In NCHW width is 1, and
-// neighbouring threads are neighbours in the channel's plane; channels last, width is up to 32, and
-// neighbouring threads are neighbouring channels. Both ways a warp reads memory without gaps.
+// Thread map of every sweep: a block has a slab, `length` of the M values of each of `width` neighbouring channels.
+// A thread keeps to one channel, so it loads the channel's parameters once. In NCHW `width` is 1, and neighbouring threads
+// are neighbours in the channel's plane; with channels last, `width` is up to 32, and neighbouring threads are
+// neighbouring channels. Either way a warp reads memory without gaps.
 #include "../cuda/moments.cuh"
 
-// The values of a thread, one after another. A step is a number with the digits n i j, added with carries,
-// because a division for each value would take longer than reading it from memory.
+// The values of a thread, one after another. A step is a number with the digits n i j. It is added with carries, because a division for
+// each value would take longer than reading it.
 struct Walk {
     int c, n, i, j;  // the value at which it stands
     int count;       // how many values it has
@@ -126,7 +126,7 @@ __device__ void add_up(const Array<const T, 4>& g, const Array<const T, 4>& x, c
     if (at.leads) products(at.c, blockIdx.y) = some.products, ones(at.c, blockIdx.y) = some.ones;
 }
 
-// batch_norm.grad_affine: γ̄_c = Σ_nij g_ncij ρ_c (x_ncij − μ_c), β̄_c = Σ_nij g_ncij, a slab each. Reads g and x: 8 bytes a value.
+// batch_norm.grad_affine: γ̄_c = Σ_nij g_ncij ρ_c (x_ncij − μ_c), β̄_c = Σ_nij g_ncij, per slab. Reads g and x: 8 bytes a value.
 // THREADS = 256
 template <typename T, int THREADS>
 __global__ void batch_norm_grad_affine(Array<const T, 4> g, Array<const T, 4> x, Array<const T, 1> mu, int width, int length, Array<T, 2> products, Array<T, 2> ones) {
@@ -181,8 +181,8 @@ __global__ void batch_norm_grad_input_relu(Array<const T, 4> g, Array<const T, 4
 
 // --- running statistics -----------------------------------------------------------------------------------
 
-// batch_norm.inference: y_ncij = γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c. Reads x, writes y: 8 bytes a value. The scale is γ ρ to the
-// last bit, because in training the gradients compute with ρ where the ReLU of inference_relu was closed.
+// batch_norm.inference: y_ncij = γ_c (x_ncij − μ_c) / √(v_c + ε) + β_c. Reads x, writes y: 8 bytes a value. The scale equals γ ρ to the
+// last bit: in training, the gradients find with ρ where the ReLU of inference_relu was closed.
 template <typename T>
 __global__ void batch_norm_inference(Array<const T, 4> x, Array<const T, 1> mu, Array<const T, 1> v, Array<const T, 1> gamma, Array<const T, 1> beta, T epsilon, int width, int length, Array<T, 4> y) {
     Walk at(x, width, length);
@@ -203,8 +203,8 @@ __global__ void batch_norm_grad_inference(Array<const T, 4> g, Array<const T, 1>
     apply<false>(g, Line<T>{0, gamma(at.c) / sqrt(v(at.c) + epsilon), 0}, at, xbar);
 }
 
-// What follows a training batch: ρ of channel c from its biased variance ν, and the running statistics, which move towards the
-// statistics of the batch. `unbiased` is M / (M − 1), and `batches`, of length 0 or 1, counts the batches.
+// After a training batch: compute ρ of channel c from its biased variance ν, and move the running statistics towards those of the batch.
+// `unbiased` is M / (M − 1), and `batches`, of length 0 or 1, counts the batches.
 template <typename T>
 __device__ void update_running(int c, T mu, T nu, T epsilon, T momentum, T unbiased, T* mean, T* variance, T* rho, const Array<long long, 1>& batches) {
     rho[c] = 1 / sqrt(nu + epsilon);
@@ -220,8 +220,8 @@ __global__ void batch_norm_forward__running(Array<const T, 1> mu, Array<const T,
     if (c < mu.shape[0]) update_running(c, mu(c), nu(c), epsilon, momentum, unbiased, mean, variance, rho, batches);
 }
 
-// The update and batch_norm.inference, or inference_relu, by the statistics of the batch: the block with the first slab of a
-// channel updates it, so that the update costs no launch.
+// batch_norm.inference or inference_relu with the batch's statistics, and the update in the same launch: the block with the first slab of a
+// channel updates that channel.
 template <bool RELU, typename T>
 __device__ void normalise_and_update(const Array<const T, 4>& x, T mu, T nu, T gamma, T beta, T epsilon, const Walk& at, const Array<T, 4>& y, T momentum, T unbiased, T* mean, T* variance, T* rho, const Array<long long, 1>& batches) {
     if (at.leads && blockIdx.y == 0) update_running(at.c, mu, nu, epsilon, momentum, unbiased, mean, variance, rho, batches);

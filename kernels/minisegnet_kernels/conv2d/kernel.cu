@@ -2,7 +2,7 @@
 // the formula. One thread computes one result as the literal sum, for any stride, padding, dilation, groups and layout.
 //
 // This file is also rung 1, "direct", of the ladder: the rungs in ladder/ compute the same sums faster. Its host side is
-// therefore ladder/rung1_direct.py. kernel.py has only the rule, which says which rung a case goes to.
+// therefore ladder/rung1_direct.py. kernel.py has only the rule that assigns a rung to each case.
 //
 // What holds it back: a multiply-add reads two numbers, and neighbouring threads read nearly the same window, each for
 // itself. The caches absorb much of that, but not enough: rung 2 reads a window once for many threads.

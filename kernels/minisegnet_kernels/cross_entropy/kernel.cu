@@ -49,7 +49,7 @@ __device__ Pixel<T> pixel(
 
     const bool is_class = target >= 0 && target < C;
     a.t = is_class ? int(target) : 0;
-    a.weight = is_class ? w(a.t) : T(nan(""));  // on a GPU targets are not checked first: NaN shows a bad one in the loss
+    a.weight = is_class ? w(a.t) : T(nan(""));  // on a GPU targets are not checked first: a bad one makes the loss NaN
     a.own = (1 - alpha) * a.weight, a.even = alpha / C, a.wq = a.own + a.even * all;  //: q
     a.m = m, a.s = s;
     a.loss = a.wq * log(s);

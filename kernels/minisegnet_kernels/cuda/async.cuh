@@ -1,6 +1,6 @@
 // Asynchronous copies from global to shared memory that bypass the registers: a thread starts copies, works on something else,
-// and waits when it needs them. Copies are committed in groups, and a wait says how many of the latest groups may still be
-// in flight:
+// and waits when it needs them. Copies are committed in groups, and the argument of a wait is the number of latest groups that may still
+// be in flight:
 //
 //     copy_async(&tile[k], &x(k));      started; the content of `tile` is undefined until the wait
 //     commit_copies();                  commits a group
@@ -32,7 +32,7 @@ __device__ inline void wait_for_copies() {
 template <typename T>
 inline void copy_async(T* to, const T* from, bool present = true, HERE) {
     if (uintptr_t(to) % sizeof(T) || uintptr_t(from) % sizeof(T))
-        emulator::fail("thread %d, at %s:%d, copies %d bytes %s an address that is no multiple of it", emulator::thread_number(),
+        emulator::fail("thread %d, at %s:%d, copies %d bytes %s an address that is not a multiple of that size", emulator::thread_number(),
                        emulator::base_name(site.file).c_str(), site.line, int(sizeof(T)), uintptr_t(to) % sizeof(T) ? "to" : "from");
     emulator::copy_async(to, from, sizeof(T), present ? sizeof(T) : 0);
 }

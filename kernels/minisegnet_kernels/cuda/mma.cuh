@@ -36,14 +36,14 @@ __device__ inline void mma_m16n8k8(float (&c)[4], const float (&a)[4], const flo
 
 inline float to_tf32(float a) {
     if (!std::isfinite(a)) return a;
-    return __int_as_float((__float_as_int(a) + 0x1000) & ~0x1fff);  // a magnitude: the sign is a bit of its own
+    return __int_as_float((__float_as_int(a) + 0x1000) & ~0x1fff);  // rounds the magnitude: the sign is a separate bit
 }
 
-// What the instruction makes of an input: its last 13 bits are not looked at.
+// An input as the instruction sees it: its last 13 bits are ignored.
 [[gnu::no_sanitize_thread]] inline double tf32_cut__(float a) { return std::isnan(a) ? a : __int_as_float(__float_as_int(a) & ~0x1fff); }
 
-// The lanes hand each other their fragments. The eight products and c are added exactly and rounded once; a
-// tensor core adds in another way, with other last bits.
+// The lanes hand each other their fragments. The eight products and c are added exactly and rounded once; a tensor core adds differently,
+// so its last bits differ.
 [[gnu::noinline, gnu::no_sanitize_thread]] inline void mma_m16n8k8(float (&c)[4], const float (&a)[4], const float (&b)[2], HERE) {
     struct Fragments {
         float a[4], b[2];

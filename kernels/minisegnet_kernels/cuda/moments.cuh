@@ -1,8 +1,8 @@
-// Mean and variance of many values, by many threads: each makes the moments of some, and moments are merged.
+// Mean and variance of many values, by many threads: each computes the moments of some values, and these are merged.
 #pragma once
 #include "common.cuh"
 
-// Number, mean, and sum of squared deviations from the mean of some values.
+// The moments of some values: their number, their mean, and the sum of their squared deviations from it.
 template <typename T>
 struct Moments {
     int count;

@@ -141,7 +141,7 @@ using std::exp, std::log, std::sqrt, std::pow, std::fabs, std::floor, std::ceil,
 template <typename T> inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T> inline T max(T a, T b) { return a < b ? b : a; }
 template <typename T> inline T __ldg(const T* p) {
-    if constexpr (std::is_arithmetic_v<T>) return *static_cast<const volatile T*>(p);  // where it is written, not in a later branch
+    if constexpr (std::is_arithmetic_v<T>) return *static_cast<const volatile T*>(p);  // read here, not in a later branch
     else return *p;
 }
 inline float __int_as_float(int bits) { float f; std::memcpy(&f, &bits, 4); return f; }

@@ -1,6 +1,6 @@
 // A GPU of one multiprocessor, on the CPU. One block runs at a time. Each of its threads runs on a stack
-// of its own (a fiber) until it comes to a barrier; then another one runs. The order is drawn anew
-// between barriers, so that a kernel which needs an order gives a wrong result in some of them.
+// of its own (a fiber) until it comes to a barrier; then another one runs. The order is drawn anew between barriers, so that a kernel that
+// relies on one order gives a wrong result in another.
 //
 // What a thread may not rely on is made visible: shared memory starts as NaN; asynchronous copies arrive
 // only when they are waited for; a barrier that not every thread reaches is reported with its line.
@@ -347,7 +347,8 @@ unsigned ballot(unsigned mask, bool vote, Site site) {
 void gather(const void* mine, size_t size, void* all, Site site) {
     const int warp = running->number / 32;
     if (threads.size() < 32 * size_t(warp + 1))
-        fail("%s, at %s:%d, is of a warp with %d lanes, and this needs all 32", named(*running).c_str(), base_name(site.file).c_str(), site.line,
+        fail("%s, at %s:%d, belongs to a warp with %d lanes; this operation needs all 32", named(*running).c_str(),
+             base_name(site.file).c_str(), site.line,
              int(threads.size()) - 32 * warp);
     hand_over(slots[warp][lane()], mine, size);
     wait(State::AtWarpBarrier, 0xffffffffu, site);

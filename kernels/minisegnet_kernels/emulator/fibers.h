@@ -1,4 +1,4 @@
-// Notes for the sanitizers about fibers, whose stacks they do not know.
+// Tells the sanitizers about fibers, whose stacks they cannot find by themselves.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +48,7 @@ struct Quiet {  // the emulator's work for a thread, which is not watched
 };
 inline void at_barrier(int which, int episode) { __tsan_release(&objects[which][episode % 2]); }
 inline void after_barrier(int which, int episode) { __tsan_acquire(&objects[which][episode % 2]); }
-// The end of a launch, not of a block, comes after all that its threads did.
+// All that the threads did happens before the end of the launch, though not before the end of their block.
 inline char end;
 inline void finished() { __tsan_release(&end); }
 inline void joined() { __tsan_acquire(&end); }

@@ -1,6 +1,6 @@
-"""Kernels from elsewhere: CUDA C++ that is none of the library's files, compiled for the CPU and run there.
+"""Kernels from elsewhere: CUDA C++ that is not part of the library, compiled for the CPU and run there.
 
-Such a kernel is known by its text alone. Its parameters are packed by whoever launches it, and its accesses are not watched.
+Only the text of such a kernel is known. The caller packs its parameters, and its accesses are not watched.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def library(name: str, text: str, prefix: Path, options: Sequence[str] = ()) -> 
 
 
 def _precompiled(prefix: Path, options: Sequence[str]) -> Path:
-    """A copy of the header in the cache folder, with the compiled form beside it, which g++ takes in its place."""
+    """A copy of the header in the cache folder, with the compiled form beside it, which g++ uses instead."""
     texts = [path.read_text() for folder in (build.HERE, prefix.parent) for path in sorted(folder.rglob("*.*h"))]
     copy = build.place(prefix.stem, ".h", *texts, options)
     build.built(copy, lambda folder, result: result.write_text(prefix.read_text()))

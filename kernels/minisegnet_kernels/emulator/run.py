@@ -107,8 +107,8 @@ class Launched:
         Barriers, waits and commits that the launch reached.
     counters : dict
         For a watched launch: the accesses to global memory, their bytes, and the distinct bytes; the 32-byte sectors of global
-        memory and the wavefronts of shared memory that warps needed, and the least that they could have needed. A distinct byte
-        counts once if it is read, however often, and again if it is written: what a launch moves if a cache keeps everything.
+        memory and the wavefronts of shared memory that warps needed, and the least that they could have needed. A distinct byte counts once
+        if it is read, however often, and once more if it is written: this is what a launch would move if a cache kept everything.
     """
 
     kernel: str

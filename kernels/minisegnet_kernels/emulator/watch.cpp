@@ -107,7 +107,7 @@ struct Onlooker : Watch {
         return false;
     }
 
-    bool ours(const char* address) {  // the library's data, the stack, the arguments: no memory of the kernel
+    bool ours(const char* address) {  // the library's data, the stack, the arguments: not the kernel's arrays
         if (in_stack(address)) return true;
         if (image.empty()) {
             dl_iterate_phdr(
@@ -264,9 +264,9 @@ extern "C" void emulator_counters(long long* values) {
     for (int k = 0; k < 9; ++k) values[k] = all[k];
 }
 
-// Accesses are recorded from now on, or no longer.
+// Starts or stops the recording of accesses.
 extern "C" void emulator_record(int on) { emulator::onlooker.recording = on; }
-// How many the last launch made; with room for them, they are copied there, 8 numbers each.
+// The number of recorded accesses. If `room` is given, they are copied there, 8 numbers each.
 extern "C" long long emulator_accesses(long long* room) {
     const auto& seen = emulator::onlooker.seen;
     if (room) std::memcpy(room, seen.data(), seen.size() * sizeof(seen[0]));

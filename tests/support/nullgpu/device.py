@@ -288,7 +288,7 @@ class NullGPU:
         if f.needs.registers * threads > 65536:
             raise Refused(OUT_OF_RESOURCES, f"{asked}: {f.needs.registers} registers a thread are more than the 65536 of a block")
         if f.needs.shared + shared > max(48 << 10, f.dynamic_limit):
-            raise Refused(INVALID_VALUE, f"{asked} and {f.needs.shared} of static: more than 48 KiB, which nobody asked the driver for")
+            raise Refused(INVALID_VALUE, f"{asked} and {f.needs.shared} of static: more than 48 KiB, without asking the driver first")
 
     def _check_memory(self, f: Function, name: str, first: int, size: int) -> None:
         found, device = self.memory_at(first), self.current_device()
@@ -297,7 +297,8 @@ class NullGPU:
         if found.device not in (-1, device):
             raise Refused(ILLEGAL_ADDRESS, f"{f.name} runs on device {device}; the parameter {name} lies on device {found.device}")
         if first + size > found.first + found.size:
-            raise Refused(ILLEGAL_ADDRESS, f"{f.name}: the parameter {name} ends {first + size - found.first - found.size} bytes too late")
+            beyond = first + size - found.first - found.size
+            raise Refused(ILLEGAL_ADDRESS, f"{f.name}: the parameter {name} ends {beyond} bytes past the end of its memory")
 
     # --- streams and graphs
 
@@ -322,7 +323,7 @@ class NullGPU:
     def end_capture(self, stream: int, graph) -> None:
         work = self._capturing.pop(stream)
         if work is None:
-            raise Refused(CAPTURE_INVALIDATED, "something was asked for that cannot be captured")
+            raise Refused(CAPTURE_INVALIDATED, "the stream got a request that cannot be captured")
         self._graphs.append(work)
         graph[0] = len(self._graphs)
 
@@ -352,7 +353,7 @@ class NullGPU:
         return (why or NAMES.get(status, f"cudaError{status}")).encode()
 
     def answered(self, function: Callable) -> Callable:
-        """Wrap a function of this machine for the driver, so that it returns a status instead of raising."""
+        """Wrap a function of this machine for the driver: it returns a status instead of raising an exception."""
 
         def answer(*arguments: Any) -> int:
             try:

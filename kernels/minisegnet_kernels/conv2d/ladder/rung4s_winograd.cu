@@ -25,10 +25,10 @@
 // block transforms the kernels anew: that reads 9 numbers a kernel from memory, and reading transformed ones would take 16.
 // Rows of V are 36 numbers apart, as in rung 4, and positions 16 banks apart, so the two halves of a warp meet different banks.
 //
-// What it costs: digits. For one channel the error is 1.7 times that of the direct sum (root mean square 1.0e-7 of the outputs',
-// 0.6e-7), because numbers are added that cancel later. For many channels it is smaller, since each sum has C terms and not 9 C: for 64
-// channels 2.8e-7 (direct 4.1e-7; normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact in binary,
-// so whole numbers stay exact while no sum reaches 2²². An infinity stays in its windows, but it is NaN there: ∞ − ∞.
+// What it costs: digits. With one channel its error is 1.7 times the direct sum's (1.0e-7 against 0.6e-7, root mean square relative to the
+// outputs'), because it adds numbers that cancel later. With many channels it is smaller, since each sum has C terms instead of 9 C: with
+// 64 it is 2.8e-7 against 4.1e-7 (normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact in binary, so whole
+// numbers stay exact while no sum reaches 2²². An infinity reaches only the outputs whose windows hold it; there it is NaN: ∞ − ∞.
 // Expected on an H100 (estimate), in products of the direct sum: 30 to 50 TFLOP/s of 67. Tensor cores gain 7.4, not 2.25: rung 6.
 //
 // Serves float; 3 × 3, stride 1, dilation 1, one group; any padding, size, C, O and layout. It is fastest with channels last.
@@ -40,7 +40,7 @@ constexpr int FOUR = 4, EIGHT = 8;                  // a thread computes EIGHT �
 constexpr int ROW = TILES + FOUR;                   // numbers from a channel of V[e] to the next; U[e] is as large
 constexpr int SLAB = SLICE * ROW + 16;              // from a position to the next
 
-// Two blocks share a multiprocessor, and then a thread has 128 registers. Only one fits into the 64 KiB of shared memory of 7.5.
+// Two blocks share a multiprocessor, so a thread may have 128 registers. On 7.5, with 64 KiB of shared memory, only one block fits.
 static constexpr int RESIDENT = ARCHITECTURE == 750 ? 1 : 2;
 // The loop over the channels of a step is unrolled, unless the compiler then needs more than 128 registers, as for 10.0 and newer.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000

@@ -24,11 +24,11 @@
 //    └────┴────┴────┴────┴──┘       not neighbours but 16 apart, and its outputs likewise.
 //
 // Shared memory: 40 KiB with 128 outputs, less than the 48 KiB that every GPU gives.
-// What holds it back: the multiply-adds of the ordinary cores. More is in other units: the tensor cores, rung 6.
+// What holds it back: the multiply-add rate of the ordinary cores. The tensor cores are faster: rung 6.
 // Expected on an H100 (estimate): 28 to 40 TFLOP/s of 67.
 //
 // Serves what rung 4 serves: float, channels last, a multiple of four channels of a group.
-// rung8_grad_input.cu uses `multiply` for the gradient of the input, which is such a product too.
+// rung8_grad_input.cu uses `multiply` for the gradient for the input, which is also such a product.
 #include "matrix.cuh"
 
 #include "../../cuda/async.cuh"
@@ -40,7 +40,7 @@ constexpr int PIECES = SLICE / FOUR;         // of a row
 constexpr int ROW = PIECES + 1;              // pieces from a row to the next
 
 // How many blocks share a multiprocessor: as many as its shared memory holds. That is 2 with 128 outputs and 4 with 64, or 3 in the 100 KiB
-// of 8.6, 8.9 and 12.0. With the statistics it is one fewer where the registers of the others would not suffice.
+// of 8.6, 8.9 and 12.0. With the statistics it is one fewer where otherwise the registers would not suffice.
 static constexpr bool SMALL = ARCHITECTURE == 860 || ARCHITECTURE == 890 || ARCHITECTURE >= 1200;
 template <int OUTPUTS> constexpr int RESIDENT = OUTPUTS == 128 ? 2 : SMALL ? 3 : 4;
 template <int OUTPUTS> constexpr int RESIDENT_WITH_STATISTICS = OUTPUTS == 128 ? (ARCHITECTURE >= 1200 ? 1 : 2) : SMALL || ARCHITECTURE >= 1000 ? 3 : 4;

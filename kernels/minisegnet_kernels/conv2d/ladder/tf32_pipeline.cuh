@@ -102,8 +102,8 @@ struct Weights<OUTPUTS, 4> {
     }
 };
 
-// Where the outputs of pixel m begin. If y is whole and channels last, that is its m-th row; if y is every s-th row and column of a
-// larger array, it is not.
+// Where the outputs of pixel m begin: at the m-th row of y if y is whole and channels last, but not if y is every s-th row and column of a
+// larger array.
 template <bool PART>
 __device__ float* outputs_of(const Array<float, 4>& y, int m) {
     if constexpr (!PART) return y.data + m * y.shape[1];
