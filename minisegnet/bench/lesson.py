@@ -56,7 +56,7 @@ def counted(names: Sequence[str], record: Path, layer: Layer | None = None) -> l
         rungs = [r for r in RUNGS if r.equation == "conv2d.forward" and r.name in names]
         return count(layer or found_layer, rungs)
     if layer not in (None, found_layer):
-        raise ValueError(f"there is no C++ compiler here to count the layer {layer}, and {record.name} is about {found_layer}")
+        raise ValueError(f"counting the layer {layer} needs a C++ compiler: {record.name} is a record of the layer {found_layer}")
     print(f"({NOTE})")
     return [c for c in found if c.equation == "conv2d.forward" and c.name in names]
 

@@ -194,7 +194,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels: one random number decides for each image and channel.
 
-    Three axes are (N, C, L), as in PyTorch, and not one image.
+    An input with three axes is (N, C, L), as in PyTorch, not one image.
     """
     if input.ndim != 3:
         checks.rank("dropout2d", "input", input, "N C H W")
@@ -216,7 +216,7 @@ def _drop(input, shape, p, training):
 
 @differentiable
 def _masked(input, keep, scale):
-    keep = np.asarray(keep, like=input)  # the gradient needs one byte an element, and not the input
+    keep = np.asarray(keep, like=input)  # the gradient needs one byte per element, not the input
 
     def scaled(a):
         return alike(np.multiply, a, keep * a.dtype.type(scale))

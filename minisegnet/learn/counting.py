@@ -177,7 +177,7 @@ _COUNTS = {
         lambda words: f"the words {', '.join(map(str, words[:5]))}{', …' * (len(words) > 5)}",
         (
             ("threads that want the same word are served one after another", lambda words: int(_banks(words).max())),
-            ("the banks that are used are counted, and not the words of the busiest", lambda words: int((_banks(words) > 0).sum())),
+            ("the banks that are used are counted, not the words of the busiest bank", lambda words: int((_banks(words) > 0).sum())),
             ("there are 16 banks", lambda words: max(len({k for k in words if k % 16 == b}) for b in range(16))),
             ("all different words are served one after another", lambda words: len(set(words))),
             ("the words are spread evenly over the banks", lambda words: -(-len(set(words)) // 32)),
@@ -190,13 +190,13 @@ _COUNTS = {
             f"{channels} → {outputs} channels on {size} × {size}, tiles of {rows} × {columns}, {wide} output channel{'s' * (wide > 1)} a block"
         ),
         (
-            ("numbers are counted, and not their bytes", lambda *a: _tile(*a) // 4),
+            ("numbers are counted, not their bytes", lambda *a: _tile(*a) // 4),
             ("the halo is missing", lambda *a: _tile(*a, halo=0)),
             ("cells outside of the image are counted too", lambda *a: _tile(*a, padding=True)),
-            ("x is read once, and not once for each group of output channels", lambda *a: _tile(*a, once=True)),
+            ("x is read once, not once for each group of output channels", lambda *a: _tile(*a, once=True)),
             ("the weights are missing", lambda *a: _tile(*a, weights=0)),
-            ("the weights are read once, and not once for each tile", lambda *a: _tile(*a) - 36 * a[1] * a[2] * (_tiles(*a) - 1)),
-            ("the kernel has one weight, and not 9", lambda *a: _tile(*a, weights=1)),
+            ("the weights are read once, not once for each tile", lambda *a: _tile(*a) - 36 * a[1] * a[2] * (_tiles(*a) - 1)),
+            ("the kernel has one weight, not 9", lambda *a: _tile(*a, weights=1)),
             ("the bias is not read", lambda *a: _tile(*a, rest=1)),
             ("neither the bias nor y is counted", lambda *a: _tile(*a, rest=0)),
         ),
@@ -206,11 +206,11 @@ _COUNTS = {
         _LIMITS,
         lambda operations, moved, peak, bandwidth: f"{operations:g} operations, {moved:g} bytes, peak {peak:g}, bandwidth {bandwidth:g}",
         (
-            ("the larger limit is taken, and not the smaller", lambda o, m, p, b: max(p, o / m * b)),
-            ("arithmetic is no limit", lambda o, m, p, b: o / m * b),
-            ("memory is no limit", lambda o, m, p, b: p),
+            ("the larger limit is taken, not the smaller one", lambda o, m, p, b: max(p, o / m * b)),
+            ("the limit of arithmetic is missing", lambda o, m, p, b: o / m * b),
+            ("the limit of memory is missing", lambda o, m, p, b: p),
             ("the intensity is upside down: it is operations for each byte", lambda o, m, p, b: min(p, m / o * b)),
-            ("seconds are returned, and not operations a second", lambda o, m, p, b: max(o / p, m / b)),
+            ("seconds are returned, not operations per second", lambda o, m, p, b: max(o / p, m / b)),
         ),
     ),
 }

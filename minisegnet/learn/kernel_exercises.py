@@ -101,7 +101,7 @@ def check_kernel(exercise: str, text: str) -> Verdict:
     Raises
     ------
     ValueError
-        If there is no such exercise, or the text has not exactly one ``__global__`` function.
+        If there is no such exercise, or the text does not have exactly one ``__global__`` function.
     """
     if exercise not in _EXERCISES:
         raise ValueError(f"no kernel exercise {exercise!r}; there are {', '.join(_EXERCISES)}")

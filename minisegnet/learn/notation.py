@@ -306,7 +306,7 @@ class Reader:
     def subscripted(self, name: str) -> Expression:
         if not self.accept("_"):
             return node("name", name)
-        if f"{name}_{self.peek()}" in self.compounds:  # s_h is a name, and not an element of s
+        if f"{name}_{self.peek()}" in self.compounds:  # s_h is a name, not an element of s
             return node("name", f"{name}_{self.next()}")
         if not self.accept("{"):
             number = (self.peek() or "").isdigit()

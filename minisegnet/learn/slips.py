@@ -141,10 +141,10 @@ def _here(place: Expression, names: set[str]) -> Iterator[tuple[str, str, Expres
     if kind in ("extreme", "choice"):
         other = r"\min" if parts[0] == r"\max" else r"\max"
         first = kind == "choice" and len(parts[1]) == 1 and parts[1][0].kind == "set"
-        order = "of equal candidates the last one wins, and not the first" if parts[0] == r"\min" else "of equal candidates the first wins"
+        order = "of equal candidates the last one wins, not the first" if parts[0] == r"\min" else "of equal candidates the first wins"
         yield (
             "max and min",
-            order if first else f"the {other[1:]} is taken, and not the {parts[0][1:]}",
+            order if first else f"the {other[1:]} is taken, not the {parts[0][1:]}",
             Expression(kind, (other, *parts[1:])),
         )
     if kind == "number" and isfinite(float(parts[0])):

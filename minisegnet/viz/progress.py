@@ -36,8 +36,8 @@ def curves(
     log : rows or path of a CSV file
         The horizontal axis is the column ``step`` (or ``iteration``, ``epoch``, otherwise the number of the row).
         The columns ``loss`` (or ``train_loss``, also smoothed) and ``val_loss`` are drawn, and every column with ``iou``
-        in its name: ``val_iou`` is the mean, ``val_iou_nucleus`` the IoU of a class, ``train_iou`` that of the
-        training batches. An empty cell means that the value was not measured at this step.
+        in its name: ``val_iou`` is the mean, ``val_iou_nucleus`` the IoU of a class, ``train_iou`` the IoU of the training batches. An
+        empty cell means that the value was not measured at this step.
     path : path, optional
         Where to write the PNG. Without it, the picture is returned.
     title : str

@@ -64,7 +64,7 @@ def cut(a):
 
 
 def rounded(a):
-    """To 10 bits of fraction, halves away from zero, by way of an integer significand."""
+    """To 10 bits of fraction, halves away from zero, computed with an integer significand."""
     significand, exponent = np.frexp(a.astype(np.float64))
     return np.ldexp(np.trunc(significand * 2**11 + np.copysign(0.5, significand)), exponent - 11)
 

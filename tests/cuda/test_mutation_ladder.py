@@ -1,4 +1,4 @@
-"""The checks of the ladder's rungs are checked, as those of the operations are in ``test_mutation.py``.
+"""The tests of the ladder's rungs are tested: if a barrier or a check is removed, one must fail, as in ``test_mutation.py``.
 
 Rung 1 is the operation's ``kernel.cu``, and is checked there.
 """

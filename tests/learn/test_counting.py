@@ -39,8 +39,8 @@ WRONG = {
     ],
     "limit": [
         (lambda o, m, p, b: max(p, o / m * b), "the larger limit"),
-        (lambda o, m, p, b: o / m * b, "arithmetic is no limit"),  # memory-bound programs
-        (lambda o, m, p, b: p, "memory is no limit"),  # arithmetic-bound programs
+        (lambda o, m, p, b: o / m * b, "limit of arithmetic is missing"),  # memory-bound programs
+        (lambda o, m, p, b: p, "limit of memory is missing"),  # arithmetic-bound programs
         (lambda o, m, p, b: min(p, m / o * b), "upside down"),  # an intensity of 1
         (lambda o, m, p, b: max(o / p, m / b), "seconds"),
         (lambda o, m, p, b: min(p, b), ""),  # an intensity of 1

@@ -66,7 +66,7 @@ for _add in (_windows_over_the_edge, _points_in_no_region, _pixels_that_do_not_c
 
 
 def cases(id: str, count: int) -> list[Case]:
-    """Drawn cases in float64, each of them again with its numbers rounded, so that there are ties and zeros; and those of `MORE`."""
+    """Random cases in float64, each of them again with its numbers rounded, so that there are ties and zeros; and the cases of `MORE`."""
     drawn: list[Case] = []
 
     @settings(

@@ -94,7 +94,7 @@ def max_pool(x, **a):
 
 def max_unpool(x, places, size=None, **a):
     if size is not None:
-        raise NotOffered("an output size that is not that of the indices")
+        raise NotOffered("an output size that differs from the indices' size")
     whole = tuple((n - 1) * s + k for n, s, k in zip(x.shape[2:], a["strides"], a["kernel_shape"], strict=True))
     return F.max_unpool2d(x, places % math.prod(whole), tuple(a["kernel_shape"]), tuple(a["strides"]), output_size=whole)
 

@@ -34,7 +34,7 @@ def library(name: str, text: str, prefix: Path, options: Sequence[str] = ()) -> 
     Raises
     ------
     CompilerError
-        If there is no compiler, or it refuses the text.
+        If there is no compiler, or it rejects the text.
     """
     options = [*build.COMMON, "-O1", "-w", "-fno-gnu-unique", *options]  # without the last, equal names would share one set of constants
     machine, before = build.object_file("emulator.cpp", ["-DFOREIGN_KERNELS"]), _precompiled(prefix, options)

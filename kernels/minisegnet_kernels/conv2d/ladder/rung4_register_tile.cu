@@ -20,7 +20,7 @@
 // Layers with at most 64 outputs take tiles of 64 outputs and half the threads.
 // Transposing costs little: a thread stores its four numbers into four rows of shared memory. A row has 128 + 4 numbers, so that
 // the 32 pieces that a warp stores at once (16 pixels × 2) fall into 32 different banks.
-// What holds it back: nobody computes while a step is staged, and every piece of four cells costs divisions. Rung 5 removes both.
+// What holds it back: no thread computes while a step is staged, and every piece of four cells costs divisions. Rung 5 removes both.
 // Expected on an H100 (estimate): 20 to 30 TFLOP/s of 67.
 //
 // Serves float with channels last in x and a multiple of four channels (of a group); any stride, padding, dilation, groups.

@@ -8,7 +8,7 @@
 //    two buffers: one is filled while the other is read.
 //
 //        copies of step   0 │ 1 │ 2 │ 3 │            wait     my copies have arrived
-//        products of step     0 │ 1 │ 2 │ 3          barrier  everybody's have, and nobody reads the other buffer any more
+//        products of step     0 │ 1 │ 2 │ 3          barrier  everybody's have, and no thread reads the other buffer any more
 //        buffer               a   b   a   b          one of each in a step is enough
 //
 // 2. No division in the loop. Each thread always copies the same pixels, whose place is found once, and its four channels move
@@ -109,7 +109,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     start_copies(0, piece * FOUR);
     for (int q0 = 0, buffer = 0; q0 < terms; q0 += SLICE, buffer ^= 1) {
         wait_for_copies<0>();
-        __syncthreads();  // the copies of all threads have arrived, and nobody reads the other buffer any more
+        __syncthreads();  // the copies of all threads have arrived, and no thread reads the other buffer any more
         if (q0 + SLICE < terms) start_copies(buffer ^ 1, q0 + SLICE + piece * FOUR);
 #pragma unroll 1  // unrolled, it would need more registers than two blocks on a multiprocessor have
         for (int p = 0; p < PIECES; ++p) {

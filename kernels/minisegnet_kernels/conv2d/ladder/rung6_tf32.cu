@@ -18,7 +18,7 @@
 // 128 words long, the four rows would lie in the same banks and each read would take four turns; with 8 words more they
 // lie in 32 different banks.
 //
-// What holds it back: x is read one number at a time (in any layout; neighbouring threads have neighbouring pixels), and nobody
+// What holds it back: x is read one number at a time (in any layout; neighbouring threads have neighbouring pixels), and no thread
 // multiplies meanwhile. Rung 7 removes both.
 // Expected on an H100 (estimate): 40 to 70 TFLOP/s.
 //

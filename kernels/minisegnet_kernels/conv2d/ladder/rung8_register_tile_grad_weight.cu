@@ -4,11 +4,11 @@
 //     w̄[o, q] = Σ_m g[m, o] x[m, q]        m = (n, i, j) a pixel,  q = (u, v, c) a term (matrix.cuh)
 //
 // What it adds to rung 4: the split sum, and copies that overlap with products although the GPU cannot copy by itself. A load that
-// nobody waits for yet blocks nothing: the thread goes on until the value is used. So a step is loaded into registers, the
+// no thread waits for yet blocks nothing: the thread goes on until the value is used. So a step is loaded into registers, the
 // products of the step before are computed, and only then are the registers stored in the other buffer:
 //
 //        loads of step    0 │ 1    │ 2    │ 3    │          into registers
-//        stores of step     0 │    1 │    2 │    3 │        into the buffer that nobody reads
+//        stores of step     0 │    1 │    2 │    3 │        into the buffer that no thread reads
 //        products of step       0      1      2      3      one barrier a step is enough, as with cp.async
 //        buffer             a      b      a      b
 //

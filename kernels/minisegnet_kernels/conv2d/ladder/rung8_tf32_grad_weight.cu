@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
     const int o = o0 + 4 * q, e = e0 + 4 * q, c = e % C, u = e / C / V, v = e / C % V;
     int m = s * share + first;  // the pixel that is copied next
     auto start_copies = [&](int step) {
-        if (step >= steps) return;  // it would copy zeros that nobody reads
+        if (step >= steps) return;  // it would copy zeros that no thread reads
 #pragma unroll
         for (int r = first; r < DEPTH; r += TOGETHER, m += TOGETHER) {
             const Pixel p = pixel_of(m, P, Q);
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(128) conv2d_grad_weight__tf32_tuned(Array<cons
     for (int step = 0; step < STAGES - 1; ++step) start_copies(step), commit_copies();
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();
-        __syncthreads();  // the copies of all threads for this step have arrived, and nobody reads the slot of the step before any more
+        __syncthreads();  // the copies of all threads for this step have arrived, and no thread reads the slot of the step before any more
         start_copies(step + STAGES - 1);
         commit_copies();
         const float* const G = gradients[step % STAGES].word;

@@ -69,7 +69,7 @@ __device__ void sum_slab(const Array<const float, 4>& g, const Array<const float
     start_copies(0, slab * share);
     for (int m0 = slab * share, buffer = 0; m0 < end; m0 += DEPTH, buffer ^= 1) {
         copies.arrive();
-        __syncthreads();  // the copies of all threads have arrived, and nobody reads the other buffer any more
+        __syncthreads();  // the copies of all threads have arrived, and no thread reads the other buffer any more
         if (m0 + DEPTH < end) start_copies(buffer ^ 1, m0 + DEPTH);
 #pragma unroll 2  // unrolled further, it would need more than 128 registers
         for (int m = 0; m < DEPTH; ++m) {

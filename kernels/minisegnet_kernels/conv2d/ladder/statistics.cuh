@@ -51,7 +51,7 @@ template <int OUTPUTS, int DOWN>
 __device__ void keep_of_block(const Slabs& slabs, float2* partial, const float (&sum)[VALUES][VALUES], int m0, int M, int o0, int outputs) {
     constexpr int ACROSS = OUTPUTS / VALUES;
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
-    __syncthreads();  // `partial` overwrites the cells: nobody reads them any more
+    __syncthreads();  // `partial` overwrites the cells: no thread reads them any more
 #pragma unroll
     for (int s = 0; s < VALUES; ++s) {
         float value[VALUES];

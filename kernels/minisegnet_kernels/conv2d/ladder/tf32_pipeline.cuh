@@ -134,7 +134,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
 
     const int steps = ceil_div(K, DEPTH);
     auto start_copies = [&](int step) {
-        if (step >= steps) return;  // it would copy zeros that nobody reads
+        if (step >= steps) return;  // it would copy zeros that no thread reads
         float* const to = cells[step % STAGES].word + swizzled(first, q);
 #pragma unroll
         for (int r = 0; r < PIXELS / 32; ++r) {
@@ -155,7 +155,7 @@ __device__ void multiply(const Array<const float, 4>& x, const Array<const float
     for (int step = 0; step < STAGES - 1; ++step) start_copies(step), commit_copies();
     for (int step = 0; step < steps; ++step) {
         wait_for_copies<STAGES - 2>();
-        __syncthreads();  // the copies of all threads for this step have arrived, and nobody reads the slot of the step before any more
+        __syncthreads();  // the copies of all threads for this step have arrived, and no thread reads the slot of the step before any more
         start_copies(step + STAGES - 1);
         commit_copies();
         const float* const X = cells[step % STAGES].word + row * DEPTH + member;
