@@ -146,9 +146,9 @@ _COUNTS = {
         lambda layers: f"the layers {', '.join(f'{k} × {k} with stride {s}' for k, s in layers)}",
         (
             ("strides are not used", lambda layers: _field(layers, jump=False)),
-            ("a kernel of size k adds k, and not k − 1", lambda layers: _field(layers, reach=0)),
+            ("a kernel of size k adds k, not k − 1", lambda layers: _field(layers, reach=0)),
             (
-                "the stride of a layer counts for the layer itself already, and not only for those after it",
+                "the stride of a layer counts for the layer itself, not only for those after it",
                 lambda layers: _field(layers, late=True),
             ),
             ("the layers are taken in the reverse order", lambda layers: _field(layers[::-1])),
@@ -164,7 +164,7 @@ _COUNTS = {
         lambda surprise, w: f"surprise {surprise.tolist()} and w {w.tolist()}",
         (
             ("the weights are not used", lambda a, w: a.mean()),
-            ("the sum is divided by the number of pixels, and not by the sum of the weights", lambda a, w: (a * w).mean()),
+            ("the sum is divided by the number of pixels, not by the sum of the weights", lambda a, w: (a * w).mean()),
             ("the division is missing", lambda a, w: (a * w).sum()),
             ("the weights are multiplied by their own sum", lambda a, w: (a * w).sum() * w.sum()),
             ("the mean of the losses is multiplied by the mean of the weights", lambda a, w: a.mean() * w.mean()),
