@@ -77,18 +77,18 @@ def _normalisation(name: str, relu: bool) -> Callable:
             y, mu, changed = inference(input, running_mean, running_var, weight, bias, eps=eps), running_mean, ()
 
         def pullback(g):
+            if not (relu or training):
+                both = _once(lambda: kernels.grad_affine(g, input, mu, _rho(running_var, eps)))
+                return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(*both)
             scale = rho if training else _rho(running_var, eps)
             if relu:
                 sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, scale))
                 # The statistics depend on the input in training only.
                 of_statistics = sums if training else [np.zeros_like(a) for a in sums]
                 through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, scale, *of_statistics)
-            elif training:
+            else:
                 sums = list(kernels.grad_affine(g, input, mu, scale))  # the input gradient needs both sums, and comes first
                 through = lambda: kernels.grad_input(g, input, weight, mu, scale, *sums)
-            else:
-                both = _once(lambda: kernels.grad_affine(g, input, mu, scale))
-                return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(*both)
             return through, None, None, *parts(*_handed_over(sums))
 
         return y, pullback, changed
