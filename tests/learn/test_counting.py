@@ -53,7 +53,7 @@ WRONG = {
     "receptive_field": [
         (lambda layers: _field(layers, jump=False), "strides are not used"),  # strides of 1
         (lambda layers: _field(layers, reach=0), "adds k"),
-        (lambda layers: _field(layers, late=True), "already"),  # strides of 1
+        (lambda layers: _field(layers, late=True), "for the layer itself"),  # strides of 1
         (lambda layers: _field(layers[::-1]), "reverse order"),  # symmetric chains
         (lambda layers: int(np.prod([k for k, _ in layers])), "multiplied"),  # one layer
         (lambda layers: sum(k for k, _ in layers), "added"),  # one layer
