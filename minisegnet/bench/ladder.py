@@ -243,20 +243,13 @@ def listing(rungs: Sequence[Rung] = RUNGS) -> str:
     return "\n".join(
         f"{rung.label:>2}  {rung.title}  ({rung.path.name}, {rung.equation})\n"
         f"      {rung.idea}\n"
-        f"      Serves {rung.needs}.{_instructions(rung)}{_estimate(rung)}"
+        f"      Serves {rung.needs}.{_instructions(rung)}"
         for rung in rungs
     )
 
 
 def _instructions(rung: Rung) -> str:
     return f" Needs compute capability {'.'.join(map(str, rung.capability))}." if any(rung.capability) else ""
-
-
-def _estimate(rung: Rung) -> str:
-    if rung.expected is None:
-        return ""
-    low, high = rung.expected
-    return f" Estimate for an H100 SXM, not measured: {low:g} to {high:g} TFLOP/s."
 
 
 def table(found: Sequence[Counted], layer: Layer) -> str:

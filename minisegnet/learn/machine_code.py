@@ -119,7 +119,7 @@ def record(nvdisasm: str) -> dict:
     loops = {}
     for rung, (path, kernel) in KERNELS.items():
         with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(nvrtc.machine_code(read(nvrtc.ROOT / path), kernel, ARCHITECTURE))
+            file.write(nvrtc.machine_code(read(nvrtc.ROOT / path), kernel, ARCHITECTURE)[0])
             file.flush()
             sass = subprocess.run([nvdisasm, "-c", file.name], capture_output=True, text=True, check=True).stdout
         loops[rung] = {

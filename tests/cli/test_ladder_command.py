@@ -28,7 +28,6 @@ def test_every_rung_is_listed_with_its_idea(capsys):
     shown = capsys.readouterr().out
     for rung in RUNGS:
         assert rung.title in shown and rung.idea in shown and rung.path.name in shown
-    assert shown.count("not measured") == sum(rung.expected is not None for rung in RUNGS)
 
 
 def test_theory_against_counts_by_hand():

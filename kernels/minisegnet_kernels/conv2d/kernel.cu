@@ -6,7 +6,7 @@
 //
 // What holds it back: a multiply-add reads two numbers, and neighbouring threads read nearly the same window, each for
 // itself. The caches absorb much of that, but not enough: rung 2 reads a window once for many threads.
-// Expected on an H100 (estimate): 3 to 5 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 5 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 #include "../cuda/moments.cuh"
 
 // --- forward ----------------------------------------------------------------------------------------

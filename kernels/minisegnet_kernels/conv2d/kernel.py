@@ -97,7 +97,7 @@ def _dotted(capability):
 
 
 def _is_worth_it(rung, case, tf32):
-    """Whether a rung is worth it for a case that it serves: from counts of the emulator and the rungs' estimates (docs/ladder.md).
+    """Whether a rung is worth it for a case that it serves: from counts of the emulator (docs/ladder.md).
 
     None of it has been measured on a GPU. The tile of tf32_tuned is 32 channels wide, but of a 1 × 1 kernel it reads x only
     once, so two channels are enough there. Winograd's tile is 32 output channels wide; those of rungs 5 and 6 are 64. Up to 32

@@ -114,19 +114,20 @@ def compile_file(source: Source, architecture: str) -> list[Compiled]:
         return [_read_log(log, name, nvrtc.nvrtcGetLoweredName(program, name.encode())[1].decode(), architecture) for name in names]
 
 
-def machine_code(source: Source, kernel: str, architecture: str) -> bytes:
-    """One instance of a file as a cubin, which ``nvdisasm`` can show. Parameters and errors are those of `compile_file`.
+def machine_code(source: Source, kernel: str, architecture: str) -> tuple[bytes, int]:
+    """One instance of a file as a cubin, which ``nvdisasm`` can show, and its registers. Parameters and errors are those of `compile_file`.
 
     Parameters
     ----------
     kernel : str
         The instance, as C++ writes it, such as ``"conv2d_forward__tile<float>"``.
     """
-    with _compiling(source, [kernel], architecture) as (nvrtc, program, _):
+    with _compiling(source, [kernel], architecture) as (nvrtc, program, log):
         _, size = nvrtc.nvrtcGetCUBINSize(program)
         cubin = b" " * size
         nvrtc.nvrtcGetCUBIN(program, cubin)
-        return cubin
+        lowered = nvrtc.nvrtcGetLoweredName(program, kernel.encode())[1].decode()
+        return cubin, _read_log(log, kernel, lowered, architecture).registers
 
 
 @contextmanager

@@ -122,8 +122,6 @@ class Rung:
         The same in code: ``serves(case)``.
     program : callable
         The host side. It takes what the equation's oracle takes; a forward rung takes ``relu`` as well. It does not check.
-    expected : (float, float) or None
-        TFLOP/s on an H100 SXM with 128 to 256 channels: an estimate, not a measurement; or None.
     capability : (int, int)
         The least compute capability of a GPU that has the instructions: (8, 0) for asynchronous copies and TF32.
     tf32 : bool
@@ -146,7 +144,6 @@ class Rung:
     needs: str
     serves: Callable[[Case], bool]
     program: Callable[..., Any]
-    expected: tuple[float, float] | None
     capability: Pair = (0, 0)
     tf32: bool = False
     side: bool = False

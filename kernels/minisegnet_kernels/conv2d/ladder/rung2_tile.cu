@@ -16,7 +16,7 @@
 //
 // What holds it back: four multiply-adds read five numbers from shared memory. And the size of the tile depends on kernel, stride
 // and dilation: the tile of a large dilated kernel does not fit into shared memory. Rung 3 removes that dependence, rung 4 those reads.
-// Expected on an H100 (estimate): 6 to 10 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 29.9 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves every case whose tile fits, one channel at a time, into the 48 KiB of shared memory that every GPU gives a block;
 // the input gradient with stride 1 only. float and double, any layout.

@@ -88,7 +88,7 @@ def _serves_grad_weight(case):
     return is_float(case) and fit > 0 and case.taps <= THREADS and prod(case.x_shape) > 0 and case.outputs > 0
 
 
-def _rung(program, equation, idea, needs, serves, expected):
+def _rung(program, equation, idea, needs, serves):
     return Rung(
         number=2,
         name="tile",
@@ -99,7 +99,6 @@ def _rung(program, equation, idea, needs, serves, expected):
         needs=f"every case in float32 or float64 {needs}",
         serves=serves,
         program=program,
-        expected=expected,
     )
 
 
@@ -111,7 +110,6 @@ RUNGS = (
         "The cells under a tile of 8 × 32 outputs are read from memory once, and shared by the threads of a block.",
         _FITS,
         _serves,
-        (6, 10),
     ),
     _rung(
         _grad_input,
@@ -119,7 +117,6 @@ RUNGS = (
         "With stride 1 it is the forward tile, on g with the kernel turned by 180°.",
         f"with stride 1 {_FITS}",
         _serves_grad_input,
-        (6, 10),
     ),
     _rung(
         _grad_weight,
@@ -127,6 +124,5 @@ RUNGS = (
         "A block stages tiles of g and of x, and each thread keeps one tap of four output channels.",
         f"that is not empty, with at most {THREADS} taps, {_FITS}",
         _serves_grad_weight,
-        None,
     ),
 )

@@ -18,7 +18,7 @@
 //
 // What holds it back: each multiply-add reads two numbers from shared memory, which gives a warp 32 numbers a cycle where the
 // arithmetic could use 256; and the index map divides four times for each cell. Rung 4 removes the first limit, rung 5 the second.
-// Expected on an H100 (estimate): 8 to 12 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 5.8 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves everything: any stride, padding, dilation, groups, layout; float and double.
 #include "matrix.cuh"

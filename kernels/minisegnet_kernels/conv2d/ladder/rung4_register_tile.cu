@@ -21,7 +21,7 @@
 // Transposing costs little: a thread stores its four numbers into four rows of shared memory. A row has 128 + 4 numbers, so that
 // the 32 pieces that a warp stores at once (16 pixels × 2) fall into 32 different banks.
 // What holds it back: no thread computes while a step is staged, and every piece of four cells costs divisions. Rung 5 removes both.
-// Expected on an H100 (estimate): 20 to 30 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 26 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves float with channels last in x and a multiple of four channels (of a group); any stride, padding, dilation, groups.
 // The weights must lie as (O, U, V, C), which the host ensures.

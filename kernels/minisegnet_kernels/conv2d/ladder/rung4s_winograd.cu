@@ -29,7 +29,7 @@
 // outputs'), because it adds numbers that cancel later. With many channels it is smaller, since each sum has C terms instead of 9 C: with
 // 64 it is 2.8e-7 against 4.1e-7 (normal numbers; `python tests/support/tf32_error.py`). Halves and quarters are exact in binary, so whole
 // numbers stay exact while no sum reaches 2²². An infinity reaches only the outputs whose windows hold it; there it is NaN: ∞ − ∞.
-// Expected on an H100 (estimate), in products of the direct sum: 30 to 50 TFLOP/s of 67. Tensor cores gain 7.4, not 2.25: rung 6.
+// Bound on an H100 by the instructions of its inner loop: 85.4 TFLOP/s in products of the literal sum; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves float; 3 × 3, stride 1, dilation 1, one group; any padding, size, C, O and layout. It is fastest with channels last.
 #include "matrix.cuh"

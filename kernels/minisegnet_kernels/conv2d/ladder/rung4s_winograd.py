@@ -51,7 +51,6 @@ def _rung(program, equation, title, idea):
         needs="float32, 3 × 3, with stride 1, dilation 1 and one group; any C, any layout",
         serves=_serves,
         program=program,
-        expected=(30, 50),
         best_last=True,
     )
 

@@ -25,7 +25,7 @@
 //
 // Shared memory: 40 KiB with 128 outputs, less than the 48 KiB that every GPU gives.
 // What holds it back: the multiply-add rate of the ordinary cores. The tensor cores are faster: rung 6.
-// Expected on an H100 (estimate): 28 to 40 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 60.1 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves what rung 4 serves: float, channels last, a multiple of four channels of a group.
 // rung8_grad_input.cu uses `multiply` for the gradient for the input, which is also such a product.

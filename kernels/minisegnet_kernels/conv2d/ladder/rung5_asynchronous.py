@@ -47,7 +47,6 @@ RUNGS = (
         needs=NEEDS,
         serves=serves,
         program=_forward,
-        expected=(28, 40),
         capability=(8, 0),
         with_statistics=_forward_statistics,
     ),

@@ -20,7 +20,7 @@
 //
 // What holds it back: x is read one number at a time (in any layout; neighbouring threads have neighbouring pixels), and no thread
 // multiplies meanwhile. Rung 7 removes both.
-// Expected on an H100 (estimate): 40 to 70 TFLOP/s.
+// Bound on an H100 by the instructions of its inner loop: 178.9 TFLOP/s; the data sheet has 494.7. Not measured (docs/ladder.md).
 //
 // Serves float without groups; any stride, padding, dilation, layout, C and O.
 #include "../../cuda/mma.cuh"

@@ -48,7 +48,6 @@ def _rung(program, equation, title, idea, needs):
         needs=needs,
         serves=is_served_with_tf32,
         program=program,
-        expected=(40, 70),
         capability=(8, 0),
         tf32=True,
     )

@@ -17,7 +17,7 @@
 // So are the statistics that a batch normalisation behind it needs (statistics.cuh).
 //
 // What holds it back: each fragment is read from shared memory element by element; ldmatrix and, on Hopper, wgmma read whole tiles.
-// Expected on an H100 (estimate): 100 to 180 TFLOP/s.
+// Bound on an H100 by the instructions of its inner loop: 250.9 TFLOP/s; the data sheet has 494.7. Not measured (docs/ladder.md).
 //
 // Serves float without groups; x channels last with C a multiple of 4, and w as a matrix O × U V C, which the host lays out.
 #include "tf32_pipeline.cuh"

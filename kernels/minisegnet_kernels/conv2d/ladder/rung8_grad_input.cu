@@ -14,7 +14,7 @@
 // convolution 2 × 2 with stride 2 is four products with a 1 × 1 kernel each.
 //
 // What holds it back: what holds rung 5 back, and with a stride the writes, which are s pixels apart.
-// Expected on an H100 (estimate): 20 to 36 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 60.1 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves float with channels last in g and multiples of four channels of a group in x̄ and g; any stride, padding, dilation, groups.
 #include "rung5_asynchronous.cu"

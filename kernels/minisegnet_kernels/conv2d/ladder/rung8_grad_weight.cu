@@ -23,7 +23,7 @@
 // this one is computed.
 //
 // What holds it back: the slabs are written and read back; g is read again for every 128 terms, x for every tap and 64 outputs.
-// Expected on an H100 (estimate): 14 to 25 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 60.7 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves float with channels last in x and g and multiples of four channels of a group in both; any stride, padding, dilation,
 // groups.

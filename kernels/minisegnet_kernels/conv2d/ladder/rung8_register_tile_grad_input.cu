@@ -7,7 +7,7 @@
 // rung8_grad_input.cu explains.
 //
 // What holds it back: what holds rung 4 back, and with a stride the writes, which are s pixels apart.
-// Expected on an H100 (estimate): 15 to 28 TFLOP/s of 67.
+// Bound on an H100 by the instructions of its inner loop: 26 TFLOP/s; the data sheet has 66.9. Not measured (docs/ladder.md).
 //
 // Serves float with channels last in g and a multiple of four channels of a group in g; any stride, padding, dilation, groups.
 #include "rung4_register_tile.cu"

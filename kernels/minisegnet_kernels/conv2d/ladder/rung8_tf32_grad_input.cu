@@ -16,7 +16,7 @@
 // stride 2 takes four products with 1 × 1. Every thread gathers in a fixed order, so every run gives the same bits.
 //
 // What holds it back: what holds rung 7 back, and with a stride the writes, which are s pixels apart.
-// Expected on an H100 (estimate): 70 to 100 % of rung 7.
+// Bound on an H100 by the instructions of its inner loop: 246.9 TFLOP/s; the data sheet has 494.7. Not measured (docs/ladder.md).
 #include "tf32_pipeline.cuh"
 
 // Cell of g under tap u of row k of the class, along one axis: k + u d − p.
