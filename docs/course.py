@@ -19,7 +19,7 @@ from minisegnet_kernels.conv2d.ladder import Rung
 HEADER = "<!-- Written by docs/build.py from kernels/minisegnet_kernels/conv2d; edit the code, not this page. -->\n\n"
 #: How a file of the ladder opens, and the words with which its paragraphs begin.
 TITLE = re.compile(r"^Rung \w+, (.+?)[:.](?=\s)")
-LEAD = r"What (?:it adds|it costs|holds it back)|Expected on an H100|Serves"
+LEAD = r"What (?:it adds|it costs|holds it back)|Bound on an H100|Serves"
 
 
 def pages() -> dict[Path, str]:

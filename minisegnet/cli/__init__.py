@@ -16,7 +16,22 @@ from signal import SIGINT
 
 from ..version import __version__
 
-COMMANDS = ("train", "evaluate", "segment", "explain", "export", "adopt", "draw", "data", "equation", "models", "bench", "ladder", "sass", "doctor")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "segment",
+    "explain",
+    "export",
+    "adopt",
+    "draw",
+    "data",
+    "equation",
+    "models",
+    "bench",
+    "ladder",
+    "sass",
+    "doctor",
+)
 EXAMPLES = """\
 examples:
   minisegnet train                                     train a U-Net on the embedded field of nuclei
