@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from . import tiff
 from .orientation import orientation
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".npy")
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -73,6 +75,8 @@ class ImageFile:
 
     Attributes
     ----------
+    array : array or None
+        The pixels of a ``.npy`` file, mapped into memory.
     frames : list of list of int
         The pages of each image in the file: one, or one a channel in stacks of ImageJ and OME. The second picture of a phone's MPO file,
         previews and masks of a TIFF do not count.
@@ -88,6 +92,10 @@ class ImageFile:
 
         allow_pixels()
         self.path = Path(path)
+        self.array = array_in(self.path) if self.path.suffix.lower() == ".npy" else None
+        if self.array is not None:
+            self._pages, self.frames = [], [[0]]
+            return
         if self.path.exists() and not self.path.is_file():  # to read a pipe could take for ever
             raise OSError(f"{path}: this is a folder, a pipe or a device; expected a file")
         self._pages = tiff.pages(path) if tiff.is_tiff(path) else []
@@ -115,6 +123,8 @@ class ImageFile:
 
     def turn(self, page: int) -> int:
         """The orientation of a page, 1 to 8."""
+        if self.array is not None:
+            return 1
         if self._pages:
             found = self._pages[page].orientation
             return found if found in range(1, 9) else 1
@@ -134,6 +144,8 @@ class ImageFile:
 
     def beyond_pillow(self, page: int) -> str:
         """What Pillow would lose of a page, in words; "" if it reads the page completely."""
+        if self.array is not None:
+            return ""
         if not self._pages:
             with self.path.open("rb") as stream:
                 head = stream.read(26)
@@ -151,6 +163,9 @@ class ImageFile:
         """Size, channels and number of images. The checksums of a PNG are verified."""
         from PIL import Image
 
+        if self.array is not None:
+            rows, columns, *channels = self.array.shape
+            return Header((rows, columns), "", channels[0] if channels else 1, 1)
         first = self.frames[0]
         if self._pages and self.beyond_pillow(first[0]):
             mode, samples = "", self._pages[first[0]].samples
@@ -167,6 +182,27 @@ class ImageFile:
         if self.turn(first[0]) in (5, 6, 7, 8):
             size = size[::-1]
         return Header(size, mode, samples * len(first), len(self.frames))
+
+
+def array_in(path: Path) -> np.ndarray:
+    """The pixels in a ``.npy`` file, (H, W) or (H, W, C), mapped into memory. Arrays of objects, which are pickles, are refused.
+
+    Raises
+    ------
+    OSError
+        If the file is damaged or is not an image; names it.
+    """
+    try:
+        found = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise
+    except (ValueError, EOFError, OSError) as error:
+        raise OSError(f"{path}: this is not a .npy file of numbers, or it is damaged ({error})") from error
+    if found.dtype.kind not in "buif" or found.ndim not in (2, 3) or not found.size:
+        raise OSError(f"{path}: an image has numbers of the shape (H, W) or (H, W, C); got {found.dtype} {found.shape}")
+    if found.ndim == 3 and found.shape[2] > 16 * found.shape[0]:
+        raise OSError(f"{path}: an image has the shape (H, W, C); {found.shape} looks like (C, H, W): np.moveaxis(image, 0, 2)")
+    return found
 
 
 def header(path: Path) -> Header:

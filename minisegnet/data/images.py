@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,15 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
         raise
     except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
-    return image if channels is None else to_channels(image, channels)
+    if channels is None:
+        return image
+    if len(pages) > 1 and {len(image), channels} not in ({channels}, {1, 3}):
+        raise ValueError(
+            f"{path}: the file says that its {len(pages)} pages are the channels of one image, and {channels} {'is' if channels == 1 else 'are'} "
+            "needed. If they are images of their own, such as the frames of a film, let the file say so: "
+            f"tifffile.imwrite(\"{Path(path).name}\", tifffile.imread(\"{Path(path).name}\"), imagej=True, metadata={{'axes': 'TYX'}})"
+        )
+    return to_channels(image, channels)
 
 
 class UnreadableError(OSError):
@@ -88,7 +97,10 @@ class UnreadableError(OSError):
 def _planes(file: ImageFile, page: int, unit: bool) -> np.ndarray:
     """A page as (C, H, W)."""
     beyond = file.beyond_pillow(page)
-    array = _decoded_by_vips(file, page, beyond) if beyond else _array(_picture(file, page))
+    if file.array is not None:
+        array = np.atleast_3d(file.array)
+    else:
+        array = _decoded_by_vips(file, page, beyond) if beyond else _array(_picture(file, page))
     planes = np.ascontiguousarray(np.moveaxis(array, 2, 0))
     planes = _unit(planes) if unit else planes.astype(np.result_type(planes.dtype, np.float32))
     return missing_as_nan(planes, array, file.no_data(page))

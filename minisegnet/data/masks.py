@@ -26,6 +26,7 @@ import numpy as np
 
 from .base import DataError
 from .colours import rgb
+from .imagefile import array_in
 from .images import open_upright
 from .instances import semantic
 
@@ -83,14 +84,30 @@ def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> n
     DataError
         If the numbers are not integers.
     """
-    picture, coloured = open_upright(path, frame), kind == "colours"
+    coloured = kind == "colours"
+    if path.suffix.lower() == ".npy":
+        return _plain(_stored(path, kind), kind, coloured)
+    picture = open_upright(path, frame)
     if picture.mode == "1":
         return np.asarray(picture).astype(np.uint8) * np.uint8(255 if kind == "soft" else 1)
     if picture.mode in ("PA", "LA", "La"):
         return np.asarray(picture.getchannel(0))
     if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (picture.mode == "P" and (coloured or path.suffix.lower() == ".gif")):
         picture = picture.convert("RGB")
-    array = np.asarray(picture)
+    return _plain(np.asarray(picture), kind, coloured)
+
+
+def _stored(path: Path, kind: str | None) -> np.ndarray:
+    """The numbers of a ``.npy`` file. Programs save labels as int64; where 8 bits hold them, they are as in a grey picture."""
+    array = np.squeeze(array_in(path), axis=2) if array_in(path).shape[2:] == (1,) else np.array(array_in(path))
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255 if kind == "soft" else 1)
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 65535:
+        return array.astype(np.uint8 if array.max() <= 255 else np.uint16)
+    return array
+
+
+def _plain(array: np.ndarray, kind: str | None, coloured: bool) -> np.ndarray:
     if array.ndim == 3:
         red, green, blue = (array[..., c].astype(np.int32) for c in range(3))
         grey = not coloured and bool((red == green).all() and (green == blue).all())
@@ -130,6 +147,8 @@ def _is_grey_ramp(palette: np.ndarray, values: np.ndarray) -> bool:
 def _mode_and_palette(path: Path) -> tuple[str, np.ndarray | None]:
     from PIL import Image
 
+    if path.suffix.lower() == ".npy":
+        return "L", None
     with Image.open(path) as picture:
         if picture.mode == "P" and picture.format == "GIF":
             return "RGB", None

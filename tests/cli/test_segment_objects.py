@@ -114,6 +114,18 @@ def test_objects_that_cannot_be_are_refused_at_once(tmp_path, capsys, monkeypatc
     assert "pip install scikit-image roifile" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_frames_that_a_file_calls_channels(film, tmp_path, capsys, monkeypatch):
+    """tifffile writes a stack (20, H, W) for ImageJ as 20 channels if its axes are not named. The line in the message mends the file."""
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("film.tif", film[[0, 1, 2, 0, 1]], imagej=True)
+    assert run("segment", "film.tif") == 2
+    said = capsys.readouterr().err
+    assert "its 5 pages are the channels of one image, and 1 is needed" in said
+    exec(said.partition("let the file say so: ")[2], {"tifffile": tifffile})
+    assert run("segment", "film.tif", "--objects", "csv,rois") == 0
+    assert tifffile.imread("segmented/film.tif").shape == (5, 96, 120)
+
+
 # --- where on the Earth -------------------------------------------------------------------------
 
 

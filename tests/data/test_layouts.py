@@ -557,3 +557,37 @@ def test_lists_of_voc_name_files_in_folders(tmp_path):
     put_text(lists / "val.txt", "camel/2007_000001\n")
     found = data.PascalVOC(root, "train")
     assert found.names == ["bear/2007_000001"] and found.files[0][1].parent.name == "bear"
+
+
+# --- arrays -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, bool])
+def test_npy_files_are_images_and_masks(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    images = rng.random((5, *SIZE, 4)).astype(np.float32)
+    masks = (rng.integers(0, 2 if dtype is bool else 3, (5, *SIZE))).astype(dtype)
+    for k in range(5):
+        for part, values in (("images", images[k]), ("masks", masks[k])):
+            (tmp_path / part).mkdir(exist_ok=True)
+            np.save(tmp_path / part / f"{k}.npy", values)
+    found = data.Folder(tmp_path, standardise=False)
+    assert found.in_channels == 4 and len(found.classes) == (2 if dtype is bool else 3)
+    for k in range(5):
+        np.testing.assert_array_equal(found[k][0], images[k].transpose(2, 0, 1))
+        np.testing.assert_array_equal(found[k][1], masks[k])
+    assert checked(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((3, 400, 500), np.uint8), r"\(3, 400, 500\) looks like \(C, H, W\)"),
+        (np.array([{}, {}]), "not a .npy file of numbers"),
+        (np.zeros((2, 3, 4, 5)), r"the shape \(H, W\) or \(H, W, C\); got float64"),
+    ],
+)
+def test_arrays_that_are_no_images(tmp_path, values, words):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(OSError, match=rf"a\.npy: .*{words}"):
+        data.read_image(tmp_path / "a.npy")
