@@ -13,6 +13,7 @@ from . import tiff
 from .orientation import orientation
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".npy")
+MASK_SUFFIXES = (*SUFFIXES, ".mat")
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -92,7 +93,7 @@ class ImageFile:
 
         allow_pixels()
         self.path = Path(path)
-        self.array = array_in(self.path) if self.path.suffix.lower() == ".npy" else None
+        self.array = array_in(self.path) if self.path.suffix.lower() in (".npy", ".mat") else None
         if self.array is not None:
             self._pages, self.frames = [], [[0]]
             return
@@ -185,13 +186,19 @@ class ImageFile:
 
 
 def array_in(path: Path) -> np.ndarray:
-    """The pixels in a ``.npy`` file, (H, W) or (H, W, C), mapped into memory. Arrays of objects, which are pickles, are refused.
+    """The pixels in a ``.npy`` file, (H, W) or (H, W, C), mapped into memory; or the label map in a ``.mat`` file.
+
+    Arrays of objects, which are pickles, are refused.
 
     Raises
     ------
     OSError
         If the file is damaged or is not an image; names it.
     """
+    if path.suffix.lower() == ".mat":
+        from .published.matlab import label_map
+
+        return label_map(path)
     try:
         found = np.load(path, mmap_mode="r")
     except FileNotFoundError:

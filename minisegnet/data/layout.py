@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .base import DataError
-from .imagefile import SUFFIXES
+from .imagefile import MASK_SUFFIXES, SUFFIXES
 from .listing import files_in, folders_in
 from .names import lines
 
@@ -168,7 +168,9 @@ def _side_by_side(folder: Path) -> Place | None:
 
 
 def _has_images(folder: Path, deep: bool = True) -> bool:
-    return any(p.suffix.lower() in SUFFIXES for p in files_in(folder)) or (deep and any(_has_images(p, False) for p in folders_in(folder)))
+    return any(p.suffix.lower() in MASK_SUFFIXES for p in files_in(folder)) or (
+        deep and any(_has_images(p, False) for p in folders_in(folder))
+    )
 
 
 def _lists(root: Path) -> dict[str, Path]:

@@ -85,7 +85,7 @@ def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> n
         If the numbers are not integers.
     """
     coloured = kind == "colours"
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() in (".npy", ".mat"):
         return _plain(_stored(path, kind), kind, coloured)
     picture = open_upright(path, frame)
     if picture.mode == "1":
@@ -98,10 +98,12 @@ def read_raw(path: Path, kind: str | None = None, frame: int | None = None) -> n
 
 
 def _stored(path: Path, kind: str | None) -> np.ndarray:
-    """The numbers of a ``.npy`` file. Programs save labels as int64; where 8 bits hold them, they are as in a grey picture."""
+    """The numbers of a ``.npy`` or ``.mat`` file. Programs save labels as int64; where 8 bits hold them, they are as in a grey picture."""
     array = np.squeeze(array_in(path), axis=2) if array_in(path).shape[2:] == (1,) else np.array(array_in(path))
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255 if kind == "soft" else 1)
+    if array.dtype.kind == "f" and kind != "soft" and (array == np.rint(array)).all():  # MATLAB's numbers are doubles
+        array = array.astype(np.int64)
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 65535:
         return array.astype(np.uint8 if array.max() <= 255 else np.uint16)
     return array
@@ -147,7 +149,7 @@ def _is_grey_ramp(palette: np.ndarray, values: np.ndarray) -> bool:
 def _mode_and_palette(path: Path) -> tuple[str, np.ndarray | None]:
     from PIL import Image
 
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() in (".npy", ".mat"):
         return "L", None
     with Image.open(path) as picture:
         if picture.mode == "P" and picture.format == "GIF":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .base import DataError
 from .doctor.report import Report
-from .imagefile import SUFFIXES
+from .imagefile import MASK_SUFFIXES, SUFFIXES
 from .layout import Place, is_jpeg, mask_suffix
 from .listing import files_in, short
 from .names import FILES
@@ -45,7 +45,7 @@ def paired(place: Place, suffix: str | None, report: Report, notes: list[str]) -
     files = _pictures(place.images, notes)
     if place.images == place.masks:
         return _divided(files, suffix, report, notes)
-    masks = _by_name(_pictures(place.masks, notes), report)
+    masks = _by_name(_pictures(place.masks, notes, MASK_SUFFIXES), report)
     images = _by_name(files, report)
     if suffix is not None:
         wanted = {name.removesuffix(suffix): file for name, file in masks.items() if name.endswith(suffix)}
@@ -78,14 +78,14 @@ def _divided(files: list[Path], suffix: str | None, report: Report, notes: list[
     return Paired(_by_name(lossy, report), _by_name(exact, report), "of two files of one name the JPEG is the image")
 
 
-def _pictures(folder: Path, notes: list[str]) -> list[Path]:
+def _pictures(folder: Path, notes: list[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     files = files_in(folder)
-    found = [p for p in files if p.suffix.lower() in SUFFIXES]
-    others = [p for p in files if p.suffix.lower() not in SUFFIXES and p.name not in FILES]
+    found = [p for p in files if p.suffix.lower() in suffixes]
+    others = [p for p in files if p.suffix.lower() not in suffixes and p.name not in FILES]
     if not found:
         kinds = ", ".join(sorted({p.suffix or p.name for p in others})[:5])
         held = f"; its {len(others)} files are of other kinds ({kinds})" if others else " and is empty"
-        raise DataError(f"{folder}: the folder contains no images{held}. Supported are {', '.join(s[1:] for s in SUFFIXES)}")
+        raise DataError(f"{folder}: the folder contains no images{held}. Supported are {', '.join(s[1:] for s in suffixes)}")
     if others:
         note = f"{len(others)} files in {folder.name}/ are not images and are left out: {_some(p.name for p in others)}"
         if note not in notes:

@@ -591,3 +591,28 @@ def test_arrays_that_are_no_images(tmp_path, values, words):
     np.save(tmp_path / "a.npy", values)
     with pytest.raises(OSError, match=rf"a\.npy: .*{words}"):
         data.read_image(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("structure", [True, False])
+def test_masks_of_matlab(tmp_path, structure):
+    """CrackForest as it lies: a structure groundTruth with Segmentation, 1 and 2, and Boundaries; or a variable of its own, in doubles."""
+    io_ = pytest.importorskip("scipy.io", reason="SciPy is not installed (extra voc)")
+    for k in range(5):
+        put(tmp_path / "image" / f"{k:03}.jpg", colour(k, SIZE))
+        mask = labels(k, [1, 2], SIZE)
+        (tmp_path / "groundTruth").mkdir(exist_ok=True)
+        content = {"groundTruth": {"Segmentation": mask, "Boundaries": mask == 2}} if structure else {"seg": mask.astype(float), "n": 5}
+        io_.savemat(tmp_path / "groundTruth" / f"{k:03}.mat", content)
+    train, held_out, _ = opened(tmp_path, masks="levels")
+    assert (len(train), len(held_out), len(train.classes)) == (4, 1, 2)
+    k = int(train.names[0])
+    np.testing.assert_array_equal(train[0][1], labels(k, [1, 2], SIZE) - 1)
+
+
+def test_a_matlab_file_with_two_arrays(tmp_path):
+    io_ = pytest.importorskip("scipy.io", reason="SciPy is not installed (extra voc)")
+    put(tmp_path / "images" / "a.png", grey(0))
+    (tmp_path / "masks").mkdir()
+    io_.savemat(tmp_path / "masks" / "a.mat", {"one": np.eye(3), "two": np.eye(4)})
+    with pytest.raises(data.DataError, match=r"expected one label map.*one \(3, 3\), two \(4, 4\)"):
+        data.Folder(tmp_path)
