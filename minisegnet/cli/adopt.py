@@ -37,7 +37,7 @@ def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "adopt",
-        "make a checkpoint of another library's weights",
+        "make a checkpoint from another library's weights",
         "Load the weights of another library into a network, and write a checkpoint that segment, evaluate, explain, export and\n"
         "train --weights use. The file does not say which network it is for, what its classes are called, and how images\n"
         "were prepared in its training: name these. Nothing in the file is run.",

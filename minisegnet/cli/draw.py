@@ -22,7 +22,7 @@ def add(subparsers: Any) -> None:
     command = add_command(
         subparsers,
         "draw",
-        "make masks of polygons",
+        "make masks from polygons",
         "Draw the polygons, boxes and masks of COCO, labelme or CVAT as label maps, and copy the images beside them, so that\n"
         "the folder can be trained on. A pixel belongs to a polygon if its centre does; the later of two shapes is on top.",
         EXAMPLES,
