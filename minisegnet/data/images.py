@@ -81,13 +81,19 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
     if channels is None:
         return image
-    if len(pages) > 1 and {len(image), channels} not in ({channels}, {1, 3}):
-        raise ValueError(
-            f"{path}: the file says that its {len(pages)} pages are the channels of one image, and {channels} {'is' if channels == 1 else 'are'} "
-            "needed. If they are images of their own, such as the frames of a film, let the file say so: "
-            f"tifffile.imwrite(\"{Path(path).name}\", tifffile.imread(\"{Path(path).name}\"), imagej=True, metadata={{'axes': 'TYX'}})"
-        )
+    check_pages(path, len(pages), channels)
     return to_channels(image, channels)
+
+
+def check_pages(path: str | os.PathLike, pages: int, channels: int) -> None:
+    """Raise ValueError if a file says that so many pages are the channels of one image, and they cannot be converted to `channels`."""
+    if pages > 1 and pages != channels and {pages, channels} != {1, 3}:
+        name = Path(path).name
+        raise ValueError(
+            f"{path}: the file says that its {pages} pages are the channels of one image, and {channels} {'is' if channels == 1 else 'are'} "
+            "needed. If they are images of their own, such as the frames of a film, let the file say so: "
+            f"tifffile.imwrite(\"{name}\", tifffile.imread(\"{name}\"), imagej=True, metadata={{'axes': 'TYX'}})"
+        )
 
 
 class UnreadableError(OSError):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data import palette, read_image, to_channels
 from ..data.imagefile import FramesError, ImageFile
-from ..data.images import missing_as_nan
+from ..data.images import check_pages, missing_as_nan
 from ..data.png import png_writer
 from ..data.preparation import constants, full_scale
 from ..data.rows import RowReader, UnsupportedError
@@ -85,6 +85,8 @@ class LargeImage:
                 raise FileNotFoundError(f"{source}: there is no such file") from None
             except (ImportError, UnsupportedError):
                 array = np.moveaxis(read_image(source, frame=self._frame), 0, 2)
+                if self._channels is not None:
+                    check_pages(source, len(ImageFile(source).chosen(self._frame)), self._channels)
             else:
                 self.size, self._close, self._no_data, self._samples = reader.size, reader.close, reader.no_data, reader.samples
                 return reader.rows
