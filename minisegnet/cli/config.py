@@ -67,11 +67,17 @@ def read(path: str, options: Mapping[str, Option]) -> dict[str, Any]:
     return parse(text, path, options)
 
 
+_LONGEST, _DEEPEST = 1 << 20, 20
+
+
 def parse(text: str, where: str, options: Mapping[str, Option]) -> dict[str, Any]:
     """The options in a TOML text, by name; messages call it `where`."""
+    # No file of options is like this, and the parser's time grows with the square of a key's length.
+    if len(text) > _LONGEST or any(line.partition("=")[0].count(".") > _DEEPEST for line in text.splitlines()):
+        raise ValueError(f"{where}: more than {_LONGEST} characters, or a key of more than {_DEEPEST} parts: this is not a file of options")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: this is not TOML: {error}") from error
     by_key = {about.key: about for about in options.values() if about.typed}
     sections = {about.section for about in by_key.values()}

@@ -77,7 +77,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None, frame: int 
         raise OSError(f"{path}: {too_many_pixels(error)}") from error
     except (FramesError, UnreadableError):
         raise
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a damaged file makes decoders raise nearly anything
         raise OSError(f"{path}: the image cannot be decoded ({error}); is it damaged or cut off?") from error
     if channels is None:
         return image

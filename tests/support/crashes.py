@@ -69,12 +69,12 @@ RECIPE = training.Recipe(
 )
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, **options) -> None:
     """Begin the run in a folder, or continue it if it has a checkpoint."""
     ms.manual_seed(0)
     how = {"resume": folder} if (folder / "last.safetensors").exists() else {"overwrite": True}
     with backend.use("numpy"):
-        training.fit(Network(), data(0, 3), data(1, 2), RECIPE, out=folder, progress=False, files={"run.toml": "x = 1\n"}, **how)
+        training.fit(Network(), data(0, 3), data(1, 2), RECIPE, out=folder, progress=False, files={"run.toml": "x = 1\n"}, **how, **options)
 
 
 def _curves(rows, path, **told):
@@ -269,6 +269,22 @@ def stops(way: str, shard: int, shards: int, folder: Path) -> Counter:
     return found | Counter(operations=operations)
 
 
+def at_the_end(folder: Path) -> Counter:
+    """The files of a finished run that a power failure would change."""
+    told, tell = os.pipe()
+
+    def work():
+        disk = Disk(folder, -1, "kill")
+        train(folder / "run")
+        image = {path: text for path, text in disk._image(folder).items() if text is not None}
+        lost = [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and image.get(path) != disk._read(path)]
+        disk.real["write"](tell, json.dumps([len(image), lost]).encode())
+
+    assert forked(work) == 0
+    files, lost = json.loads(os.read(told, 1 << 16))
+    return Counter({"files": files, **dict.fromkeys(lost, 1)})
+
+
 def _stopped(root: Path, stop: int, way: str) -> None:
     Disk(root, stop, way)
     train(root / "run")
@@ -323,5 +339,11 @@ if __name__ == "__main__":
     make_comparable()
     way, shard, shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with tempfile.TemporaryDirectory() as name:
-        counted = random_kills(shards, shard, Path(name)) if way == "random" else stops(way, shard, shards, Path(name))
+        counted = (
+            at_the_end(Path(name))
+            if way == "end"
+            else random_kills(shards, shard, Path(name))
+            if way == "random"
+            else stops(way, shard, shards, Path(name))
+        )
     print(json.dumps(counted))

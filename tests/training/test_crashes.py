@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,11 @@ def test_every_stop_is_mended(way, shard):
 
 def test_some_stops_of_each_way_are_mended():
     check(*figures("all", 7, 26))
+
+
+def test_a_finished_run_survives_a_power_failure():
+    """Its seven files are on the disk. So is the file of its lock, whose name may come back, unlocked."""
+    assert figures("end", 0, 0)[0] == {"files": 8}
 
 
 @pytest.mark.slow
@@ -91,6 +97,16 @@ def stop_in_evaluation(monkeypatch, step):
         return real(*args, **options)
 
     monkeypatch.setattr(training.run, "measure", measure)
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(training.loop, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+    crashes.train(tmp_path / "whole")
+    with pytest.raises(training.Interrupted):
+        crashes.train(tmp_path / "run", callback=stop_at(step))
+    crashes.train(tmp_path / "run")
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("step", [2, 4])
