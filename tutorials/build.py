@@ -87,12 +87,25 @@ def run(notebook: nbformat.NotebookNode, **environment: str) -> nbformat.Noteboo
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook["cells"]:
         cell["metadata"] = {"tags": cell["metadata"]["tags"]} if cell["metadata"].get("tags") else {}
+        if cell["cell_type"] == "code":
+            cell["outputs"] = joined(cell["outputs"])
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output["data"].pop("image/jpeg", None)  # Pillow offers both
                 output["data"]["image/png"] = small(output["data"]["image/png"])
                 output["data"]["text/plain"] = "a picture"  # its representation has an address in memory
     return notebook
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Pieces of printed text that follow each other become one: the kernel splits a text where it happens to send it."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output["output_type"] == "stream" == found[-1]["output_type"] and output["name"] == found[-1]["name"]:
+            found[-1]["text"] += output["text"]
+        else:
+            found.append(output)
+    return found
 
 
 def small(png: str) -> str:

@@ -212,6 +212,14 @@ def test_a_changed_output_is_noticed():
             assert_alike(outputs(cell(text, image)), outputs(cell("ab", white)))
 
 
+def test_pieces_of_printed_text_are_joined():
+    """Where the kernel splits a text depends on the moment; what is committed does not."""
+    piece = lambda text, name="stdout": nbformat.v4.new_output("stream", name=name, text=text)
+    picture = nbformat.v4.new_output("display_data", {"text/plain": "a picture"})
+    made = build.joined([piece("a"), piece("b\n"), piece("c", "stderr"), picture, piece("d"), piece("e")])
+    assert [o.get("text") for o in made] == ["ab\n", "c", None, "de"]
+
+
 def test_solutions_are_found():
     notebook = build.notebook_from(next(s for s in SOURCES if s.stem == QUICK))
     added = [c["source"] for c in with_solutions(notebook)["cells"] if c["metadata"].get("tags") == ["solution"]]

@@ -240,6 +240,13 @@ def said(scope, source):
 
 #: Notebook, a piece of the cell, what the reader replaces, what the cell says of a wrong answer, a right answer, ten wrong ones.
 LINES = {
+    "your thresholds": (
+        "01_one_pixel_decides", "REGIONS = [", "REGIONS = [(-np.inf, 100), (100, np.inf)]", "not yet",
+        "REGIONS = [(-np.inf, 44), (44, np.inf)]",
+        [f"REGIONS = [(-np.inf, {k}), ({k}, np.inf)]" for k in (0, 10, 25, 60, 70, 100, 200)]
+        + ["REGIONS = [(44, np.inf), (-np.inf, 44)]", "REGIONS = [(-np.inf, 44), (-np.inf, np.inf)]  # the first that holds a value wins".replace("44", "90"),
+           "REGIONS = [(-np.inf, np.inf), (44, np.inf)]"],
+    ),
     "break it": (
         "03_the_window_that_chooses", "my_w = np.ones((3, 3))", "my_x = np.zeros((3, 3))\nmy_w = np.ones((3, 3))", "try again",
         "my_x, my_w = np.zeros((3, 3)), -np.ones((3, 3))",

@@ -1,4 +1,4 @@
-# translated from 01_one_pixel_decides.py, ab6b89fafd9c
+# translated from 01_one_pixel_decides.py, a2c3ea9e8acf
 
 # %% [markdown]
 # # 1. 由一个像素决定
