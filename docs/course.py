@@ -21,6 +21,9 @@ HEADER = "<!-- Written by docs/build.py from kernels/minisegnet_kernels/conv2d; 
 TITLE = re.compile(r"^Rung \w+, (.+?)[:.](?=\s)")
 LEAD = r"What (?:it adds|it costs|holds it back)|Bound on an H100|Serves"
 
+#: The rungs whose recording a reader can step through, on the site.
+REPLAYS = {"rung2_tile": ("<!-- explorer replay -->",)}
+
 
 def pages() -> dict[Path, str]:
     """All files that belong in ``docs/rungs``, with their text."""
@@ -41,7 +44,7 @@ def page(stem: str) -> str:
     ]
     for name in new_headers(stem):
         parts += [f"## Its header `{name}`", markdown(header((FOLDER / name).read_text(encoding="utf-8")))]
-    parts += ["## Which thread computes what", _threads(stem), "## What the emulator counts", counted(rungs)]
+    parts += ["## Which thread computes what", _threads(stem), *REPLAYS.get(stem, ()), "## What the emulator counts", counted(rungs)]
     parts += ["## What the compiler reports", compiled(stem), "## Which layers go to it", layers(rungs), "## The program", _program(stem)]
     parts += [_neighbours(stem)]
     return HEADER + glossary.linked("\n\n".join(parts), "../glossary.md") + "\n"

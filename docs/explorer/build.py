@@ -20,6 +20,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "kernels")]
 
 import nuclei  # noqa: E402
+import replay  # noqa: E402
 from scenes import SCENES, Scene  # noqa: E402
 
 from minisegnet.learn import mathml, symbols  # noqa: E402
@@ -193,6 +194,9 @@ def write(folder: Path) -> list[Path]:
         paths[-1].write_text(page(scene), encoding="utf-8")
     paths.append(folder / "nuclei.html")
     paths[-1].write_text(nuclei.page(_links("nuclei")), encoding="utf-8")
+    if backends.available()["cuda"]:
+        paths.append(folder / "replay.html")
+        paths[-1].write_text(replay.page(), encoding="utf-8")
     return paths
 
 

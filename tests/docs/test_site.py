@@ -10,6 +10,8 @@ from urllib.parse import unquote
 import pytest
 from support.browser import in_a_browser
 
+from minisegnet_kernels import backends
+
 pytest.importorskip("myst_nb", reason='the site needs pip install ".[docs]"')
 pytest.importorskip("furo", reason='the site needs pip install ".[docs]"')
 DOCS = Path(__file__).parents[2] / "docs"
@@ -161,6 +163,20 @@ def test_an_explorer_inside_of_a_page_gets_the_height_that_it_needs(opened):
     page = opened("docs/mapping/lrn.html", width=1280)
     page.run("document.querySelector('iframe').scrollIntoView()")
     page.wait("document.querySelector('iframe').style.height !== ''", 30)
+
+
+@in_a_browser
+@pytest.mark.skipif(not backends.available()["cuda"], reason="no C++ compiler")
+def test_the_replay_of_a_rung_counts_as_the_emulator_does_and_shows_the_race_without_its_barrier(opened):
+    page = opened("explorer/replay.html", width=390, touch=True)
+    assert page.run("document.body.dataset.compared") == "true"
+    assert page.run("document.documentElement.scrollWidth") <= 390
+    page.run("change({warp: 1, step: steps().findIndex(s => s[INTERVAL] === 1)})")
+    assert "passed the barrier" in page.text("#said") and "race" not in page.text("#said")
+    page.click("#removed")
+    assert "A race: another warp stages" in page.text("#said")
+    page.run("data.counted.turns += 1; compare()")
+    assert page.text("#golden").startswith("✗ 374 turns and 206 sectors; the emulator counted 375")
 
 
 @in_a_browser
