@@ -30,6 +30,8 @@ from minisegnet_kernels import backends, emulator, registry  # noqa: E402
 
 VIEWS = {"formula": "loops", "numpy": "NumPy", "numba": "Numba · CPU", "numba_cuda": "Numba · GPU", "cuda": "CUDA C++"}
 
+NO_REPLAY = '<!doctype html><meta charset="utf-8"><title>Rung 2</title><p>The replay is recorded by a C++ compiler; this site was built without one.</p>'
+
 
 def page(scene: Scene, above: str = "", below: str = "", folder: str = "") -> str:
     """One page, as HTML, with more HTML above and below; `folder` leads to the other pages."""
@@ -194,9 +196,8 @@ def write(folder: Path) -> list[Path]:
         paths[-1].write_text(page(scene), encoding="utf-8")
     paths.append(folder / "nuclei.html")
     paths[-1].write_text(nuclei.page(_links("nuclei")), encoding="utf-8")
-    if backends.available()["cuda"]:
-        paths.append(folder / "replay.html")
-        paths[-1].write_text(replay.page(), encoding="utf-8")
+    paths.append(folder / "replay.html")
+    paths[-1].write_text(replay.page() if backends.available()["cuda"] else NO_REPLAY, encoding="utf-8")
     return paths
 
 

@@ -33,25 +33,26 @@ def steps(launch: Any) -> list[list[list[Any]]]:
     The accesses that the lanes of a warp make at one line, each for the same time, are one request.
     """
     times: Counter = Counter()
+    order: dict[tuple, int] = {}
     warps: list[dict[tuple, tuple[list[int], list[int]]]] = [{} for _ in range(launch.block[0] // WARP)]
     for a in launch.accesses:
         line = int(a.line.rpartition(":")[2])
         same = (a.thread, line, a.array, a.write)
         lanes, elements = warps[a.thread // WARP].setdefault((a.interval, line, a.array, a.write, times[same]), ([], []))
+        order.setdefault((a.interval, line, times[same]), len(order))
         times[same] += 1
         lanes.append(a.thread % WARP)
         elements.append(a.offset // a.size)
+
+    def before(request: tuple) -> tuple:
+        """A lane that copies a cell from outside of x reads nothing and writes 0: the reads of a line come before its writes."""
+        (interval, line, _, write, time), _ = request
+        return interval, order[interval, line, time], write
+
     return [
-        [
-            [interval, line, array, int(write), *request]
-            for (interval, line, array, write, _), request in sorted(warp.items(), key=_interval)
-        ]
+        [[interval, line, array, int(write), *found] for (interval, line, array, write, _), found in sorted(warp.items(), key=before)]
         for warp in warps
     ]
-
-
-def _interval(item: tuple) -> int:
-    return item[0][0]
 
 
 def contents() -> dict[str, Any]:
