@@ -224,6 +224,13 @@ def test_of_two_nuclei_that_overlap_the_later_file_wins(tmp_path):
     np.testing.assert_array_equal(found, np.where(second, 2, np.where(first, 1, 0)))
 
 
+def test_horizontal_flips_never_turn_an_image_upside_down():
+    image, mask = np.arange(6.0, dtype=np.float32).reshape(1, 2, 3), np.arange(6).reshape(2, 3)
+    transform = data.augmentation(None, flip="horizontal")
+    found = {transform(image, mask, np.random.default_rng(seed))[1].tobytes() for seed in range(40)}
+    assert found == {mask.tobytes(), np.ascontiguousarray(mask[:, ::-1]).tobytes()}
+
+
 # --- what comes out ------------------------------------------------------------------------------------------
 
 
