@@ -22,7 +22,9 @@ def test_the_record_serves_without_a_compiler(monkeypatch, capsys):
     found = lesson.counted(["tile", "register_tile"], RECORD)
     assert [c.name for c in found] == ["tile", "register_tile"]
     assert capsys.readouterr().out == f"({recorded.NOTE})\n"
-    with pytest.raises(ValueError, match=r"to count the layer 3×3, 4 → 8 channels, 1 × 8².*ladder\.json is about"):
+    with pytest.raises(
+        ValueError, match=r"counting the layer 3×3, 4 → 8 channels, 1 × 8² needs a C\+\+ compiler: ladder\.json is a record"
+    ):
         lesson.counted(["tile"], RECORD, Layer(4, 8, 8))
 
 
