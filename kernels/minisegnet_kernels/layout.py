@@ -4,8 +4,8 @@ The shape of an image is always (N, C, H, W). In memory its axes have one of two
 *channels last*, (N, H, W, C), which the fast GPU kernels need. A result gets the layout of its input, so a network whose
 input lies channels last rearranges nothing between its layers.
 
-With one channel both orders put the same values into the same places. The strides still tell which one is meant, as in
-PyTorch: the channel's stride is that of one element in channels last, and that of a whole image otherwise.
+With one channel, or with one pixel, both orders put the same values into the same places. The strides still tell which one is
+meant, as in PyTorch: the stride of a channel is that of one element in channels last, and the stride of a pixel that of all channels.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ def is_channels_last(a: Any) -> bool:
         return False
     _, c, h, w = a.shape
     pixel = c * a.itemsize
-    if a.strides != (h * w * pixel, a.itemsize, w * pixel, pixel):
-        return False
-    return h * w > 1 if c == 1 else not a.flags.c_contiguous
+    return a.strides == (h * w * pixel, a.itemsize, w * pixel, pixel) and c * h * w > 1
 
 
 def dense(a: Any) -> Any:
@@ -35,7 +33,7 @@ def _has_channels_side_by_side(a: Any) -> bool:
     """Whether an image lies channels last, or is a crop of one that does."""
     if a.ndim != 4 or a.strides[1] != a.itemsize:
         return False
-    if a.shape[1] == 1:
+    if a.shape[1] == 1 or a.shape[2:] == (1, 1):
         return is_channels_last(a)
     return all(stride > a.itemsize for axis, stride in enumerate(a.strides) if axis != 1 and a.shape[axis] > 1) and not a.flags.c_contiguous
 

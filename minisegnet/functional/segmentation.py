@@ -96,6 +96,7 @@ def class_scores(scores: Tensor) -> Tensor:
     -------
     Tensor, (N, max(C, 2), H, W)
     """
+    scores = scores if isinstance(scores, Tensor) else Tensor(scores)
     if scores.shape[1] != 1:
         return scores
     half = scores * 0.5
