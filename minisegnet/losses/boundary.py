@@ -9,7 +9,7 @@ import numpy as np
 from minisegnet_kernels.components import connected_components, nearest_objects
 
 from ..tensor import Tensor
-from .common import Loss, class_vector, pixel_cross_entropy, pixel_weights, weighted_mean
+from .common import Loss, check_number, class_vector, pixel_cross_entropy, pixel_weights, weighted_mean
 
 
 def unet_weight_map(instances: Any, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
@@ -92,6 +92,7 @@ class BoundaryWeightedCrossEntropyLoss(Loss):
 
     def forward(self, scores: Tensor, target: Any) -> Tensor:
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
+        check_number(self.weight, scores)
         losses = pixel_cross_entropy(scores, target, self.ignore_index, self.label_smoothing)  # first: it checks the labels
         weights = Tensor(self.weights(target).astype(scores.dtype)).to(scores.device)
         return weighted_mean(losses, weights.array)

@@ -83,20 +83,18 @@ def class_vector(weight: Any) -> Tensor | None:
     return weight
 
 
-def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any, classes: int = 0) -> Any:
-    """For each pixel the weight of its class, or 1 without weights; 0 for an ignored pixel: an array (N, H, W).
+def check_number(weight: Tensor | None, scores: Tensor) -> None:
+    """Raise ValueError unless there are as many weights as classes of the scores (N, C, H, W)."""
+    if weight is not None and weight.shape != scores.shape[1:2]:
+        checks.fail("weight", "weights and scores do not fit", expected=f"(C,) = {scores.shape[1:2]}", actual=f"{tuple(weight.shape)}")
 
-    Raises
-    ------
-    ValueError
-        If there is another number of weights than `classes`.
-    """
+
+def pixel_weights(target: Any, weight: Tensor | None, ignore_index: int, dtype: Any) -> Any:
+    """For each pixel the weight of its class, or 1 without weights; 0 for an ignored pixel: an array (N, H, W)."""
     t = target.array if isinstance(target, Tensor) else target
     counts = t != ignore_index
     if weight is None:
         return counts.astype(dtype)
-    if len(weight.array) != classes:
-        checks.fail("weight", "weights and scores do not fit", expected=f"(C,) = ({classes},)", actual=f"{tuple(weight.shape)}")
     return weight.array.astype(dtype)[np.where(counts, t, 0)] * counts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor, differentiable
-from .common import Loss, class_vector, pixel_cross_entropy, pixel_weights, weighted_mean
+from .common import Loss, check_number, class_vector, pixel_cross_entropy, pixel_weights, weighted_mean
 
 
 @differentiable
@@ -51,8 +51,9 @@ class FocalLoss(Loss):
 
     def forward(self, scores: Tensor, target: Any) -> Tensor:
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
+        check_number(self.weight, scores)
         losses = focus(pixel_cross_entropy(scores, target, self.ignore_index), gamma=self.gamma)
-        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype, scores.shape[1])
+        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype)
         counted = int((pixel_weights(target, None, self.ignore_index, bool)).sum())
         return (losses * Tensor(weights)).sum() / max(counted, 1)
 
@@ -100,10 +101,11 @@ class OhemCrossEntropyLoss(Loss):
 
     def forward(self, scores: Tensor, target: Any) -> Tensor:
         """The loss of scores (N, C, H, W), logits, for labels (N, H, W)."""
+        check_number(self.weight, scores)
         hardness = pixel_cross_entropy(scores.detach(), target, self.ignore_index).array
         counts = pixel_weights(target, None, self.ignore_index, bool)
         kept = counts & ((np.exp(-hardness) < self.thresh) | (hardness >= self._least(hardness[counts])))
-        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype, scores.shape[1]) * kept
+        weights = pixel_weights(target, self.weight, self.ignore_index, scores.dtype) * kept
         return weighted_mean(pixel_cross_entropy(scores, target, self.ignore_index, self.label_smoothing), weights)
 
     def _least(self, hardness: Any) -> float:

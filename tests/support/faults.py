@@ -205,7 +205,7 @@ FAULTS = [
         ("return own & counts[:, None], counts[:, None]", "return own, counts[:, None]"),
         ("[np.where(counts, t, 0)] * counts", "[np.where(counts, t, 0)]"),
         ("/ (total if total else 1.0)", "/ max(weights.size, 1)"),
-        ("if len(weight.array) != classes:", "if len(weight.array) < classes:"),
+        ("if weight is not None and weight.shape != scores.shape[1:2]:", "if weight is not None and len(weight.array) < scores.shape[1]:"),
         ("(weight.array >= 0) & (weight.array < np.inf)", "weight.array == weight.array"),
     ),
     *_of(
