@@ -77,9 +77,9 @@ def whole(operation: str, name: str, value: Any) -> int:
 
 def pair(operation: str, name: str, value: Any, *, least: int) -> tuple[int, int]:
     """An int (also alone in a sequence) or a pair of ints, each at least ``least``, as a pair."""
-    if type(value) is int and value >= least:  # the usual cases are fast: this runs several times before every launch
+    if type(value) is int and least <= value < 2**31:  # the usual cases are fast: this runs several times before every launch
         return value, value
-    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and value[0] >= least <= value[1]:
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and least <= min(value) <= max(value) < 2**31:
         return value
     values = (value, value) if np.isscalar(value) else tuple(value) if isinstance(value, Sequence) else None
     if values is not None and len(values) == 1:
