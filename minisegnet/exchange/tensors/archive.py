@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -71,14 +70,3 @@ def read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int | None = No
         if stream.read(1):  # reading to the end verifies the checksum
             raise ValueError(f"{entry.filename} is longer than {len(content)} bytes")
     return content
-
-
-def brief(value: Any, nested: bool = True) -> str:
-    """A value of a file for a message. Its length and time are bounded, whatever the file holds: 300 bytes can describe 2²² nested tuples."""
-    if isinstance(value, str | bytes):
-        return repr(value[:60])
-    if isinstance(value, int):
-        return repr(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
-    if nested and isinstance(value, tuple | list):
-        return f"({', '.join(brief(each, False) for each in value[:4])}{', …' * (len(value) > 4)})"
-    return repr(value) if value is None or isinstance(value, float) else type(value).__name__

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from . import pickles
-from .archive import brief
 from .torch_file import Storage, Storages, known, named_tensors
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -75,7 +74,7 @@ def load_legacy(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
     version, machine = (pickles.run(stream, {}, storages.storage) for _ in range(2))
     if version != _VERSION or type(machine) is not dict or machine.get("little_endian") is not True:
         raise ValueError(
-            f"expected version {_VERSION} of a machine with the least significant byte first, got {brief(version)}, {brief(machine)}"
+            f"expected version {_VERSION} of a machine with the least significant byte first, got {pickles.brief(version)}, {pickles.brief(machine)}"
         )
     found = pickles.run(stream, known(), storages.reference)
     keys = pickles.run(stream, {}, storages.storage)

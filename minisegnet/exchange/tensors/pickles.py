@@ -112,6 +112,19 @@ class Foreign:
         return f"a {self.name}"
 
 
+def brief(value: Any, nested: bool = True) -> str:
+    """A value of a file for a message. Its length and time are bounded, whatever the file holds: 300 bytes can describe 2²² nested tuples."""
+    if isinstance(value, str | bytes):
+        return repr(value[:60])
+    if isinstance(value, int):
+        return repr(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
+    if nested and isinstance(value, tuple | list):
+        return f"({', '.join(brief(each, False) for each in value[:4])}{', …' * (len(value) > 4)})"
+    if isinstance(value, Known | Foreign):
+        return repr(value)[:60]
+    return repr(value) if value is None or isinstance(value, float) else type(value).__name__
+
+
 def run(program: bytes | IO[bytes], known: Mapping[str, Known], persistent: Callable[[Any], Any]) -> Any:
     """The object that a pickle describes.
 

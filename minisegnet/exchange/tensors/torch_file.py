@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import pickles
-from .archive import brief, entries, read
+from .archive import entries, read
 
 WEIGHTS = ("state_dict", "model_state_dict", "model", "net", "network", "network_weights", "weights")
 """The names under which training programs keep the weights in a checkpoint; see `load_torch`."""
@@ -151,7 +151,7 @@ class Storages:
     def storage(self, reference: Any) -> Any:
         """``("storage", type, key, location, number of elements)`` → the storage."""
         if type(reference) is not tuple or len(reference) < 5 or reference[0] != "storage":
-            raise ValueError(f"expected a reference to a storage, found {brief(reference)}")
+            raise ValueError(f"expected a reference to a storage, found {pickles.brief(reference)}")
         _, kind, key, _, count, *view = reference
         if (
             not isinstance(kind, pickles.Known)
@@ -160,7 +160,7 @@ class Storages:
             or not _is_size(count)
             or view not in ([], [None])
         ):
-            raise ValueError(f"this is not a reference to a storage that can be read: {brief(reference)}")
+            raise ValueError(f"this is not a reference to a storage that can be read: {pickles.brief(reference)}")
         if key not in self.found:
             self.found[key] = self.make(key, kind.meaning, count)
         found = self.found[key]
@@ -205,7 +205,9 @@ def _tensor(
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
     if not _is_size(offset) or not _are_sizes(size) or not _are_sizes(stride) or len(size) != len(stride) or len(size) > 32:
-        raise ValueError(f"offset, shape and strides do not make a tensor: {brief(offset)}, {brief(size)}, {brief(stride)}")
+        raise ValueError(
+            f"offset, shape and strides do not make a tensor: {pickles.brief(offset)}, {pickles.brief(size)}, {pickles.brief(stride)}"
+        )
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     if math.prod(size) and last >= storage.count:
         raise ValueError(f"a tensor reaches element {last} of a storage with {storage.count}")
