@@ -72,25 +72,30 @@ def _normalisation(name: str, relu: bool) -> Callable:
         if training:
             options = (running_mean, running_var, batches, batch_mean, batch_var, momentum, eps)
             y, mu, rho, changed = _train(relu, input, weight, bias, *options)
+            scale = lambda: rho
         else:
             inference = kernels.inference_relu if relu else kernels.inference
             y, mu, changed = inference(input, running_mean, running_var, weight, bias, eps=eps), running_mean, ()
+            scale = partial(_rho, running_var, eps)
 
-        def pullback(g):
-            if not (relu or training):
-                both = _once(lambda: kernels.grad_affine(g, input, mu, _rho(running_var, eps)))
-                return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(*both)
-            scale = rho if training else _rho(running_var, eps)
-            if relu:
-                sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, scale))
-                # The statistics depend on the input in training only.
-                of_statistics = sums if training else [np.zeros_like(a) for a in sums]
-                through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, scale, *of_statistics)
-            else:
-                sums = list(kernels.grad_affine(g, input, mu, scale))  # the input gradient needs both sums, and comes first
-                through = lambda: kernels.grad_input(g, input, weight, mu, scale, *sums)
+        # Three functions, because each keeps the arrays that it names until the backward pass.
+        def by_constants(g):
+            both = _once(lambda: kernels.grad_affine(g, input, mu, scale()))
+            return lambda: kernels.grad_inference(g, running_var, weight, eps=eps), None, None, *parts(*both)
+
+        def by_the_batch(g):
+            sums = list(kernels.grad_affine(g, input, mu, scale()))  # the input gradient needs both sums, and comes first
+            return lambda: kernels.grad_input(g, input, weight, mu, scale(), *sums), None, None, *parts(*_handed_over(sums))
+
+        def with_relu(g):
+            rho = scale()
+            sums = list(kernels.grad_affine_relu(g, input, weight, bias, mu, rho))
+            # The statistics depend on the input in training only.
+            of_statistics = sums if training else [np.zeros_like(a) for a in sums]
+            through = lambda: kernels.grad_input_relu(g, input, weight, bias, mu, rho, *of_statistics)
             return through, None, None, *parts(*_handed_over(sums))
 
+        pullback = with_relu if relu else by_the_batch if training else by_constants
         return y, pullback, changed
 
     apply.__name__ = name  # as nodes of the graph, traces and messages show it
