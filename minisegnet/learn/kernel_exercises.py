@@ -52,9 +52,11 @@ def _few_reads(counters: dict[str, int], case: _Case) -> str:
 
 
 def _no_conflicts(counters: dict[str, int], case: _Case) -> str:
-    turns, least = counters["shared_wavefronts"], counters["least_wavefronts"]
+    turns, least, reads = counters["shared_wavefronts"], counters["least_wavefronts"], counters["global_reads"]
     if not turns:
         return "right, but it does not use the shared memory, which this exercise is about"
+    if reads > case[1].size:
+        return f"right, but it reads x {reads} times; {case[1].size} reads are enough, and the result comes from shared memory"
     return f"right, but shared memory takes {turns} turns where {least} would do" if turns > least else ""
 
 
@@ -71,7 +73,7 @@ class _Exercise:
 
 _EXERCISES = {
     "square": _Exercise(_square, (8, 1, 13, 21)),
-    "pool": _Exercise(_pool, (1, 2, 3)),
+    "pool": _Exercise(_pool, (1, 5, 3)),
     "turned": _Exercise(_turned, (1, 3)),
     "sum_of_three": _Exercise(_sum_of_three, (1, 3), _few_reads),
     "transposed": _Exercise(_transposed, (1, 2), _no_conflicts),
