@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.targets import need_gpu
-from support.training import batches, network, read_log, steps
+from support.training import batches, network, read_log, squares, steps
 
 import minisegnet as ms
 from minisegnet import nn, training
 from minisegnet.cli import main
-from minisegnet.data import Arrays
 from minisegnet.training import CapturedStep, CaptureError
 from minisegnet.training import gpu as steps_on_gpu
 
@@ -103,21 +102,13 @@ def test_a_step_does_not_wait_for_the_device():
 # --- training runs -----------------------------------------------------------------------------------
 
 
-def squares(count, seed):
-    rng = np.random.default_rng(seed)
-    masks = np.zeros((count, 32, 32), np.uint8)
-    for mask, at in zip(masks, rng.integers(2, 20, count), strict=True):
-        mask[at : at + 9, at : at + 9] = 1
-    return Arrays([m + 0.3 * rng.normal(size=m.shape) for m in masks], list(masks), ("background", "square"))
-
-
 def fit(steps=12, **options):
     ms.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(16, 2, 3, padding=1)
     ).to("cuda")
     options = {"batch_size": 4, "crop": 32, "progress": False, "eval_every": 6, "learning_rate": 1e-2, **options}
-    history = training.fit(model, squares(8, 0), squares(4, 1), steps=steps, **options)
+    history = training.fit(model, squares(8, 0, 32, 9), squares(4, 1, 32, 9), steps=steps, **options)
     return history.losses, {name: value.cpu().numpy() for name, value in model.state_dict().items()}
 
 
@@ -147,7 +138,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path):
 
 
 def test_the_commands_train_and_evaluate_and_segment(tmp_path, capsys):
-    data = squares(8, 0)
+    data = squares(8, 0, 32, 9)
     for folder in ("images", "masks"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     for name, (image, mask) in zip(data.names, data, strict=True):

@@ -3,22 +3,13 @@
 import numpy as np
 import pytest
 from PIL import Image
-from support.training import read_log
+from support.training import read_log, squares
 
 import minisegnet as ms
 from minisegnet import nn, training
 from minisegnet.cli import main
-from minisegnet.data import Arrays
 from minisegnet.training import CaptureError
 from minisegnet.training import gpu as steps_on_gpu
-
-
-def squares(count, seed):
-    rng = np.random.default_rng(seed)
-    masks = np.zeros((count, 16, 16), np.uint8)
-    for mask, at in zip(masks, rng.integers(2, 8, count), strict=True):
-        mask[at : at + 6, at : at + 6] = 1
-    return Arrays([m + 0.3 * rng.normal(size=m.shape) for m in masks], list(masks), ("background", "square"))
 
 
 def network(dropout=0.0):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import minisegnet as ms
+from minisegnet.data import Arrays
 
 SIZE = 32
 
@@ -44,3 +45,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8") as stream:
         rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
     return [{**row, "step": int(row["step"])} for row in rows]
+
+
+def squares(count: int, seed: int, size: int = 16, side: int = 6) -> Arrays:
+    """Noisy images of one bright square each, and their masks."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((count, size, size), np.uint8)
+    for mask, at in zip(masks, rng.integers(2, size - side - 2, count), strict=True):
+        mask[at : at + side, at : at + side] = 1
+    return Arrays([m + 0.3 * rng.normal(size=m.shape) for m in masks], list(masks), ("background", "square"))
